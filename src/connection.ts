@@ -1,0 +1,448 @@
+/** The handle of one holder: what it may do with the connection while it is its. */
+import {
+  CommitRolledBackError,
+  ConnectionReleasedError,
+  TransactionOrderError,
+  UnfinishedStatementError,
+} from './errors.js'
+import { ControlUnit } from './driver/control-unit.js'
+import { QueryUnit } from './driver/query-unit.js'
+import { SimpleUnit } from './driver/simple-unit.js'
+import { SubmittableUnit } from './driver/submittable-unit.js'
+import { checkBoolean } from './options.js'
+import { callbackOf, isSubmittable, readCall } from './query-arguments.js'
+import { checkCommitted } from './lease/departure.js'
+import { createScope, runInScope } from './lease/holder-context.js'
+import { StatementGuard } from './session/statement-guard.js'
+import type {
+  QueryArrayConfig,
+  QueryArrayResult,
+  QueryConfigValues,
+  QueryResult,
+  QueryResultRow,
+  Submittable,
+} from 'pg'
+import type { DriverSubmittable } from './driver/submittable-unit.js'
+import type { Unit } from './driver/unit.js'
+import type { Turn } from './lease/turn.js'
+import type {
+  AnyRow,
+  AnyValues,
+  CallDefaults,
+  QueryCallback,
+  QueryConfig,
+  StatementCall,
+  StatementOptions,
+} from './query-arguments.js'
+import type { Deadlines } from './util/deadlines.js'
+
+/** libpq's names for what a session is doing (`PQTRANS_…`). */
+export type TransactionStatus = 'idle' | 'active' | 'intrans' | 'inerror' | 'unknown'
+
+/** What a handle needs of its manager. */
+export interface HandleServices {
+  /** The manager, as the key of its holders' scopes. */
+  readonly manager: object
+  readonly defaults: CallDefaults
+  readonly deadlines: Deadlines
+  /** Settles the turn as "returned". */
+  release(turn: Turn): Promise<void>
+  /** Waits until nothing of the turn is in flight, and no longer than a release would. */
+  settleDown(turn: Turn): Promise<void>
+}
+
+/** One level of the handle's transactions: the turn itself, or a nested `transaction()`. */
+interface Level {
+  /** The library ends it: commit() and rollback() are out of order. */
+  readonly owned: boolean
+  /** A nested transaction is open, and speaks alone. */
+  nested: boolean
+  over: boolean
+}
+
+/**
+ * The exclusive right to use the connection. Given to the callbacks of `use` and `transaction`, and by `acquire`,
+ * which has to release it. After the release it is a tombstone: what would reach the server rejects with
+ * `ConnectionReleasedError`.
+ *
+ * Statements that are issued without awaiting each other are pipelined and answered in order. Statements that
+ * cannot run in a transaction (VACUUM, CREATE DATABASE) need `autocommit`.
+ */
+export class Connection implements AsyncDisposable {
+  readonly #turn: Turn
+  readonly #services: HandleServices
+  readonly #level: Level
+  #released: Promise<void> | null = null
+  #savepoints = 0
+
+  /** @internal Handles are made by a manager. */
+  constructor(
+    turn: Turn,
+    services: HandleServices,
+    level: Level = { owned: turn.owned, nested: false, over: false },
+  ) {
+    this.#turn = turn
+    this.#services = services
+    this.#level = level
+  }
+
+  /**
+   * Sends a statement: pg's signatures and results. The first one opens a transaction, unless `autocommit` is on.
+   *
+   * @throws pg's `DatabaseError` for what the server refuses; `StatementTimeoutError`; `signal.reason`;
+   * `ConnectionLostError`; `ConnectionReleasedError`; `TransactionOrderError` while a nested transaction is open.
+   *
+   * ```ts
+   * const { rows } = await connection.query<{ one: number }>('SELECT $1::int AS one', [1])
+   * ```
+   */
+  query<T extends Submittable>(queryStream: T): T
+  query<R extends AnyValues = AnyValues, I = AnyValues>(
+    queryConfig: QueryArrayConfig<I> & StatementOptions,
+    values?: QueryConfigValues<I>,
+  ): Promise<QueryArrayResult<R>>
+  query<R extends QueryResultRow = AnyRow, I = AnyValues>(
+    queryConfig: QueryConfig<I>,
+  ): Promise<QueryResult<R>>
+  query<R extends QueryResultRow = AnyRow, I = AnyValues>(
+    queryTextOrConfig: string | QueryConfig<I>,
+    values?: QueryConfigValues<I>,
+  ): Promise<QueryResult<R>>
+  query<R extends AnyValues = AnyValues, I = AnyValues>(
+    queryConfig: QueryArrayConfig<I> & StatementOptions,
+    callback: (error: Error, result: QueryArrayResult<R>) => void,
+  ): void
+  query<R extends QueryResultRow = AnyRow, I = AnyValues>(
+    queryTextOrConfig: string | QueryConfig<I>,
+    callback: QueryCallback<R>,
+  ): void
+  query<R extends QueryResultRow = AnyRow, I = AnyValues>(
+    queryText: string,
+    values: QueryConfigValues<I>,
+    callback: QueryCallback<R>,
+  ): void
+  query(config: unknown, values?: unknown, callback?: unknown): unknown {
+    if (isSubmittable(config)) return this.#submit(config, values, callback)
+    const answered = this.#query(config, values)
+    const listener = callbackOf(config, values, callback)
+    if (listener === undefined) return answered
+    answered.then(
+      (result) => process.nextTick(listener, null, result),
+      (error: unknown) => process.nextTick(listener, error, undefined),
+    )
+    return undefined
+  }
+
+  #query(config: unknown, values: unknown): Promise<QueryResult> {
+    let call: StatementCall
+    try {
+      call = readCall(config, values, this.#services.defaults)
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
+    const refusal = this.#refusal() ?? abortReason(call)
+    if (refusal !== null) return Promise.reject(refusal as Error)
+    const unit = createUnit(this.#turn, call)
+    const answered = unit.promise<QueryResult>()
+    this.#guard(unit, call)
+    this.#turn.issue(unit, call.text)
+    return answered
+  }
+
+  #guard(unit: Unit, { limits }: StatementCall): void {
+    if (limits.timeoutMillis === 0 && limits.signal === undefined) return
+    const turn = this.#turn
+    unit.guard = new StatementGuard(unit, limits, {
+      deadlines: this.#services.deadlines,
+      withdraw: () => turn.withdrawn(unit),
+      cancel: () => turn.session?.cancel(unit),
+      retrySafe: () => turn.retrySafe,
+    })
+  }
+
+  #submit(submittable: DriverSubmittable, values: unknown, callback: unknown): DriverSubmittable {
+    const given = submittable as { callback?: unknown }
+    const listener = callbackOf(undefined, values, callback)
+    if (listener !== undefined) given.callback ??= listener
+    const refusal = this.#refusal()
+    if (refusal === null) this.#turn.issue(new SubmittableUnit(this.#turn, submittable), SUBMITTABLE)
+    else process.nextTick(() => submittable.handleError(refusal, null))
+    return submittable
+  }
+
+  /**
+   * Commits the open transaction; resolves once the server has confirmed it. With nothing open it does nothing and
+   * costs nothing.
+   *
+   * @throws `CommitRolledBackError` where the transaction had failed; `ConnectionLostError`, with `commitOutcome`
+   * `'unknown'`, where the connection died before the answer; `TransactionOrderError` inside `transaction()`.
+   */
+  async commit(): Promise<void> {
+    this.#checkMayEnd('commit')
+    const answered = this.#turn.commit()
+    if (answered === null) return
+    const unit = await answered
+    // Not sent where an earlier statement of the holder's had ended the transaction.
+    if (unit.tag !== null) checkCommitted(unit)
+  }
+
+  /** Rolls the open transaction back. With nothing open it does nothing and costs nothing. */
+  async rollback(): Promise<void> {
+    this.#checkMayEnd('rollback')
+    await this.#turn.rollback()
+  }
+
+  /**
+   * Runs `work` in a transaction: BEGIN…COMMIT when none is open, else a SAVEPOINT. Committed, or released, when
+   * `work` returns; rolled back when it throws. Until then this handle waits for it: use the one that `work` gets.
+   *
+   * @throws what `work` throws; `CommitRolledBackError` where `work` swallowed the error of a statement;
+   * `TransactionEndedError`; `UnfinishedStatementError`; `TransactionOrderError` for a sibling that is still open.
+   */
+  async transaction<T>(work: (connection: Connection) => T | PromiseLike<T>): Promise<T> {
+    const refusal = this.#refusal()
+    if (refusal !== null) throw refusal
+    const idle = !this.#turn.transactionOpen && this.#turn.outstanding === 0
+    const ending = idle
+      ? new OwnTransaction(this.#turn)
+      : new Savepoint(this.#turn, `pgmc_${++this.#savepoints}`)
+    const level: Level = { owned: true, nested: false, over: false }
+    this.#level.nested = true
+    try {
+      return await this.#runNested(work, ending, level)
+    } finally {
+      this.#level.nested = false
+      level.over = true
+    }
+  }
+
+  async #runNested<T>(
+    work: (connection: Connection) => T | PromiseLike<T>,
+    ending: NestedEnding,
+    level: Level,
+  ): Promise<T> {
+    const child = new Connection(this.#turn, this.#services, level)
+    // Names are unique along a branch: a child counts on where its parent stands.
+    child.#savepoints = this.#savepoints
+    const scope = createScope(this.#services.manager, 'callback')
+    let result: T
+    try {
+      ending.begin()
+      result = await runInScope(scope, async () => work(child))
+    } catch (error) {
+      await this.#endNested(level, () => ending.abort())
+      throw error
+    } finally {
+      scope.settled = true
+    }
+    await this.#endNested(level, (unfinished) => ending.finish(unfinished))
+    return result
+  }
+
+  /** What the nested work left in flight is answered first. */
+  async #endNested(
+    level: Level,
+    end: (unfinished: readonly string[] | null) => Promise<void>,
+  ): Promise<void> {
+    level.over = true
+    const turn = this.#turn
+    const unfinished = turn.outstanding > 0 ? turn.unfinished() : null
+    if (unfinished !== null) {
+      turn.markUnfinishedHandled()
+      await this.#services.settleDown(turn)
+    }
+    await end(unfinished)
+  }
+
+  /** What the session is doing, as the server's last ReadyForQuery says; `'unknown'` once released or lost. */
+  get status(): TransactionStatus {
+    const turn = this.#turn
+    if (this.#level.over || turn.state !== 'held' || turn.serverState === 'lost') return 'unknown'
+    if (turn.outstanding > 0) return 'active'
+    return turn.serverState as TransactionStatus
+  }
+
+  /**
+   * Whether each statement commits by itself. It can be set only while no transaction is open.
+   *
+   * @throws `TransactionOrderError` when it is set while one is.
+   */
+  get autocommit(): boolean {
+    return this.#turn.autocommit
+  }
+
+  set autocommit(autocommit: boolean) {
+    checkBoolean('autocommit', autocommit)
+    const refusal = this.#refusal()
+    if (refusal !== null) throw refusal
+    if (this.#level.owned || this.#turn.transactionOpen || this.#turn.outstanding > 0) {
+      throw new TransactionOrderError('autocommit can be set only while no transaction is open')
+    }
+    this.#turn.autocommit = autocommit
+  }
+
+  /** The server process; null once released or lost. */
+  get processID(): number | null {
+    const { session, state } = this.#turn
+    return state === 'held' && session !== null && session.lost === null ? session.processID : null
+  }
+
+  /**
+   * Gives the connection back, for handles from `acquire()`; `use` and `transaction` do it by themselves. An open
+   * transaction is rolled back. Further calls do nothing and resolve.
+   *
+   * @throws `UncommittedTransactionError`, `UnfinishedStatementError`, `ConnectionLostError`, `HoldTimeoutError`, as
+   * the settlement table says.
+   */
+  async release(): Promise<void> {
+    if (this.#released !== null) {
+      // The first call has reported what there was to report.
+      await this.#released.catch(() => {})
+      return
+    }
+    if (this.#level.nested || this.#level.owned) {
+      if (this.#turn.state !== 'held') return
+      throw new TransactionOrderError(
+        'release() was called inside transaction(), which returns the connection itself',
+      )
+    }
+    this.#released = this.#services.release(this.#turn)
+    await this.#released
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release()
+  }
+
+  #refusal(): Error | null {
+    if (this.#level.over) {
+      return this.#turn.refusal() ?? new ConnectionReleasedError('transaction')
+    }
+    const refusal = this.#turn.refusal()
+    if (refusal !== null) return refusal
+    return this.#level.nested
+      ? new TransactionOrderError('a nested transaction is open; use the handle that its callback was given')
+      : null
+  }
+
+  #checkMayEnd(verb: 'commit' | 'rollback'): void {
+    const refusal = this.#refusal()
+    if (refusal !== null) throw refusal
+    if (!this.#level.owned) return
+    throw new TransactionOrderError(
+      `${verb}() was called inside transaction(), which ${verb === 'commit' ? 'commits when its callback returns' : 'rolls back when its callback throws'}`,
+    )
+  }
+}
+
+const SUBMITTABLE = { begins: false, ends: false, mayEnd: false, mayCommit: true }
+
+/** The unit for a statement: by the extended protocol where that is safe, alone where it must be. */
+export function createUnit(owner: Unit['owner'], call: StatementCall): QueryUnit | SimpleUnit {
+  const { kind } = call.text
+  const joins = kind === 'plain' || kind === 'other'
+  if (!joins && !call.extended) return new SimpleUnit(owner, call.request)
+  const unit = new QueryUnit(owner, call.request)
+  if (!joins) unit.travel = 'alone'
+  // pg learns from ParseComplete which statements the user named; nobody asks for one before that is known.
+  else if (call.request.name !== undefined) unit.travel = 'last'
+  return unit
+}
+
+function abortReason({ limits }: StatementCall): unknown {
+  return limits.signal?.aborted === true ? (limits.signal.reason as unknown) : null
+}
+
+/** How a nested transaction begins and ends. */
+interface NestedEnding {
+  begin(): void
+  finish(unfinished: readonly string[] | null): Promise<void>
+  abort(): Promise<void>
+}
+
+/** BEGIN…COMMIT inside a turn that had nothing open. */
+class OwnTransaction implements NestedEnding {
+  readonly #turn: Turn
+
+  constructor(turn: Turn) {
+    this.#turn = turn
+  }
+
+  begin(): void {
+    this.#turn.owned = true
+  }
+
+  async finish(unfinished: readonly string[] | null): Promise<void> {
+    const turn = this.#turn
+    try {
+      if (unfinished !== null)
+        throw new UnfinishedStatementError({ statements: unfinished, retrySafe: turn.retrySafe })
+      const refusal = turn.refusal()
+      if (refusal !== null) throw refusal
+      const answered = turn.commit()
+      if (answered !== null) checkCommitted(await answered)
+    } catch (error) {
+      await this.abort()
+      throw error
+    } finally {
+      turn.owned = false
+    }
+  }
+
+  async abort(): Promise<void> {
+    // A rollback that fails has lost the session, and the next statement tells; the first error is the one to throw.
+    if (this.#turn.revocation === null) await this.#turn.rollback()?.catch(() => {})
+    this.#turn.owned = false
+  }
+}
+
+/** SAVEPOINT…RELEASE inside an open transaction. */
+class Savepoint implements NestedEnding {
+  readonly #turn: Turn
+  readonly #name: string
+  #begun: Promise<ControlUnit> | null = null
+
+  constructor(turn: Turn, name: string) {
+    this.#turn = turn
+    this.#name = name
+  }
+
+  begin(): void {
+    // Not waited for: it goes out with the first statement, and both fail alike in a failed transaction.
+    this.#begun = this.#turn.control(new ControlUnit(this.#turn, `SAVEPOINT ${this.#name}`))
+    this.#begun.catch(() => {})
+  }
+
+  async finish(unfinished: readonly string[] | null): Promise<void> {
+    const turn = this.#turn
+    await this.#begun
+    const refusal = turn.refusal()
+    if (refusal !== null) throw refusal
+    if (unfinished === null && turn.serverState === 'intrans') {
+      await this.#release()
+      return
+    }
+    const cause = turn.swallowed ?? undefined
+    await this.abort()
+    if (unfinished !== null)
+      throw new UnfinishedStatementError({ statements: unfinished, retrySafe: turn.retrySafe, cause })
+    throw new CommitRolledBackError({ retrySafe: turn.retrySafe, cause })
+  }
+
+  /** User text may have released or ended it: then RELEASE says so. */
+  async #release(): Promise<void> {
+    await this.#turn.control(new ControlUnit(this.#turn, `RELEASE SAVEPOINT ${this.#name}`))
+  }
+
+  async abort(): Promise<void> {
+    if (this.#turn.refusal() !== null || !this.#turn.transactionOpen) return
+    try {
+      await this.#begun
+      // Both at once: a savepoint that is rolled back to is still there.
+      const back = this.#turn.control(new ControlUnit(this.#turn, `ROLLBACK TO SAVEPOINT ${this.#name}`))
+      await Promise.all([back, this.#release()])
+    } catch {
+      // The transaction around it has failed or is gone, which its own end will tell; the first error is thrown.
+    }
+  }
+}

@@ -1,0 +1,74 @@
+import { isIP } from 'node:net'
+import { ConninfoError } from '../errors.js'
+import { parseInteger } from './check-value.js'
+import { defaultHost, socketPath } from './local-defaults.js'
+import { quoteValue } from './quote.js'
+
+/** One entry of the list of hosts. */
+export interface HostPlan {
+  /** The host as it was given or found: a name, an address, a socket directory; empty with `hostaddr` alone. */
+  readonly host: string
+  /** The address to use instead of looking the name up. */
+  readonly hostaddr?: string
+  readonly port: number
+  /** The Unix socket, when the host is a directory (`/…`) or an abstract name (`@…`). */
+  readonly socket?: string
+}
+
+const DEFAULT_PORT = 5432
+
+/** Any map of resolved parameters. */
+type Values = ReadonlyMap<string, { readonly value: string }>
+
+/**
+ * The hosts to try, in the order in which they were given.
+ *
+ * @see PostgreSQL manual, "Specifying Multiple Hosts" (libpq)
+ * @throws ConninfoError when the lists do not match, and for a bad port or address
+ */
+export function expandHosts(values: Values): [HostPlan, ...HostPlan[]] {
+  const hosts = list(values, 'host')
+  const addresses = list(values, 'hostaddr')
+  const ports = list(values, 'port')
+  const count = Math.max(addresses.length || hosts.length, 1)
+  if (hosts.length > 0 && hosts.length !== count) {
+    throw new ConninfoError(`could not match ${hosts.length} host names to ${count} hostaddr values`)
+  }
+  if (ports.length > 1 && ports.length !== count) {
+    throw new ConninfoError(`could not match ${ports.length} port numbers to ${count} hosts`)
+  }
+  const plan = (index: number) =>
+    planHost(hosts[index] ?? '', addresses[index] ?? '', ports[ports.length === 1 ? 0 : index] ?? '')
+  return [plan(0), ...Array.from({ length: count - 1 }, (_, index) => plan(index + 1))]
+}
+
+function list(values: Values, keyword: string): string[] {
+  const text = values.get(keyword)?.value ?? ''
+  return text === '' ? [] : text.split(',')
+}
+
+function planHost(given: string, hostaddr: string, portText: string): HostPlan {
+  const port = readPort(portText)
+  if (hostaddr !== '') {
+    if (isIP(hostaddr) === 0) {
+      throw new ConninfoError(`could not parse network address "${quoteValue(hostaddr)}"`)
+    }
+    return { host: given, hostaddr, port }
+  }
+  const host = given === '' ? defaultHost(port) : given
+  if (/^[/@]/.test(host)) return { host, port, socket: socketPath(host, port) }
+  if (host.includes('@')) {
+    // Nearly always the rest of a password that was not percent-encoded, so it is not shown.
+    throw new ConninfoError(
+      'could not translate host name "***" to address; write an "@" in a password as %40',
+    )
+  }
+  return { host, port }
+}
+
+function readPort(text: string): number {
+  if (text === '') return DEFAULT_PORT
+  const port = parseInteger('port', text)
+  if (port < 1 || port > 65535) throw new ConninfoError(`invalid port number: "${quoteValue(text)}"`)
+  return port
+}

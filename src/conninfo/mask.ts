@@ -1,0 +1,120 @@
+import type { ConnectionParameters } from './parameters.js'
+import { isKeyword, isSecret } from './keywords.js'
+import { readPairs } from './parse-keyword-value.js'
+import { isUri, parseUri } from './parse-uri.js'
+import { MASK, mayHoldSecret } from './quote.js'
+import { splitParameters } from './split-parameters.js'
+
+/**
+ * A connection string or object as it may be shown: a string the way the user wrote it, an object as a
+ * keyword/value string, with `***` for every password. Never throws; where the input cannot be understood, it
+ * hides too much rather than too little.
+ */
+export function describeConninfo(conninfo?: string | ConnectionParameters): string {
+  try {
+    if (conninfo === undefined) return 'postgres://'
+    if (typeof conninfo !== 'string') return describeParameters(conninfo)
+    return isUri(conninfo) ? describeUri(conninfo) : describeKeywordValue(conninfo)
+  } catch {
+    return MASK
+  }
+}
+
+function describeParameters(parameters: ConnectionParameters): string {
+  const { values, names } = splitParameters(parameters)
+  return [...names.keys()]
+    .filter((keyword) => keyword === 'password' || values.has(keyword))
+    .map((keyword) => `${keyword}=${isSecret(keyword) ? MASK : quotePlain(keyword, values.get(keyword)!)}`)
+    .join(' ')
+}
+
+function quotePlain(keyword: string, value: string): string {
+  if (looksSecret(keyword, value)) return MASK
+  return /^[^\s'\\]+$/.test(value) ? value : `'${value.replace(/['\\]/g, '\\$&')}'`
+}
+
+/** A database may be given as a whole connection string, and a part of a password may have gone astray. */
+function looksSecret(keyword: string, value: string): boolean {
+  return keyword === 'options' || keyword === 'dbname' || keyword === 'host' || keyword === 'port'
+    ? mayHoldSecret(value)
+    : value.includes('://')
+}
+
+function describeKeywordValue(text: string): string {
+  let shown = ''
+  let copied = 0
+  let hid = false
+  try {
+    for (const { name, value, valueStart, end } of readPairs(text)) {
+      const known = isKeyword(name) || name === 'requiressl'
+      if (!known && hid) return shown
+      const hide = !known || isSecret(name) || looksSecret(name, value)
+      shown += hide ? `${text.slice(copied, valueStart)}${MASK}` : text.slice(copied, end)
+      hid ||= hide
+      copied = end
+    }
+    return shown + text.slice(copied)
+  } catch {
+    return hid ? shown : `${shown}${MASK}`
+  }
+}
+
+function describeUri(uri: string): string {
+  const [, scheme = '', head = '', question = '', query = ''] =
+    /^(.*?:\/\/)([^?]*)(\??)([^]*)$/.exec(uri) ?? []
+  if (!parses(uri)) return scheme + maskAuthority(head + question + query, true)
+  if (isLoginBehindQuestion(head, query)) return scheme + maskAuthority(head + question + query, false)
+  return scheme + maskAuthority(head, false) + question + describeQuery(query)
+}
+
+function parses(uri: string): boolean {
+  try {
+    parseUri(uri)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** A `?` before the `@` that ends the login is a character of the login, by libpq's reading. */
+function isLoginBehindQuestion(head: string, query: string): boolean {
+  return /^[^/]*$/.test(head) && !head.includes('@') && /^[^/]*@/.test(query)
+}
+
+/** Hides from the first colon to the last `@`: at least the password, however it was encoded. */
+function maskAuthority(text: string, broken: boolean): string {
+  const at = text.lastIndexOf('@')
+  const colon = text.indexOf(':')
+  if (at >= 0) {
+    if (colon < 0 || colon > at) return broken ? MASK : text
+    return `${text.slice(0, colon)}:${MASK}${maskTail(text.slice(at), broken)}`
+  }
+  return maskTail(text, broken)
+}
+
+function maskTail(text: string, broken: boolean): string {
+  if (broken) return text.replace(/[:?][^]*$/, (rest) => `${rest[0]}${MASK}`)
+  // Without a login, what follows a colon should be a port.
+  return text.replace(/:(?![0-9]*(?:[,/?]|$))[^,/?[\]:]*(?=[,/?]|$)/g, `:${MASK}`)
+}
+
+function describeQuery(query: string): string {
+  return query
+    .split('&')
+    .map((piece) => {
+      const equals = piece.indexOf('=')
+      const name = decode(piece.slice(0, equals))
+      const value = decode(piece.slice(equals + 1))
+      const hide = isSecret(name) || looksSecret(name, value)
+      return hide && equals >= 0 ? `${piece.slice(0, equals)}=${MASK}` : piece
+    })
+    .join('&')
+}
+
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text.trim())
+  } catch {
+    return text
+  }
+}

@@ -1,0 +1,81 @@
+import type { Duplex } from 'node:stream'
+import type { ConnectionOptions } from 'node:tls'
+import type { KeywordName } from './keywords.js'
+
+/** A password, or a function that is asked for one at each connection attempt that needs it. */
+export type Password = string | (() => string | Promise<string>)
+
+/** A stream that is already there, or a function that makes one for each connection attempt. */
+export type StreamSource = Duplex | (() => Duplex)
+
+/** pg's way to give type parsers: a function that finds the parser for a type's OID. */
+export interface TypeParsers {
+  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- pg's own signature, which takes any parser
+  getTypeParser(oid: number, format?: any): any
+}
+
+/** Keywords of libpq's whose values are numbers. */
+type NumericKeyword =
+  | 'port'
+  | 'connect_timeout'
+  | 'keepalives'
+  | 'keepalives_idle'
+  | 'keepalives_interval'
+  | 'keepalives_count'
+  | 'tcp_user_timeout'
+  | 'sslcompression'
+  | 'sslsni'
+  | 'gssdelegation'
+
+/** The parameters by libpq's names. */
+export type LibpqParameters = {
+  readonly [K in Exclude<KeywordName, 'password'>]?:
+    (K extends NumericKeyword ? string | number : string) | undefined
+}
+
+/** The parameters by pg's own names, where they differ from libpq's. */
+export interface PgParameters {
+  /** A whole connection string; the other keys must not give the same things again. */
+  readonly connectionString?: string | undefined
+  /** The database: libpq's `dbname`. Default: the user's name. */
+  readonly database?: string | undefined
+  /** The password, or an (async) function that is called for each attempt that needs one. */
+  readonly password?: Password | undefined
+  /**
+   * TLS as pg means it: `false` never; `true` always, with the certificate verified against Node's trusted roots;
+   * an object: always, with these options of `tls.connect`. libpq's way is `sslmode` and its companions.
+   */
+  readonly ssl?: boolean | ConnectionOptions | undefined
+  /** Type parsers of this connection, instead of pg's global ones. */
+  readonly types?: TypeParsers | undefined
+  /** A stream to speak over instead of dialing; it is handed to pg untouched. */
+  readonly stream?: StreamSource | undefined
+  /** TCP keepalives: libpq's `keepalives`. Default: true. */
+  readonly keepAlive?: boolean | undefined
+  /** Idle time before the first keepalive, in milliseconds: libpq's `keepalives_idle`. Default: the system's. */
+  readonly keepAliveInitialDelayMillis?: number | undefined
+  /** Time for each attempt to connect, in milliseconds: libpq's `connect_timeout`. 0 (default): no limit. */
+  readonly connectionTimeoutMillis?: number | undefined
+  /** The server's `statement_timeout`, in milliseconds. */
+  readonly statement_timeout?: number | false | undefined
+  /** Time for a statement as the client measures it, in milliseconds: the manager's `statementTimeoutMillis`. */
+  readonly query_timeout?: number | false | undefined
+  /** The server's `lock_timeout`, in milliseconds. */
+  readonly lock_timeout?: number | false | undefined
+  /** The server's `idle_in_transaction_session_timeout`, in milliseconds. */
+  readonly idle_in_transaction_session_timeout?: number | false | undefined
+  /** SCRAM with channel binding where the server offers it: libpq's `channel_binding`. Default: true, as libpq. */
+  readonly enableChannelBinding?: boolean | undefined
+  /** The most SCRAM iterations a server may ask for; 0: any number. Default: pg's 100 000. */
+  readonly scramMaxIterations?: number | undefined
+}
+
+/**
+ * Where and how to connect, as an object: by libpq's keywords (`host`, `port`, `dbname`, `user`, `password`,
+ * `sslmode`, …) or by pg's own names. A thing given under both names is an error, and so is a name that neither
+ * knows. What is left out, or undefined, comes from the environment, the service file, the password file and the
+ * defaults, as with libpq.
+ *
+ * @see PostgreSQL manual, "Parameter Key Words" (libpq)
+ */
+export interface ConnectionParameters extends LibpqParameters, PgParameters {}

@@ -1,0 +1,40 @@
+import { ConninfoError } from '../errors.js'
+import { MASK } from './quote.js'
+
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/**
+ * A part of a connection URI with its `%XX` replaced. Spaces around the part are dropped, as libpq does it;
+ * spaces inside must be percent-encoded. Tabs and line breaks are characters like any other.
+ *
+ * @param part what stands in the URI
+ * @param shown how an error message quotes it
+ * @throws ConninfoError for a bad token, `%00`, inner space, and bytes that are not UTF-8
+ */
+export function percentDecode(part: string, shown: string = MASK): string {
+  const trimmed = part.replace(/^ +/, '').replace(/ +$/, '')
+  if (trimmed.includes(' ')) {
+    throw new ConninfoError(`unexpected spaces found in "${shown}", use percent-encoded spaces (%20) instead`)
+  }
+  return trimmed.includes('%') ? decodeBytes(trimmed, shown) : trimmed
+}
+
+function decodeBytes(part: string, shown: string): string {
+  const pieces = part.split(/%([0-9A-Fa-f]{2})/)
+  const bytes: Buffer[] = []
+  for (const [index, piece] of pieces.entries()) {
+    if (index % 2 === 0 && piece.includes('%')) {
+      throw new ConninfoError(`invalid percent-encoded token: "${shown}"`)
+    }
+    if (index % 2 === 1 && piece === '00') {
+      throw new ConninfoError(`forbidden value %00 in percent-encoded value: "${shown}"`)
+    }
+    bytes.push(Buffer.from(piece, index % 2 === 1 ? 'hex' : 'utf8'))
+  }
+  try {
+    return utf8.decode(Buffer.concat(bytes))
+  } catch {
+    // libpq would pass the bytes on; a JavaScript string cannot hold them, and the session speaks UTF-8.
+    throw new ConninfoError(`percent-encoded value is not valid UTF-8: "${shown}"`)
+  }
+}

@@ -1,0 +1,165 @@
+import { ConninfoError } from '../errors.js'
+import { parseChoice, parseInteger } from './check-value.js'
+import { expandHosts, type HostPlan } from './hosts.js'
+import { keywords } from './keywords.js'
+import type { ConnectionParameters, StreamSource, TypeParsers } from './parameters.js'
+import { parseRequireAuth, type RequireAuth } from './require-auth.js'
+import { resolveSources, type Resolution } from './resolve.js'
+import { Secret } from './secret.js'
+import { planStartup } from './startup-settings.js'
+import { planTls, type TlsPlan } from './tls-plan.js'
+
+/** What a session must be like to be taken: libpq's `target_session_attrs`. */
+export const TARGET_SESSION_ATTRS = [
+  'any',
+  'read-write',
+  'read-only',
+  'primary',
+  'standby',
+  'prefer-standby',
+] as const
+
+/** What a session must be like to be taken. */
+export type TargetSessionAttrs = (typeof TARGET_SESSION_ATTRS)[number]
+
+/** Where the password comes from: a text, a function, or a password file that is read at each attempt. */
+export type PasswordSource =
+  | { readonly kind: 'text'; readonly secret: Secret }
+  | { readonly kind: 'function'; readonly get: () => string | Promise<string> }
+  | { readonly kind: 'file'; readonly file: string }
+
+/** TCP keepalives. */
+export interface KeepAlivePlan {
+  readonly enabled: boolean
+  /** Idle time before the first one, in milliseconds; 0: the system's default. */
+  readonly initialDelayMillis: number
+}
+
+/** Everything needed to open a connection, checked. Nothing in it shows a secret when it is inspected. */
+export interface ConnectPlan {
+  readonly hosts: readonly [HostPlan, ...HostPlan[]]
+  readonly user: string
+  readonly database: string
+  readonly password: PasswordSource
+  /** Time for each attempt (a host's address; name look-up included), in milliseconds; 0: no limit. */
+  readonly connectTimeoutMillis: number
+  readonly tls: TlsPlan
+  readonly targetSessionAttrs: TargetSessionAttrs
+  readonly loadBalanceHosts: 'disable' | 'random'
+  /** The ways to log in that are allowed; null: any. */
+  readonly requireAuth: RequireAuth | null
+  readonly channelBinding: 'disable' | 'prefer' | 'require'
+  /** What the start-up packet says. */
+  readonly startup: Readonly<Record<string, string>>
+  readonly keepAlive: KeepAlivePlan
+  /** A stream to speak over instead of dialing. */
+  readonly stream?: StreamSource
+  readonly types?: TypeParsers
+  readonly scramMaxIterations?: number
+  /** pg's `query_timeout`, in milliseconds, as the default of the manager's option of this name. */
+  readonly statementTimeoutMillis?: number
+}
+
+/**
+ * Turns what the user gave into a plan for opening connections. Reads the service file and looks for the default
+ * socket; looks nothing up and connects to nothing. Make the plan again for each opening, so that changed files
+ * and variables count.
+ *
+ * @param conninfo a connection string, an object of parameters, or nothing
+ * @param env the environment
+ * @throws ConninfoError for anything that libpq refuses, and for what would be weaker here than was asked for
+ */
+export function planConnection(
+  conninfo?: string | ConnectionParameters,
+  env: NodeJS.ProcessEnv = process.env,
+): ConnectPlan {
+  const resolution = resolveSources(conninfo, env)
+  const { values, driver } = resolution
+  const text = (keyword: string) => values.get(keyword)?.value ?? ''
+  checkIntegers(values)
+  refuseUnsupported(text)
+  const tls = planTls(values, driver.ssl, env)
+  return {
+    hosts: expandHosts(values),
+    user: text('user'),
+    database: text('dbname'),
+    password: planPassword(resolution),
+    connectTimeoutMillis: driver.connectionTimeoutMillis ?? seconds('connect_timeout', values),
+    tls,
+    targetSessionAttrs: parseChoice(
+      'target_session_attrs',
+      text('target_session_attrs'),
+      TARGET_SESSION_ATTRS,
+    ),
+    loadBalanceHosts: parseChoice('load_balance_hosts', text('load_balance_hosts'), ['disable', 'random']),
+    requireAuth: parseRequireAuth(text('require_auth')),
+    channelBinding: planChannelBinding(text('channel_binding'), tls),
+    startup: planStartup(values, driver, env),
+    keepAlive: {
+      enabled: text('keepalives') === '' || parseInteger('keepalives', text('keepalives')) !== 0,
+      initialDelayMillis: driver.keepAliveInitialDelayMillis ?? seconds('keepalives_idle', values),
+    },
+    ...(driver.stream === undefined ? {} : { stream: driver.stream }),
+    ...(driver.types === undefined ? {} : { types: driver.types }),
+    ...(driver.scramMaxIterations === undefined ? {} : { scramMaxIterations: driver.scramMaxIterations }),
+    ...(driver.query_timeout ? { statementTimeoutMillis: driver.query_timeout } : {}),
+  }
+}
+
+type Values = Resolution['values']
+
+function checkIntegers(values: Values): void {
+  for (const [name, { value }] of values) {
+    if (keywords.get(name)?.integer === true) parseInteger(name, value)
+  }
+}
+
+/** A number of seconds in milliseconds; libpq takes what is not above zero as "not set". */
+function seconds(keyword: string, values: Values): number {
+  const given = values.get(keyword)
+  return given === undefined ? 0 : Math.max(parseInteger(keyword, given.value), 0) * 1000
+}
+
+function planPassword({ values, driver }: Resolution): PasswordSource {
+  const { password } = driver
+  if (typeof password === 'function') return { kind: 'function', get: password }
+  const text = values.get('password')?.value ?? ''
+  if (text !== '') return { kind: 'text', secret: new Secret(text) }
+  return { kind: 'file', file: values.get('passfile')!.value }
+}
+
+function planChannelBinding(text: string, tls: TlsPlan): ConnectPlan['channelBinding'] {
+  const binding = parseChoice('channel_binding', text, ['disable', 'prefer', 'require'])
+  if (binding === 'require' && tls.mode === 'disable') {
+    throw new ConninfoError('channel binding required, but SSL not in use')
+  }
+  return binding
+}
+
+const PROTOCOL_VERSIONS = ['3.0', '3.2', 'latest'] as const
+
+/** Refuses what would be weaker, or not what was asked for, if it were left out. */
+function refuseUnsupported(text: (keyword: string) => string): void {
+  if (parseChoice('gssencmode', text('gssencmode'), ['disable', 'prefer', 'require']) === 'require') {
+    throw new ConninfoError('gssencmode value "require" invalid when GSSAPI support is not compiled in')
+  }
+  if (text('requirepeer') !== '') {
+    throw new ConninfoError('requirepeer parameter is not supported on this platform')
+  }
+  for (const keyword of ['scram_client_key', 'scram_server_key']) {
+    if (text(keyword) !== '') throw new ConninfoError(`${keyword} is not supported; give a password`)
+  }
+  refuseProtocolVersion(text)
+}
+
+/** pg speaks version 3.0 of the protocol only. */
+function refuseProtocolVersion(text: (keyword: string) => string): void {
+  const read = (keyword: string) =>
+    PROTOCOL_VERSIONS.indexOf(parseChoice(keyword, text(keyword) || '3.0', PROTOCOL_VERSIONS))
+  const least = read('min_protocol_version')
+  const most = text('max_protocol_version') === '' ? PROTOCOL_VERSIONS.length : read('max_protocol_version')
+  if (least > most) {
+    throw new ConninfoError('"min_protocol_version" is greater than "max_protocol_version"')
+  }
+  if (least > 0) throw new ConninfoError('min_protocol_version above 3.0 is not supported')
+}

@@ -1,0 +1,157 @@
+import { ConninfoError } from '../errors.js'
+import { expandHosts } from './hosts.js'
+import { keywords } from './keywords.js'
+import { localUser, userFiles } from './local-defaults.js'
+import type { ConnectionParameters } from './parameters.js'
+import { parseToMap } from './parse.js'
+import { findPassword } from './password-file.js'
+import { findService } from './service-file.js'
+import { splitParameters, type DriverParameters } from './split-parameters.js'
+import { warnOnce } from './warn-once.js'
+
+/**
+ * Where a value comes from: the connection string, the object of parameters, a function in it, the service file,
+ * the environment, the password file, or libpq's defaults.
+ */
+export type ParameterSource =
+  'string' | 'parameters' | 'function' | 'service file' | 'environment' | 'password file' | 'default'
+
+/** A parameter's value, and where it comes from. */
+export interface ResolvedParameter {
+  /** The value, in clear: of a password too. Empty for a password that a function will give. */
+  readonly value: string
+  readonly source: ParameterSource
+  /** The environment variable, the file, or the key of the object; absent where there is nothing to add. */
+  readonly detail?: string
+}
+
+/** Every source of parameters put together. */
+export interface Resolution {
+  readonly values: ReadonlyMap<string, ResolvedParameter>
+  /** What only pg has a name for. */
+  readonly driver: DriverParameters
+}
+
+type Values = Map<string, ResolvedParameter>
+
+/**
+ * Puts together what is given, the service file, the environment and the defaults, the first that has a value
+ * winning. The password file is not read yet: what it says depends on the host.
+ */
+export function resolveSources(
+  conninfo: string | ConnectionParameters | undefined,
+  env: NodeJS.ProcessEnv,
+): Resolution {
+  const { values, driver } = readGiven(conninfo)
+  addService(values, env)
+  const sslmodeIsDefault = addEnvironmentAndDefaults(values, env)
+  if (sslmodeIsDefault && values.get('sslrootcert')?.value === 'system') {
+    values.set('sslmode', { value: 'verify-full', source: 'default', detail: 'sslrootcert=system' })
+  }
+  // Given as empty means not given, where libpq has something better to offer.
+  if (!values.get('user')?.value) values.set('user', { value: localUser(), source: 'default' })
+  if (!values.get('dbname')?.value) {
+    values.set('dbname', { value: values.get('user')!.value, source: 'default', detail: 'user' })
+  }
+  if (!values.get('passfile')?.value) {
+    values.set('passfile', { value: userFiles(env).password, source: 'default' })
+  }
+  return { values, driver }
+}
+
+function readGiven(conninfo: string | ConnectionParameters | undefined): {
+  values: Values
+  driver: DriverParameters
+} {
+  const values: Values = new Map()
+  if (conninfo === undefined) return { values, driver: {} }
+  if (typeof conninfo === 'string') {
+    for (const [name, value] of parseToMap(conninfo)) values.set(name, { value, source: 'string' })
+    return { values, driver: {} }
+  }
+  if (typeof conninfo !== 'object' || conninfo === null || Array.isArray(conninfo)) {
+    throw new ConninfoError('the connection parameters must be a string or an object')
+  }
+  const split = splitParameters(conninfo)
+  for (const [name, value] of split.values) {
+    values.set(name, { value, source: 'parameters', detail: split.names.get(name) ?? name })
+  }
+  if (typeof split.driver.password === 'function') values.set('password', { value: '', source: 'function' })
+  return { values, driver: split.driver }
+}
+
+function addService(values: Values, env: NodeJS.ProcessEnv): void {
+  const service = values.get('service')?.value ?? env['PGSERVICE']
+  if (service === undefined) return
+  const { file, parameters } = findService(service, env)
+  for (const [name, value] of parameters) {
+    if (!values.has(name)) values.set(name, { value, source: 'service file', detail: file })
+  }
+}
+
+/** Fills in what is still open; true when nothing but libpq's default decided `sslmode`. */
+function addEnvironmentAndDefaults(values: Values, env: NodeJS.ProcessEnv): boolean {
+  let sslmodeIsDefault = false
+  for (const [name, { env: variable, fallback }] of keywords) {
+    const value = variable === undefined ? undefined : env[variable]
+    if (values.has(name)) continue
+    if (value !== undefined) {
+      values.set(name, { value, source: 'environment', detail: variable! })
+    } else if (name === 'sslmode' && env['PGREQUIRESSL']?.startsWith('1')) {
+      values.set(name, { value: 'require', source: 'environment', detail: 'PGREQUIRESSL' })
+    } else if (fallback !== undefined) {
+      values.set(name, { value: fallback, source: 'default' })
+      sslmodeIsDefault ||= name === 'sslmode'
+    }
+  }
+  return sslmodeIsDefault
+}
+
+/**
+ * Every parameter that a connection would be opened with, and where its value comes from: what is given, then the
+ * service file, the environment, the password file and libpq's defaults.
+ *
+ * Reads the service file and the password file, and looks for the default socket; connects to nothing. A password
+ * file that others can read is not used, and a warning of the process says so.
+ *
+ * @param conninfo as `ManagedConnection` takes it; nothing given means: everything from the environment and defaults
+ * @param env the environment. Default: that of the process
+ * @returns libpq's keywords; the password is in clear
+ * @throws ConninfoError for what libpq would refuse, without ever quoting a password
+ * @see PostgreSQL manual, "Environment Variables", "The Connection Service File", "The Password File" (libpq)
+ *
+ * @example
+ * ```ts
+ * import { resolveConninfo } from 'pg-managed-connection/conninfo'
+ *
+ * const { host, port } = resolveConninfo('postgres:///shop', { PGHOST: 'db.example', PGUSER: 'app' })
+ * // host: { value: 'db.example', source: 'environment', detail: 'PGHOST' }
+ * // port: { value: '5432', source: 'default' }
+ * ```
+ */
+export function resolveConninfo(
+  conninfo?: string | ConnectionParameters,
+  env: NodeJS.ProcessEnv = process.env,
+): Record<string, ResolvedParameter> {
+  const { values: sources } = resolveSources(conninfo, env)
+  const values = new Map(sources)
+  const [first] = expandHosts(values)
+  if (!values.get('host')?.value && !values.get('hostaddr')?.value) {
+    values.set('host', { value: first.host, source: 'default' })
+  }
+  const password = values.get('password')
+  if (password?.source !== 'function' && !password?.value) {
+    const file = values.get('passfile')!.value
+    const found = findPassword(file, {
+      host: first.host || first.hostaddr!,
+      port: first.port,
+      database: values.get('dbname')!.value,
+      user: values.get('user')!.value,
+    })
+    if (found.warning !== undefined) warnOnce(found.warning)
+    if (found.password !== undefined) {
+      values.set('password', { value: found.password, source: 'password file', detail: file })
+    }
+  }
+  return Object.fromEntries(values)
+}

@@ -1,0 +1,90 @@
+/** Several statements as one transaction, in one flush and with one Sync. */
+import type { FieldDef, QueryResult } from 'pg'
+import { StatementPart } from './statement-part.js'
+import type { StatementRequest } from './statement-part.js'
+import { Unit, writeBegin, writeCloses, writeControl } from './unit.js'
+import type { Sender, UnitOwner } from './unit.js'
+
+export class BatchUnit extends Unit {
+  readonly requests: readonly StatementRequest[]
+  /** The BEGIN of an explicit transaction; null for the implicit one that the messages up to a Sync are. */
+  readonly #begin: string | null
+  #parts: StatementPart[] = []
+  /** The commands that have completed, BEGIN and COMMIT included. */
+  #completed = 0
+  /** The tag that COMMIT was answered with; null for an implicit transaction. */
+  commitTag: string | null = null
+
+  constructor(owner: UnitOwner, requests: readonly StatementRequest[], begin: string | null) {
+    super(owner)
+    this.requests = requests
+    this.#begin = begin
+    if (begin !== null) this.travel = 'alone'
+  }
+
+  get text(): string {
+    return this.requests[this.failedIndex ?? 0]!.text
+  }
+
+  override get outcome(): QueryResult[] {
+    return this.#parts.map((part) => part.rows.result)
+  }
+
+  override get parseError(): Error | null {
+    return this.#parts.find((part) => part.rows.parseError !== null)?.rows.parseError ?? null
+  }
+
+  /** The first statement that did not complete; null where all did (a deferred constraint fails at the end). */
+  get failedIndex(): number | null {
+    const index = this.#index
+    return index >= 0 && index < this.requests.length ? index : null
+  }
+
+  /** A statement failed only because its prepared name had become stale. */
+  get staleName(): boolean {
+    return this.#parts[this.failedIndex ?? -1]?.isStale(this.error) ?? false
+  }
+
+  get #index(): number {
+    return this.#completed - (this.#begin === null ? 0 : 1)
+  }
+
+  protected override encode(sender: Sender): void {
+    const { writer } = sender
+    this.#completed = 0
+    this.commitTag = null
+    writeCloses(sender)
+    if (this.#begin !== null) writeBegin(writer, this.#begin)
+    this.#parts = this.requests.map((request) => {
+      const part = new StatementPart(request, sender)
+      part.encode(sender)
+      return part
+    })
+    if (this.#begin !== null) writeControl(writer, 'COMMIT')
+    writer.sync()
+  }
+
+  override handleRowDescription(message: { fields: FieldDef[] }): void {
+    this.#parts[this.#index]?.describe(message.fields)
+  }
+
+  override handleDataRow(message: { fields: (string | null)[] }): void {
+    this.#parts[this.#index]?.rows.add(message.fields)
+  }
+
+  protected override completed(tag: string): void {
+    const index = this.#index
+    this.#completed++
+    if (index === this.requests.length) this.commitTag = tag
+    else this.#parts[index]?.complete(tag)
+  }
+
+  override handleEmptyQuery(): void {
+    this.#parts[this.#index]?.complete(null)
+    this.#completed++
+  }
+
+  override settle(): void {
+    for (const part of this.#parts) part.settle(this.error, this.sender!)
+  }
+}

@@ -1,0 +1,44 @@
+/** The library's own small units: transaction control, and a bare Sync. */
+import { Unit, writeControl } from './unit.js'
+import type { Sender, UnitOwner } from './unit.js'
+
+/**
+ * Transaction control: unnamed, because a prepared COMMIT is lost with DEALLOCATE ALL, and in a Sync of its own.
+ */
+export class ControlUnit extends Unit {
+  readonly text: string
+  /** The command tag: ROLLBACK in answer to COMMIT says that nothing was saved. */
+  tag: string | null = null
+  /** The statement error that had made the transaction fail before, where one did. */
+  failedBefore: Error | null = null
+
+  constructor(owner: UnitOwner, text: string) {
+    super(owner)
+    this.text = text
+  }
+
+  override get outcome(): this {
+    return this
+  }
+
+  protected override encode({ writer }: Sender): void {
+    this.tag = null
+    writeControl(writer, this.text)
+    writer.sync()
+  }
+
+  protected override completed(tag: string): void {
+    this.tag = tag
+  }
+}
+
+/** A Sync and nothing else: asks whether the connection is alive, and in which state. */
+export class SyncUnit extends Unit {
+  readonly text = ''
+
+  protected override encode({ writer }: Sender): void {
+    writer.sync()
+  }
+
+  protected override completed(): void {}
+}

@@ -1,0 +1,18 @@
+import type { Socket } from 'node:net'
+
+/**
+ * Makes a connected socket fit pg, which calls `connect(port, host)` on its stream and waits for `connect`. The
+ * socket flows from then on.
+ */
+export function handOver(socket: Socket): () => Socket {
+  const connect = () => {
+    process.nextTick(() => {
+      if (socket.destroyed) return
+      socket.emit('connect')
+      socket.resume()
+    })
+    return socket
+  }
+  Object.defineProperty(socket, 'connect', { value: connect, configurable: true })
+  return () => socket
+}

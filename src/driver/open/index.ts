@@ -1,0 +1,9 @@
+/** Opens server connections by a plan: dialing, TLS, logging in, and checking that it is the right server. */
+export { AttemptError, type AttemptTarget, type Encryption, type FailureKind } from './attempt-error.js'
+export type { LoginMethod } from './auth-watch.js'
+export type { CancelOptions } from './cancel.js'
+export { systemLookUp, type LookUp } from './look-up.js'
+export { openClient } from './open-client.js'
+export type { OpenedClient, OpenOptions, OpenStep } from './opened-client.js'
+export type { SessionFacts, TlsFacts } from './session-facts.js'
+export { isTransientOpenError } from './transient.js'

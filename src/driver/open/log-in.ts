@@ -1,0 +1,159 @@
+import type { Duplex } from 'node:stream'
+import pg from 'pg'
+import type { ConnectPlan } from '../../conninfo/plan.js'
+import type { StreamSource } from '../../conninfo/parameters.js'
+import { Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
+import { AuthWatch } from './auth-watch.js'
+import { abortable } from './limited.js'
+import { givePassword } from './password.js'
+import { internals, type PgConnection } from './pg-connection.js'
+import { isNetworkError, networkFailure } from './reasons.js'
+import { collectParameters, sessionFacts, type SessionFacts } from './session-facts.js'
+import { tlsOptions } from './tls-options.js'
+import { CLOSED } from './wait-for.js'
+
+/** A client that the server has let in. */
+export interface LoggedIn {
+  readonly client: pg.Client
+  readonly session: SessionFacts
+}
+
+/** The server refused, and whether it had accepted the user before. */
+export class Refusal extends Failure {
+  readonly afterLogin: boolean
+
+  constructor(reason: string, afterLogin: boolean, cause: unknown) {
+    super('refused', reason, cause)
+    this.afterLogin = afterLogin
+  }
+}
+
+/**
+ * Has pg log in over a stream that is connected already, or that pg is to use as it is.
+ *
+ * @throws Failure, or the signal's reason; the stream is destroyed then
+ */
+export async function logIn(
+  stream: StreamSource,
+  encryption: Encryption,
+  target: AttemptTarget,
+  plan: ConnectPlan,
+  signal: AbortSignal,
+): Promise<LoggedIn> {
+  // Filled in below: the client wants the function before there is anything to watch.
+  let watch: AuthWatch | null = null
+  const client = makeClient(stream, encryption, target, plan, async () => {
+    if (watch?.violation) throw watch.violation
+    return abortable(signal, givePassword(plan, target))
+  })
+  const { connection } = internals(client)
+  watch = new AuthWatch(connection, plan, encryption)
+  const status = collectParameters(connection)
+  const opening = guardParser(connection)
+  try {
+    await abortable(signal, client.connect() as unknown as Promise<void>)
+    if (watch.violation) throw watch.violation
+    return { client, session: sessionFacts(status.parameters, watch, connection.stream) }
+  } catch (error) {
+    connection.stream.destroy()
+    throw signal.aborted ? signal.reason : explain(error as Error, watch, plan, target)
+  } finally {
+    opening.over = true
+    status.stop()
+  }
+}
+
+/** pg falls back on the environment wherever a value is missing or empty, so everything is given. */
+function makeClient(
+  stream: StreamSource,
+  encryption: Encryption,
+  target: AttemptTarget,
+  plan: ConnectPlan,
+  password: () => Promise<string>,
+): pg.Client {
+  const upgrade = plan.stream !== undefined && encryption === 'tls'
+  const client = new pg.Client({
+    host: target.host || target.address || 'localhost',
+    port: target.port,
+    user: plan.user,
+    database: plan.database,
+    password,
+    ssl: upgrade ? tlsOptions(plan.tls, target.host) : false,
+    sslnegotiation: upgrade ? plan.tls.negotiation : 'postgres',
+    stream: stream as () => Duplex,
+    enableChannelBinding: encryption === 'tls' && plan.channelBinding !== 'disable',
+    pipeline: true,
+    ...(plan.types === undefined ? {} : { types: plan.types as pg.CustomTypesConfig }),
+    ...(plan.scramMaxIterations === undefined ? {} : { scramMaxIterations: plan.scramMaxIterations }),
+  })
+  // An error with nobody to tell must not end the process; whoever gets the client adds a listener of their own.
+  client.on('error', () => {})
+  internals(client).getStartupConf = () => ({ ...plan.startup })
+  return client
+}
+
+/**
+ * pg's parser throws, inside a socket's event, at an authentication method that it does not know. Until the
+ * session is open that is a failed attempt, not an uncaught exception.
+ */
+function guardParser(connection: PgConnection): { over: boolean } {
+  const opening = { over: false }
+  const attach = connection.attachListeners.bind(connection)
+  connection.attachListeners = (stream) => {
+    attach(
+      new Proxy(stream, {
+        get: (target, name) =>
+          name === 'on'
+            ? (event: string, listener: (...values: unknown[]) => void) =>
+                target.on(event, event === 'data' ? guard(target, listener, opening) : listener)
+            : (Reflect.get(target, name, target) as unknown),
+      }),
+    )
+  }
+  return opening
+}
+
+function guard(
+  stream: Duplex,
+  listener: (...values: unknown[]) => void,
+  opening: { readonly over: boolean },
+): (...values: unknown[]) => void {
+  return (...values) => {
+    try {
+      listener(...values)
+    } catch (error) {
+      if (opening.over) throw error
+      stream.destroy(error as Error)
+    }
+  }
+}
+
+function explain(error: Error, watch: AuthWatch, plan: ConnectPlan, target: AttemptTarget): Failure {
+  if (watch.violation) return watch.violation
+  if (error instanceof Failure) return error
+  if (error instanceof pg.DatabaseError && error.code !== undefined) {
+    return new Refusal(describeRefusal(error, plan), watch.accepted, error)
+  }
+  if (/^Connection terminated/.test(error.message)) return new Failure('network', CLOSED, error)
+  const method = /^Unknown authenticationOk message type (\d+)$/.exec(error.message)
+  if (method !== null) return new Failure('policy', describeMethod(Number(method[1])), error)
+  if (String((error as NodeJS.ErrnoException).code).startsWith('ERR_SSL')) {
+    return new Failure('tls', `SSL error: ${error.message}`, error)
+  }
+  return isNetworkError(error) ? networkFailure(error, target) : new Failure('protocol', error.message, error)
+}
+
+function describeRefusal(error: pg.DatabaseError, plan: ConnectPlan): string {
+  const { password } = plan
+  const fromFile = error.code === '28P01' && password.kind === 'file'
+  return (
+    `${error.severity ?? 'FATAL'}:  ${error.message}` +
+    (fromFile ? `\npassword retrieved from file "${password.file}"` : '')
+  )
+}
+
+function describeMethod(code: number): string {
+  if (code === 7 || code === 8) return 'GSSAPI authentication not supported'
+  if (code === 9) return 'SSPI authentication not supported'
+  return `authentication method ${code} not supported`
+}

@@ -1,0 +1,33 @@
+import { AttemptError, Failure } from './attempt-error.js'
+import { isNetworkError } from './reasons.js'
+
+/** `cannot_connect_now`, `admin_shutdown`, `crash_shutdown`…, and `too_many_connections`. */
+const TRANSIENT_STATE = /^(?:57P0.|53300)$/
+
+/** A five-character SQLSTATE, as the server sends it. */
+const SQLSTATE = /^[0-9A-Z]{5}$/
+
+/**
+ * Whether an opening that failed with this error is worth trying again: the network failed, time ran out, the
+ * server is starting, stopping or full, or no host was what `target_session_attrs` asks for. Looks through
+ * `errors` and `cause`; an error of another kind that the server sent settles it: no.
+ */
+export function isTransientOpenError(error: unknown): boolean {
+  const verdicts = [...judge(error, new Set())]
+  return verdicts.includes('transient') && !verdicts.includes('final')
+}
+
+type Verdict = 'transient' | 'final'
+
+function* judge(error: unknown, seen: Set<unknown>): Generator<Verdict> {
+  if (typeof error !== 'object' || error === null || seen.has(error)) return
+  seen.add(error)
+  const { code, errors, cause } = error as { code?: unknown; errors?: unknown; cause?: unknown }
+  if (isNetworkError(error)) yield 'transient'
+  else if (typeof code === 'string' && TRANSIENT_STATE.test(code)) yield 'transient'
+  else if (typeof code === 'string' && SQLSTATE.test(code)) yield 'final'
+  const kind = error instanceof AttemptError || error instanceof Failure ? error.kind : ''
+  if (/^(?:network|timeout|session)$/.test(kind)) yield 'transient'
+  if (Array.isArray(errors)) for (const inner of errors) yield* judge(inner, seen)
+  yield* judge(cause, seen)
+}

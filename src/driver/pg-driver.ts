@@ -1,0 +1,60 @@
+/**
+ * What this library uses of pg beyond its published types, in one place: each is part of pg's behaviour since
+ * 8.23, and the tests fail when one of them changes.
+ */
+import pg from 'pg'
+import type { EventEmitter } from 'node:events'
+import type { Duplex } from 'node:stream'
+import type { Client, CustomTypesConfig, FieldDef, QueryResult } from 'pg'
+import type { WireValue } from './wire.js'
+
+/** pg's client with what lies behind its types. */
+export interface DriverClient extends Omit<Client, 'connection' | 'pipeline'> {
+  readonly connection: DriverConnection
+  pipeline: boolean
+  readonly processID: number | null
+  readonly secretKey: number | null
+  readonly _types: CustomTypesConfig
+  ref(): void
+  unref(): void
+}
+
+/** pg's protocol connection: emits each backend message under its name. */
+export interface DriverConnection extends EventEmitter {
+  readonly stream: Duplex
+  parsedStatements: Record<string, string>
+  submittedNamedStatements: Record<string, string>
+  sendCopyFail(message: string): void
+}
+
+/** pg's result while it is being built. */
+export interface DriverResult extends QueryResult {
+  _parsers: ((value: string) => unknown)[] | undefined
+  _types: CustomTypesConfig
+  _prebuiltEmptyResultObject: Record<string, null> | null
+  addFields(fields: FieldDef[]): void
+  addCommandComplete(message: { text: string }): void
+  parseRow(values: (string | null)[]): Record<string, unknown>
+}
+
+interface DriverInternals {
+  Result: new (rowMode: string | undefined, types: CustomTypesConfig) => DriverResult
+  utils: { prepareValue(value: unknown): WireValue }
+}
+
+const internals = pg as unknown as DriverInternals
+
+/** An empty result, as pg makes it. */
+export function createResult(rowMode: string | undefined, types: CustomTypesConfig): DriverResult {
+  return new internals.Result(rowMode, types)
+}
+
+/** pg's conversion of a value that a user gave into what travels. Throws what the value's own conversion throws. */
+export const prepareValue = internals.utils.prepareValue
+
+/** The prototype that makes pg accept our units in its pipeline. */
+export const pgQueryPrototype: object = pg.Query.prototype
+
+export const DatabaseError = pg.DatabaseError
+export const escapeIdentifier = pg.escapeIdentifier
+export const escapeLiteral = pg.escapeLiteral

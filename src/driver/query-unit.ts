@@ -1,0 +1,85 @@
+/** One statement by the extended protocol, with the BEGIN of its transaction before it where it opens one. */
+import type { FieldDef, QueryResult } from 'pg'
+import { StatementPart } from './statement-part.js'
+import type { StatementRequest } from './statement-part.js'
+import { Unit, writeBegin, writeCloses } from './unit.js'
+import type { Sender, UnitOwner } from './unit.js'
+
+export class QueryUnit extends Unit {
+  readonly request: StatementRequest
+  /** The BEGIN to send before the statement; null when none is due. Its owner sets it when it admits the unit. */
+  begin: string | null = null
+  #part: StatementPart | null = null
+  /** BEGIN is on its way. */
+  #beginPending = false
+
+  constructor(owner: UnitOwner, request: StatementRequest) {
+    super(owner)
+    this.request = request
+  }
+
+  /** Its BEGIN has been sent and not answered: nothing of it can have been committed. */
+  get beginPending(): boolean {
+    return this.#beginPending
+  }
+
+  get text(): string {
+    return this.request.text
+  }
+
+  /** The result, complete after ReadyForQuery without an error. */
+  get result(): QueryResult {
+    return this.#part!.rows.result
+  }
+
+  override get outcome(): QueryResult {
+    return this.result
+  }
+
+  override get parseError(): Error | null {
+    return this.#part?.rows.parseError ?? null
+  }
+
+  /** It was sent under a name of ours that the server had lost or could not use any more. */
+  get staleName(): boolean {
+    return this.#part?.isStale(this.error) ?? false
+  }
+
+  // pg notes the statements that users name by this property and `text` when it sees a ParseComplete; BEGIN's
+  // own comes first.
+  get name(): string | undefined {
+    return this.#beginPending ? undefined : this.request.name
+  }
+
+  protected override encode(sender: Sender): void {
+    this.#part = new StatementPart(this.request, sender)
+    writeCloses(sender)
+    this.#beginPending = this.begin !== null
+    if (this.begin !== null) writeBegin(sender.writer, this.begin)
+    this.#part.encode(sender)
+    sender.writer.sync()
+  }
+
+  override handleRowDescription(message: { fields: FieldDef[] }): void {
+    this.#part!.describe(message.fields)
+  }
+
+  override handleDataRow(message: { fields: (string | null)[] }): void {
+    this.#part!.rows.add(message.fields)
+  }
+
+  protected override completed(tag: string): void {
+    if (this.#beginPending) {
+      this.#beginPending = false
+      this.sender!.onBegun(this)
+    } else this.#part!.complete(tag)
+  }
+
+  override handleEmptyQuery(): void {
+    this.#part!.complete(null)
+  }
+
+  override settle(): void {
+    this.#part!.settle(this.error, this.sender!)
+  }
+}

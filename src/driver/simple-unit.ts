@@ -1,0 +1,77 @@
+/** A text by the simple protocol: several statements, or one that only goes that way. */
+import type { FieldDef, QueryResult } from 'pg'
+import { RowCollector } from './row-collector.js'
+import type { StatementRequest } from './statement-part.js'
+import { Unit } from './unit.js'
+import type { Sender, UnitOwner } from './unit.js'
+
+export class SimpleUnit extends Unit {
+  readonly text: string
+  readonly #rowMode: string | undefined
+  readonly #types: StatementRequest['types']
+  #collectors: RowCollector[] = []
+  /** The collector of the command under way; null between commands. */
+  #current: RowCollector | null = null
+  /** The tags of the commands that completed, in order. */
+  tags: string[] = []
+
+  constructor(owner: UnitOwner, request: Pick<StatementRequest, 'text' | 'rowMode' | 'types'>) {
+    super(owner)
+    this.text = request.text
+    this.#rowMode = request.rowMode
+    this.#types = request.types
+    this.travel = 'alone'
+  }
+
+  /** pg's result; an array of results where there were several statements. */
+  get result(): QueryResult {
+    const results = this.#collectors.map((collector) => collector.result)
+    return results.length > 1 ? (results as unknown as QueryResult) : (results[0] ?? this.#collector().result)
+  }
+
+  override get outcome(): QueryResult {
+    return this.result
+  }
+
+  override get parseError(): Error | null {
+    return this.#collectors.find((collector) => collector.parseError !== null)?.parseError ?? null
+  }
+
+  protected override encode({ writer }: Sender): void {
+    this.#collectors = []
+    this.#current = null
+    this.tags = []
+    writer.query(this.text)
+  }
+
+  #collector(): RowCollector {
+    if (this.#current === null) {
+      this.#current = new RowCollector(this.#rowMode, this.#types ?? this.sender!.client._types)
+      this.#collectors.push(this.#current)
+    }
+    return this.#current
+  }
+
+  override handleRowDescription(message: { fields: FieldDef[] }): void {
+    this.#collector().describe(message.fields)
+  }
+
+  override handleDataRow(message: { fields: (string | null)[] }): void {
+    this.#collector().add(message.fields)
+  }
+
+  protected override completed(tag: string): void {
+    this.#collector().complete(tag)
+    this.#current = null
+    this.tags.push(tag)
+    if (FORGETTING.has(tag)) this.sender!.forgetStatements()
+  }
+
+  override handleEmptyQuery(): void {
+    this.#collector()
+    this.#current = null
+  }
+}
+
+/** Commands after which no prepared statement is left. */
+const FORGETTING = new Set(['DEALLOCATE ALL', 'DISCARD ALL'])

@@ -1,0 +1,79 @@
+/**
+ * A submittable of pg's (pg-cursor, pg-query-stream, pg-copy-streams, pg.Query), which speaks the protocol for
+ * itself. It travels alone, and pg's pipelining is switched off while it does, because pg refuses it there.
+ */
+import type { Submittable } from 'pg'
+import { Unit } from './unit.js'
+import type { DriverConnection } from './pg-driver.js'
+import type { Sender, UnitOwner } from './unit.js'
+
+/** What pg calls of a submittable, beyond the published type. */
+export interface DriverSubmittable extends Omit<Submittable, 'submit'> {
+  readonly text?: unknown
+  readonly cursor?: { readonly text?: unknown }
+  submit(connection: DriverConnection): unknown
+  handleError(error: Error, connection: DriverConnection | null): unknown
+}
+
+export class SubmittableUnit extends Unit {
+  readonly submittable: DriverSubmittable
+
+  constructor(owner: UnitOwner, submittable: DriverSubmittable) {
+    super(owner)
+    this.submittable = submittable
+    this.travel = 'alone'
+  }
+
+  get text(): string {
+    const text = this.submittable.text ?? this.submittable.cursor?.text
+    return typeof text === 'string' ? text : '(a submittable)'
+  }
+
+  protected override encode(): void {}
+  protected override completed(): void {}
+
+  override send(sender: Sender): void {
+    this.error = null
+    this.sent = true
+    this.#overhear(sender)
+    sender.client.pipeline = false
+    sender.client.query(this.submittable as never)
+  }
+
+  /** Learns what the submittable is told, since pg tells nobody else. */
+  #overhear(sender: Sender): void {
+    const { submittable } = this
+    const { submit, handleError } = submittable
+    submittable.submit = (connection) => {
+      const refusal: unknown = submit.call(submittable, connection)
+      // Nothing was sent then, and no ReadyForQuery would come.
+      if (refusal instanceof Error) connection.stream.write(sender.writer.sync().take())
+      return refusal
+    }
+    submittable.handleError = (error, connection) => {
+      this.handleError(error)
+      return handleError.call(submittable, error, connection)
+    }
+    this.#restore = () => {
+      submittable.submit = submit
+      submittable.handleError = handleError
+      sender.client.pipeline = true
+    }
+  }
+
+  #restore: (() => void) | null = null
+
+  override settle(): void {
+    this.#restore?.()
+    this.#restore = null
+  }
+
+  override reject(error: Error): void {
+    if (this.error !== null) return
+    this.#restore?.()
+    this.#restore = null
+    this.submittable.handleError(error, null)
+    // pg tells it of a lost connection once more, on a later tick.
+    this.submittable.handleError = () => {}
+  }
+}

@@ -1,0 +1,203 @@
+/**
+ * A unit: what goes to the server in one piece, up to and including its Sync, and is answered by exactly one
+ * ReadyForQuery. Units are handed to `client.query()` of a pipelining pg client, which calls their `handle…`
+ * methods as messages arrive; the session settles each on its ReadyForQuery, not on ErrorResponse, because
+ * only then the transaction status is known.
+ */
+import type { DatabaseError, FieldDef } from 'pg'
+import { pgQueryPrototype } from './pg-driver.js'
+import type { DriverClient, DriverConnection } from './pg-driver.js'
+import type { PreparedStatements } from './prepared-statements.js'
+import { NO_VALUES } from './wire.js'
+import type { MessageWriter } from './wire.js'
+import type { Linked } from '../util/linked-list.js'
+
+/** The transaction status that ReadyForQuery carries, in libpq's words. */
+export type ReadyStatus = 'idle' | 'intrans' | 'inerror'
+
+/** Whoever issued a unit. */
+export interface UnitOwner {
+  /**
+   * Asked when the unit is next to be sent: what has to be sent before it (its BEGIN, where that needs an answer
+   * first); `'skip'` when there is nothing to do any more; an error that refuses it; null to send it.
+   */
+  admit(unit: Unit): Unit | 'skip' | Error | null
+  /** ReadyForQuery has come: `unit.error` is null or what the server said. */
+  onAnswered(unit: Unit, status: ReadyStatus): void
+  /** It was not sent: `error` is what `admit` refused it with, or null for `'skip'`. */
+  onWithdrawn(unit: Unit, error: Error | null): void
+  /** The connection died before the unit was answered; `unit.sent` tells whether it had been sent. */
+  onLost(unit: Unit, cause: Error): void
+}
+
+/** What a unit needs of the session that sends it. */
+export interface Sender {
+  readonly client: DriverClient
+  readonly writer: MessageWriter
+  readonly prepared: PreparedStatements
+  /** BEGIN, at the head of the unit, has been answered: what waits behind it may go. */
+  onBegun(unit: Unit): void
+  /** The server has dropped all prepared statements. */
+  forgetStatements(): void
+  /** The server has said its last word. */
+  onFatal(error: Error): void
+}
+
+/** What watches a unit's deadline and its signal. */
+export interface UnitGuard {
+  /** The unit was answered. Gives the error that its caller gets in place of `error`. */
+  settle(error: Error | null): unknown
+  /** The unit will not be answered. Gives the error for the limit that was reached before; else null. */
+  abandon(): unknown
+}
+
+/** How a unit may travel with others. */
+export type Travel =
+  /** May be sent behind others that are not answered yet, and others behind it. */
+  | 'together'
+  /** May be sent behind others; nothing goes behind it until it is answered. */
+  | 'last'
+  /** Nothing else is in flight while it is. */
+  | 'alone'
+
+export abstract class Unit implements Linked<Unit> {
+  previous: Unit | null = null
+  next: Unit | null = null
+  travel: Travel = 'together'
+  /** Never sent behind an unanswered COMMIT: it could not be sent again if the connection died there. */
+  unrepeatable = false
+  /** COMMIT, ROLLBACK or a reset: what is unrepeatable waits for its answer. */
+  seal = false
+  /** Sent, it may be committed before its answer arrives. Its owner sets it when it admits the unit. */
+  mayCommit = false
+  /** Watches its deadline and its signal; null where it has neither. */
+  guard: UnitGuard | null = null
+  /** What the server said against it, first. */
+  error: DatabaseError | Error | null = null
+  /** Given to the server, at least in part. */
+  sent = false
+  readonly owner: UnitOwner
+  #resolve: ((value: never) => void) | null = null
+  #reject: ((error: unknown) => void) | null = null
+  #promise: Promise<unknown> | null = null
+
+  constructor(owner: UnitOwner) {
+    this.owner = owner
+  }
+
+  /** The text that messages quote. */
+  abstract readonly text: string
+
+  /** Writes the unit's messages. Called each time that it is sent. */
+  protected abstract encode(sender: Sender): void
+
+  /** A command has completed with this tag. */
+  protected abstract completed(tag: string): void
+
+  /** The promise of whoever waits for it. To be asked for once, before the unit is handed to a session. */
+  promise<T>(): Promise<T> {
+    const promise = new Promise<T>((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+    this.#promise = promise
+    return promise
+  }
+
+  resolve(value: unknown): void {
+    this.#resolve?.(value as never)
+  }
+
+  reject(error: unknown): void {
+    this.#reject?.(error)
+  }
+
+  /** Its failure is reported in another way: a caller who did not wait for it must not crash the process. */
+  markHandled(): void {
+    this.#promise?.catch(() => {})
+  }
+
+  /** What its caller gets when it went well. */
+  get outcome(): unknown {
+    return undefined
+  }
+
+  /** An error that a type parser of the user's threw while the rows came in. */
+  get parseError(): Error | null {
+    return null
+  }
+
+  /** The session calls it once, on ReadyForQuery, before the owner is told. */
+  settle(): void {}
+
+  #sender: Sender | null = null
+
+  protected get sender(): Sender | null {
+    return this.#sender
+  }
+
+  /** Sends the unit; the session calls it when it may go. */
+  send(sender: Sender): void {
+    this.error = null
+    this.sent = true
+    this.#sender = sender
+    sender.client.query(this as never)
+  }
+
+  // From here on: what pg calls.
+
+  submit(connection: DriverConnection): null {
+    const sender = this.#sender!
+    this.encode(sender)
+    connection.stream.write(sender.writer.take())
+    return null
+  }
+
+  handleError(error: Error): void {
+    // pg also comes here, on a later tick, for what was in flight when the connection died; the session has
+    // settled that by then.
+    this.error ??= error
+    if (isFatal(error)) this.#sender?.onFatal(error)
+  }
+
+  handleCommandComplete(message: { text: string }): void {
+    this.completed(message.text)
+  }
+
+  handleRowDescription(_message: { fields: FieldDef[] }): void {}
+  handleDataRow(_message: { fields: (string | null)[] }): void {}
+  handleEmptyQuery(): void {}
+  handlePortalSuspended(): void {}
+  handleReadyForQuery(): void {}
+  handleCopyData(): void {}
+
+  handleCopyInResponse(connection: DriverConnection): void {
+    connection.sendCopyFail('COPY FROM STDIN needs a stream: hand pg-copy-streams to query()')
+  }
+}
+
+/** FATAL and PANIC end the session; the words are not translated in the settings that matter to us. */
+function isFatal(error: Error): boolean {
+  const { severity } = error as { severity?: unknown }
+  return severity === 'FATAL' || severity === 'PANIC'
+}
+
+/** BEGIN with a Flush, so that it is answered at once and not with the slow statement behind it. */
+export function writeBegin(writer: MessageWriter, text: string): void {
+  writeControl(writer, text)
+  writer.flush()
+}
+
+/** One command without values, by the unnamed statement. */
+export function writeControl(writer: MessageWriter, text: string): void {
+  writer.parse('', text).bind('', NO_VALUES, false).execute()
+}
+
+/** The Closes that are due. */
+export function writeCloses({ writer, prepared }: Sender): void {
+  for (const name of prepared.takeClosing()) writer.close(name)
+}
+
+// pg refuses what is not its own Query in a pipeline; calling its constructor would cost an EventEmitter and a
+// dozen fields for each statement.
+Object.setPrototypeOf(Unit.prototype, pgQueryPrototype)

@@ -1,0 +1,57 @@
+/** What a manager tells its listeners. */
+
+/** The library rolled something back, or could not. */
+export interface RollbackEvent {
+  /** Why: as in the settlement table. */
+  readonly reason: 'error' | 'uncommitted' | 'unfinished' | 'ended' | 'hold timeout' | 'one-shot'
+  /** The statement that had opened the transaction, if it is known. */
+  readonly statement: string | null
+  /** Why the rollback itself failed, where it did; the connection was dropped then. */
+  readonly error?: Error
+}
+
+/** A holder keeps the connection long. */
+export interface HoldWarningEvent {
+  /** How long it has had it so far, or had it in all, in milliseconds. */
+  readonly heldMillis: number
+  /** Where it acquired it. */
+  readonly stack: string | null
+  /** False at first; true in a second event, when it has returned the connection after all. */
+  readonly returned: boolean
+}
+
+/** A server connection was opened. */
+export interface ConnectEvent {
+  /** The server process. */
+  readonly processID: number | null
+  /** True when the manager had been connected before. */
+  readonly reconnected: boolean
+}
+
+/** A message from the server that is not an error. */
+export interface NoticeEvent {
+  readonly severity?: string | undefined
+  readonly code?: string | undefined
+  readonly message?: string | undefined
+  readonly detail?: string | undefined
+  readonly hint?: string | undefined
+}
+
+/** The events and their arguments. */
+export interface ManagedConnectionEvents {
+  /** A server connection was opened and set up. */
+  connect: [event: ConnectEvent]
+  /** It is gone, with the error if it was lost; session state such as advisory locks is gone with it. */
+  disconnect: [error?: Error]
+  /** A holder was given its turn, after so many milliseconds. */
+  acquire: [event: { readonly waitedMillis: number }]
+  /** A holder's turn is over. */
+  release: [event: { readonly heldMillis: number }]
+  /** The library rolled back. */
+  rollback: [event: RollbackEvent]
+  holdWarning: [event: HoldWarningEvent]
+  /** The server sent a notice. */
+  notice: [notice: NoticeEvent]
+  /** Something failed that no call can be told of. Never emitted without a listener. */
+  error: [error: Error]
+}

@@ -1,0 +1,184 @@
+/**
+ * A holder leaves: what is still in flight is waited for, the settlement table is read, the connection is
+ * committed, rolled back, kept or dropped, and the turn handed on, whatever goes wrong on the way.
+ */
+import { CommitRolledBackError, UncommittedTransactionError, UnfinishedStatementError } from '../errors.js'
+import { settle } from '../transaction/settlement.js'
+import { isFromServer } from '../transaction/failures.js'
+import type { HoldTimeoutError } from '../errors.js'
+import type { RollbackEvent } from '../events.js'
+import type { ControlUnit } from '../driver/control-unit.js'
+import type { CallerOutcome, Left } from '../transaction/settlement.js'
+import type { Scheduler } from './scheduler.js'
+import type { Turn } from './turn.js'
+
+/** How a holder leaves. */
+export interface Leaving {
+  readonly left: Left
+  /** What it threw. */
+  readonly error?: unknown
+  /** Close the server connection after it. */
+  readonly close: boolean
+}
+
+/**
+ * Settles `turn` and hands it on. Resolves when the caller has its result or its own error; rejects with what the
+ * table gives the caller instead.
+ */
+export async function depart(scheduler: Scheduler, turn: Turn, leaving: Leaving): Promise<void> {
+  if (turn.revocation !== null) throw turn.revocation
+  turn.leave()
+  const unfinished = turn.outstanding > 0 ? turn.unfinished() : null
+  if (unfinished !== null) {
+    turn.markUnfinishedHandled()
+    await settleDown(scheduler, turn)
+  }
+  const { connection, caller } = settle({
+    left: leaving.left,
+    server: turn.serverState,
+    unfinished: unfinished !== null,
+    openWhenLost: turn.openWhenLost,
+    owner: turn.owned ? 'library' : 'holder',
+    endedByText: turn.endedByText,
+  })
+  const outcome = callersError(turn, caller, unfinished ?? [])
+  switch (connection) {
+    case 'commit':
+      return commit(scheduler, turn, leaving.close)
+    case 'rollback':
+      await rollBack(scheduler, turn, caller, leaving)
+      break
+    case 'keep':
+    case 'drop':
+      await handOn(scheduler, turn, leaving)
+      break
+    default:
+      return connection satisfies never
+  }
+  if (outcome !== null) throw outcome
+}
+
+/** Waits until nothing is in flight; after `releaseGraceMillis` the connection is dropped. */
+export async function settleDown(scheduler: Scheduler, turn: Turn): Promise<void> {
+  const { releaseGraceMillis } = scheduler.options
+  let timer: NodeJS.Timeout | undefined
+  const expired = new Promise<'expired'>((resolve) => {
+    if (releaseGraceMillis <= 2_147_483_647) timer = setTimeout(resolve, releaseGraceMillis, 'expired')
+  })
+  const quiet = turn.quiet()
+  const outcome = await Promise.race([quiet, expired])
+  clearTimeout(timer)
+  if (outcome !== 'expired') return
+  const cause = new Error(`a statement was still running ${releaseGraceMillis}ms after its holder had left`)
+  if (turn.session === null) turn.giveUp(cause)
+  else await turn.session.abandon(turn, cause)
+  await quiet
+}
+
+function callersError(turn: Turn, caller: CallerOutcome, statements: readonly string[]): Error | null {
+  const { retrySafe, openedBy } = turn
+  const cause = turn.swallowed ?? undefined
+  switch (caller) {
+    case 'result':
+    case 'own error':
+      return null
+    case 'uncommitted':
+      return new UncommittedTransactionError({ statement: openedBy, retrySafe, cause })
+    case 'unfinished':
+      return new UnfinishedStatementError({ statements, retrySafe, cause })
+    case 'ended':
+      return turn.endedError()
+    case 'lost':
+      return turn.lossError()
+    default:
+      return caller satisfies never
+  }
+}
+
+/**
+ * The turn is handed on when COMMIT has been sent: it ends the transaction whatever its answer is. Where the
+ * connection may have to be closed behind it, the answer comes first.
+ */
+async function commit(scheduler: Scheduler, turn: Turn, close: boolean): Promise<void> {
+  const early = !close && scheduler.options.closeOn === 'broken' && !scheduler.replacementDue
+  const answered = turn.commit()!
+  if (early) scheduler.handOver(turn)
+  let failure: unknown
+  let unit: ControlUnit | null = null
+  try {
+    unit = await answered
+  } catch (error) {
+    failure = error
+  }
+  if (failure !== undefined) scheduler.onError(failure)
+  if (!early)
+    await handOn(scheduler, turn, {
+      left: failure === undefined ? 'returned' : 'threw',
+      error: failure,
+      close,
+    })
+  if (unit === null) throw failure
+  checkCommitted(unit)
+}
+
+/** Throws where COMMIT was answered ROLLBACK. */
+export function checkCommitted(unit: ControlUnit): void {
+  if (unit.tag === 'COMMIT') return
+  throw new CommitRolledBackError({ retrySafe: true, cause: unit.failedBefore ?? undefined })
+}
+
+async function rollBack(
+  scheduler: Scheduler,
+  turn: Turn,
+  caller: CallerOutcome,
+  leaving: Leaving,
+): Promise<void> {
+  const statement = turn.openedBy
+  const answered = turn.rollback()!
+  const handedOn = handOn(scheduler, turn, leaving)
+  scheduler.onRollback({ reason: REASONS[caller], statement, ...(await failureOf(answered)) })
+  await handedOn
+}
+
+const REASONS: Readonly<Record<CallerOutcome, RollbackEvent['reason']>> = {
+  result: 'error',
+  'own error': 'error',
+  uncommitted: 'uncommitted',
+  unfinished: 'unfinished',
+  ended: 'ended',
+  lost: 'error',
+}
+
+/** A failed rollback is an event, never the error that anyone is thrown; the session is lost with it. */
+async function failureOf(rollback: Promise<unknown>): Promise<{ error?: Error }> {
+  try {
+    await rollback
+    return {}
+  } catch (error) {
+    return { error: error as Error }
+  }
+}
+
+/** Hands the turn on; waits for the closing of the connection where that is asked for. */
+async function handOn(scheduler: Scheduler, turn: Turn, { left, error, close }: Leaving): Promise<void> {
+  if (left === 'threw') scheduler.onError(error)
+  const closesOnError =
+    left === 'threw' && scheduler.options.closeOn === 'database-error' && isFromServer(error)
+  const closed = close || closesOnError ? scheduler.close() : null
+  scheduler.handOver(turn)
+  await closed
+}
+
+/** The hold of `turn` timed out: everything on it is rejected at once, and its session is tidied up behind it. */
+export async function takeBack(scheduler: Scheduler, turn: Turn, error: HoldTimeoutError): Promise<void> {
+  const statement = turn.openedBy
+  turn.revoke(error)
+  const { running } = turn
+  if (running !== null) turn.session?.cancel(running)
+  if (turn.outstanding > 0) await settleDown(scheduler, turn)
+  const server = turn.serverState
+  const answered = server === 'intrans' || server === 'inerror' ? turn.rollback() : null
+  scheduler.handOver(turn)
+  if (answered !== null)
+    scheduler.onRollback({ reason: 'hold timeout', statement, ...(await failureOf(answered)) })
+}

@@ -1,0 +1,39 @@
+/**
+ * Who is inside which holder's callback: an AsyncLocalStorage scope for each callback, so that only what the
+ * callback itself started is inside, however it awaits. One storage for all managers, because each storage slows
+ * every promise of the process; scopes of several managers nest.
+ */
+import { AsyncLocalStorage } from 'node:async_hooks'
+
+/** One callback under way. */
+export interface HolderScope {
+  /** Whose callback it is. */
+  readonly manager: object
+  readonly kind: 'callback' | 'onConnect'
+  /** The callback has settled: what it left behind may ask like anybody else. */
+  settled: boolean
+  readonly outer: HolderScope | undefined
+}
+
+const storage = new AsyncLocalStorage<HolderScope | undefined>()
+
+/** Runs `work` inside a new scope of `manager`'s. The caller sets `settled` when the work has settled. */
+export function runInScope<T>(scope: HolderScope, work: () => T): T {
+  return storage.run(scope, work)
+}
+
+export function createScope(manager: object, kind: HolderScope['kind']): HolderScope {
+  return { manager, kind, settled: false, outer: storage.getStore() }
+}
+
+/** The scope of `manager`'s that the caller is inside of; undefined when it is in none. */
+export function enclosingScope(manager: object): HolderScope | undefined {
+  let scope = storage.getStore()
+  while (scope !== undefined && (scope.manager !== manager || scope.settled)) scope = scope.outer
+  return scope
+}
+
+/** Runs `work` outside of every scope. */
+export function runOutside<T>(work: () => T): T {
+  return storage.run(undefined, work)
+}

@@ -1,0 +1,623 @@
+/**
+ * Decides who speaks next. One line for holders, one-shots and batches, strictly in order of asking; one holder
+ * at a time has the floor; one-shots are sent behind each other while nobody has it.
+ *
+ * The floor is either free or taken by one turn. It is taken by `#grant` alone and freed by `handOver` alone, so
+ * that nothing that fails (a connect, a BEGIN, a COMMIT, a rollback) can lose it. `#advance` is called whenever
+ * something may have made room: an answer, a hand-over, an opening, a loss, a newcomer.
+ */
+import { AcquireTimeoutError, ConnectError, ManagerEndedError, TooManyWaitingError } from '../errors.js'
+import { SimpleUnit } from '../driver/simple-unit.js'
+import { SILENT_OWNER } from '../session/silent-owner.js'
+import { SessionKeeper } from '../session/session-keeper.js'
+import { breaksSession } from '../transaction/failures.js'
+import { Deadlines } from '../util/deadlines.js'
+import { runInScope, createScope } from './holder-context.js'
+import { HoldWatch } from './hold-watch.js'
+import { Line } from './line.js'
+import { OneShots } from './one-shots.js'
+import { Turn } from './turn.js'
+import type { ConnectPlan } from '../conninfo/plan.js'
+import type { HoldTimeoutError } from '../errors.js'
+import type { ManagedConnectionEvents, NoticeEvent, RollbackEvent } from '../events.js'
+import type { Unit } from '../driver/unit.js'
+import type { ResolvedOptions } from '../options.js'
+import type { Session, Unanswered } from '../session/session.js'
+import type { KeeperHost } from '../session/session-keeper.js'
+import type { JoinOptions, WaiterHooks } from './line.js'
+import type { OneShotHost } from './one-shots.js'
+import type { TurnHost, TurnOptions } from './turn.js'
+
+/** Tells a listener of the manager's. */
+export type Tell = <K extends keyof ManagedConnectionEvents>(
+  event: K,
+  ...args: ManagedConnectionEvents[K]
+) => void
+
+/** Where the scheduler reports to. */
+export interface SchedulerHost {
+  /** The manager, as the key of its holders' scopes. */
+  readonly manager: object
+  readonly tell: Tell
+  listens(event: keyof ManagedConnectionEvents): boolean
+  /** The hold of `turn` has timed out: its holder is to be told, and its session tidied up. */
+  onHoldTimeout(turn: Turn, error: HoldTimeoutError): void
+}
+
+/** What is granted to one who waits: the live session. */
+type Request = TurnRequest | UnitRequest
+
+/** How many of each thing has happened. */
+export interface Counters {
+  acquires: number
+  releases: number
+  rollbacks: number
+  timeouts: number
+  disconnects: number
+}
+
+export class Scheduler implements KeeperHost, TurnHost, OneShotHost {
+  readonly deadlines = new Deadlines()
+  readonly keeper: SessionKeeper
+  readonly options: ResolvedOptions
+  readonly oneShots = new OneShots(this)
+  readonly counters: Counters = { acquires: 0, releases: 0, rollbacks: 0, timeouts: 0, disconnects: 0 }
+  readonly #line = new Line<Session>(this.deadlines)
+  readonly #host: SchedulerHost
+  readonly #wantsWritable: boolean
+  #floor: Turn | null = null
+  #floorStack: string | null = null
+  #holdWatch: HoldWatch | null = null
+  #closeRequest: Deferred | null = null
+  /** Of no use any more: closed at the next boundary. */
+  #retired: Session | null = null
+  #validating = false
+  /** When the connection was last used; null while it is in use. */
+  #idleSince: number | null = null
+  #idleTimer: NodeJS.Timeout | null = null
+  #ended: Promise<void> | null = null
+  #drained: (() => void) | null = null
+  /** Set while listeners' or waiters' reactions could enter `#advance` again. */
+  #advancing = false
+
+  constructor(
+    plan: () => ConnectPlan,
+    wantsWritable: boolean,
+    options: ResolvedOptions,
+    host: SchedulerHost,
+  ) {
+    this.options = options
+    this.#wantsWritable = wantsWritable
+    this.#host = host
+    this.keeper = new SessionKeeper(plan, options, this)
+  }
+
+  get session(): Session | null {
+    return this.keeper.session
+  }
+
+  get floor(): Turn | null {
+    return this.#floor
+  }
+
+  get waiting(): number {
+    return this.#line.length
+  }
+
+  get ending(): boolean {
+    return this.#ended !== null
+  }
+
+  /** Nobody has the floor, waits, or is unanswered. */
+  get free(): boolean {
+    return (
+      this.#floor === null &&
+      this.#line.length === 0 &&
+      !this.#validating &&
+      (this.session?.pending ?? 0) === 0
+    )
+  }
+
+  // ---- asking
+
+  /** Asks for a turn. */
+  acquire(turn: TurnOptions, join: JoinOptions): Promise<Turn> {
+    return new Promise((resolve, reject) => {
+      const stack = this.options.traceHolders || this.options.holdWarningMillis > 0 ? holderStack() : null
+      this.#ask(new TurnRequest(this, turn, stack, join.timeoutMillis, resolve, reject), join)
+    })
+  }
+
+  /** Asks for `unit` to be sent in its turn. Its promise is the unit's own. */
+  send(unit: Unit, join: JoinOptions, onSend: (() => void) | null): void {
+    unit.unrepeatable = true
+    this.#ask(new UnitRequest(this, unit, join.timeoutMillis, onSend), join)
+  }
+
+  #ask(request: Request, join: JoinOptions): void {
+    const refusal = this.#refusal(join)
+    if (refusal !== null) return request.reject(refusal.reason)
+    if (this.#floor === null && this.#line.length === 0) {
+      const session = this.#readySession()
+      if (session !== null && request.fits(session)) return this.#admit(request, session)
+      if (session === null) return this.#wait(request, join, Infinity)
+    }
+    if (join.timeoutMillis === 0) return request.reject(request.timedOut())
+    if (this.#line.length >= this.options.maxWaiting) {
+      return request.reject(new TooManyWaitingError({ maxWaiting: this.options.maxWaiting }))
+    }
+    this.#wait(request, join, join.timeoutMillis)
+  }
+
+  #refusal(join: JoinOptions): { reason: unknown } | null {
+    if (this.ending) return { reason: new ManagerEndedError() }
+    return join.signal?.aborted === true ? { reason: join.signal.reason } : null
+  }
+
+  /** With nobody ahead a limit of 0, which is about waiting in line, leaves time for connecting. */
+  #wait(request: Request, join: JoinOptions, ifZero: number): void {
+    const timeoutMillis = join.timeoutMillis === 0 ? ifZero : join.timeoutMillis
+    this.#line.join(request, { timeoutMillis, signal: join.signal })
+    this.#advance()
+  }
+
+  /** For requests alone: one has left the line without being granted. */
+  onLeft(): void {
+    if (this.#line.length === 0 && this.#floor === null) this.#rest()
+  }
+
+  /** The error of one whose time has passed. */
+  timedOut(timeoutMillis: number): AcquireTimeoutError {
+    this.counters.timeouts++
+    const heldMillis = this.#floor === null ? null : Math.round(performance.now() - this.#floor.grantedAt)
+    return new AcquireTimeoutError({
+      timeoutMillis,
+      waiting: this.#line.length,
+      heldMillis,
+      holder: heldMillis === null ? this.#whyNobody() : `held for ${heldMillis}ms`,
+      holderStack: this.#floorStack,
+    })
+  }
+
+  #whyNobody(): string {
+    if (this.keeper.opening) return 'still connecting'
+    return this.#validating ? 'still checking the connection' : 'held by queries that are not answered yet'
+  }
+
+  // ---- granting
+
+  #advance(): void {
+    if (this.#advancing) return
+    this.#advancing = true
+    try {
+      while (this.#step()) {
+        // One waiter a step.
+      }
+    } finally {
+      this.#advancing = false
+    }
+  }
+
+  /** Serves the first in line, if it can be served now. */
+  #step(): boolean {
+    if (this.#floor !== null) return false
+    if (this.#closeRequest !== null && !this.#closeNow()) return false
+    const first = this.#line.first
+    if (first === null) {
+      this.#rest()
+      return false
+    }
+    const session = this.#readySession()
+    if (session === null || !(first.hooks as Request).fits(session)) return false
+    // A waiter whose time had passed declines, and has left the line: either way the next is asked.
+    first.grant(session, performance.now())
+    return true
+  }
+
+  /** For requests alone: the waiter has taken its turn. */
+  admitted(request: Request, session: Session): void {
+    this.#admit(request, session)
+  }
+
+  #admit(request: Request, session: Session): void {
+    this.#wake(session)
+    request.start(session)
+  }
+
+  /** Gives the floor. */
+  takeFloor(session: Session, options: TurnOptions, stack: string | null, askedAt: number): Turn {
+    if (this.#floor !== null) throw new Error('BUG: the floor was given to two')
+    const turn = new Turn(session, options, this)
+    this.#floor = turn
+    this.#floorStack = stack
+    this.counters.acquires++
+    const { holdWarningMillis, maxHoldMillis } = this.options
+    if (holdWarningMillis > 0 || maxHoldMillis > 0) this.#holdWatch = this.#watch(turn, stack)
+    if (this.#host.listens('acquire')) {
+      this.#host.tell('acquire', { waitedMillis: Math.round(turn.grantedAt - askedAt) })
+    }
+    return turn
+  }
+
+  #watch(turn: Turn, stack: string | null): HoldWatch {
+    return new HoldWatch(turn, stack, this.options, {
+      deadlines: this.deadlines,
+      onWarning: (event) => this.#host.tell('holdWarning', event),
+      onTimeout: (late, error) => this.#host.onHoldTimeout(late, error),
+    })
+  }
+
+  /** The turn is over: the next in line is served. Only the present holder's turn can be handed on. */
+  handOver(turn: Turn): void {
+    if (this.#floor !== turn) return
+    this.#holdWatch?.stop()
+    this.#holdWatch = null
+    this.#floor = null
+    this.#floorStack = null
+    this.counters.releases++
+    turn.finish()
+    if (turn.used) this.#resetSession()
+    if (this.#host.listens('release')) {
+      this.#host.tell('release', { heldMillis: Math.round(performance.now() - turn.grantedAt) })
+    }
+    this.#advance()
+  }
+
+  /** Goes along with whatever was sent last; nothing that could not be sent again follows until it is answered. */
+  #resetSession(): void {
+    const { session } = this
+    if (this.options.reset !== 'session' || session === null) return
+    const reset = new SimpleUnit(SILENT_OWNER, {
+      text: this.keeper.resetText,
+      rowMode: undefined,
+      types: undefined,
+    })
+    reset.travel = 'together'
+    reset.seal = true
+    const answered = reset.promise()
+    answered.then(
+      () =>
+        session.status === 'idle' ||
+        session.lose(new Error('the session reset did not leave the session idle')),
+      (error: Error) =>
+        session.lose(new Error(`the session reset failed: ${error.message}`, { cause: error })),
+    )
+    session.submit(reset)
+  }
+
+  // ---- the session
+
+  /** The session, where the next in line may have it now; null while something has to be done first. */
+  #readySession(): Session | null {
+    const { session } = this
+    if (this.#validating || this.#closeRequest !== null) return null
+    if (session === null) {
+      this.#open()
+      return null
+    }
+    if (this.#isDue(session)) {
+      if (session.pending === 0) void this.#close()
+      return null
+    }
+    if (this.#needsCheck(session)) {
+      void this.#validate(session)
+      return null
+    }
+    return session
+  }
+
+  #isDue(session: Session): boolean {
+    const { maxLifetimeMillis } = this.options
+    if (this.#retired === session) return true
+    return maxLifetimeMillis > 0 && performance.now() - session.openedAt > maxLifetimeMillis
+  }
+
+  /** The session is to be replaced before anyone else gets it. */
+  get replacementDue(): boolean {
+    return this.#closeRequest !== null || (this.session !== null && this.#isDue(this.session))
+  }
+
+  #needsCheck(session: Session): boolean {
+    if (this.#idleSince === null || session.pending > 0) return false
+    return performance.now() - this.#idleSince > this.options.validateAfterIdleMillis
+  }
+
+  async #validate(session: Session): Promise<void> {
+    this.#validating = true
+    this.#wake(session)
+    try {
+      await this.keeper.validate(session)
+    } catch {
+      // It is lost then, and the next in line has a new one opened.
+    }
+    this.#validating = false
+    this.#advance()
+  }
+
+  #open(): void {
+    if (this.keeper.opening) return
+    this.keeper.open().catch((error: unknown) => this.#onOpenFailed(error as Error))
+  }
+
+  #onOpenFailed(error: Error): void {
+    this.#line.rejectAll(() => freshError(error))
+    this.#advance()
+  }
+
+  reopen(turn: Turn): void {
+    this.keeper.open().then(
+      (session) => turn.awaitsSession && turn.resume(session),
+      (error: Error) => {
+        if (turn.awaitsSession) turn.giveUp(error)
+        this.#onOpenFailed(error)
+      },
+    )
+  }
+
+  #wake(session: Session): void {
+    if (this.#idleSince === null) return
+    this.#idleSince = null
+    session.ref()
+  }
+
+  /** Nobody wants anything. */
+  #rest(): void {
+    const { session } = this
+    if (session === null) {
+      if (this.keeper.opening) this.keeper.abortOpening()
+    } else if (session.pending > 0 || this.#validating) return
+    else this.#lieIdle(session)
+    if (this.#drained !== null && !this.keeper.opening) this.#drained()
+  }
+
+  #lieIdle(session: Session): void {
+    if (this.#isDue(session)) return void this.#close()
+    if (this.#idleSince !== null) return
+    this.#idleSince = performance.now()
+    if (this.options.allowExitOnIdle) session.unref()
+    if (this.options.idleTimeoutMillis > 0) this.#armIdleTimer(this.options.idleTimeoutMillis)
+  }
+
+  /** One timer that looks again when it fires, rather than one for each pause. */
+  #armIdleTimer(millis: number): void {
+    this.#idleTimer ??= setTimeout(
+      () => {
+        this.#idleTimer = null
+        if (this.#idleSince === null || this.session === null) return
+        const left = this.#idleSince + this.options.idleTimeoutMillis - performance.now()
+        if (left > 1) this.#armIdleTimer(left)
+        else void this.#close()
+      },
+      Math.min(millis, 2_147_483_647),
+    ).unref()
+  }
+
+  // ---- closing and ending
+
+  /** Closes the connection after the present holder; the next use opens it again. */
+  close(): Promise<void> {
+    this.#closeRequest ??= new Deferred()
+    const { promise } = this.#closeRequest
+    this.#advance()
+    return promise
+  }
+
+  /** Sees to a `close()` at a boundary; false while it is under way. */
+  #closeNow(): boolean {
+    const { session } = this
+    if (session !== null && session.pending > 0) return false
+    if (session !== null || this.keeper.closing) {
+      void this.#close()
+      return false
+    }
+    this.#closeRequest?.resolve()
+    this.#closeRequest = null
+    return true
+  }
+
+  async #close(): Promise<void> {
+    const { session } = this
+    this.#retired = null
+    this.#idleSince = null
+    await this.keeper.close()
+    if (session !== null) this.#onDisconnected()
+    this.#advance()
+  }
+
+  /** Refuses new work, serves who waits, closes. After `timeoutMillis` it does not wait any longer. */
+  end(timeoutMillis: number): Promise<void> {
+    this.#ended ??= this.#end(timeoutMillis)
+    return this.#ended
+  }
+
+  async #end(timeoutMillis: number): Promise<void> {
+    const drained = new Promise<void>((resolve) => {
+      this.#drained = resolve
+    })
+    const timer =
+      timeoutMillis > 2_147_483_647 ? undefined : setTimeout(() => this.#abandonAll(), timeoutMillis)
+    // Not at once: `#ended` is set when this function first waits, and refuses newcomers from then on.
+    queueMicrotask(() => this.#advance())
+    await drained
+    clearTimeout(timer)
+    await this.keeper.close()
+    this.#closeRequest?.resolve()
+    this.#closeRequest = null
+    if (this.#idleTimer !== null) clearTimeout(this.#idleTimer)
+    this.#idleTimer = null
+    this.deadlines.clear()
+  }
+
+  #abandonAll(): void {
+    this.#line.rejectAll(() => new ManagerEndedError())
+    this.keeper.abortOpening()
+    this.session?.lose(new ManagerEndedError())
+    this.#drained?.()
+  }
+
+  // ---- what the session, the keeper and the one-shots tell
+
+  onOpened(session: Session): void {
+    this.#idleSince = null
+    this.#host.tell('connect', { processID: session.processID, reconnected: this.keeper.openings > 1 })
+    // Whoever had it opened is served first: their promise settles before this one's.
+    queueMicrotask(() => this.#advance())
+  }
+
+  onReady(): void {
+    if (this.#floor === null) this.#advance()
+  }
+
+  onLost(session: Session, cause: Error, { sent, unsent }: Unanswered): void {
+    if (this.session !== session) return
+    this.keeper.forget(session)
+    this.#retired = null
+    this.#idleSince = null
+    const floor = this.#floor?.session === session ? this.#floor : null
+    for (const unit of [...sent, ...unsent]) if (unit.owner !== floor) unit.owner.onLost(unit, cause)
+    const ofFloor = (unit: Unit): boolean => unit.owner === floor
+    floor?.sessionLost(cause, sent.filter(ofFloor), unsent.filter(ofFloor))
+    this.#onDisconnected(cause)
+    this.#advance()
+  }
+
+  #onDisconnected(error?: Error): void {
+    this.counters.disconnects++
+    if (error === undefined) this.#host.tell('disconnect')
+    else this.#host.tell('disconnect', error)
+  }
+
+  onNotice(notice: NoticeEvent): void {
+    this.#host.tell('notice', notice)
+  }
+
+  onNotification(): void {}
+
+  runOnConnect(work: () => Promise<void>): Promise<void> {
+    const scope = createScope(this.#host.manager, 'onConnect')
+    return runInScope(scope, work).finally(() => {
+      scope.settled = true
+    })
+  }
+
+  onRollback(event: RollbackEvent): void {
+    this.counters.rollbacks++
+    this.#host.tell('rollback', event)
+  }
+
+  /** An error has come out: it may say that the session is of no use any more. */
+  onError(error: unknown): void {
+    if (this.session !== null && breaksSession(error, this.#wantsWritable)) this.#retired = this.session
+  }
+
+  onDone(): void {
+    this.#resetSession()
+  }
+}
+
+/** One who waits for a turn. */
+class TurnRequest implements WaiterHooks<Session> {
+  readonly #scheduler: Scheduler
+  readonly #options: TurnOptions
+  readonly #stack: string | null
+  readonly #timeoutMillis: number
+  readonly #askedAt = performance.now()
+  readonly #resolve: (turn: Turn) => void
+  readonly #reject: (error: unknown) => void
+
+  constructor(
+    scheduler: Scheduler,
+    options: TurnOptions,
+    stack: string | null,
+    timeoutMillis: number,
+    resolve: (turn: Turn) => void,
+    reject: (error: unknown) => void,
+  ) {
+    this.#scheduler = scheduler
+    this.#options = options
+    this.#stack = stack
+    this.#timeoutMillis = timeoutMillis
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+
+  /** A turn follows a predecessor's COMMIT at once, but never one-shots: an open pipeline has no owner. */
+  fits(session: Session): boolean {
+    return session.onlySeals
+  }
+
+  start(session: Session): void {
+    this.#resolve(this.#scheduler.takeFloor(session, this.#options, this.#stack, this.#askedAt))
+  }
+
+  grant(session: Session): void {
+    this.#scheduler.admitted(this, session)
+  }
+
+  reject(error: unknown): void {
+    this.#reject(error)
+    this.#scheduler.onLeft()
+  }
+
+  timedOut(): AcquireTimeoutError {
+    return this.#scheduler.timedOut(this.#timeoutMillis)
+  }
+}
+
+/** A one-shot or a batch that waits to be sent. */
+class UnitRequest implements WaiterHooks<Session> {
+  readonly #scheduler: Scheduler
+  readonly #unit: Unit
+  readonly #timeoutMillis: number
+  readonly #onSend: (() => void) | null
+
+  constructor(scheduler: Scheduler, unit: Unit, timeoutMillis: number, onSend: (() => void) | null) {
+    this.#scheduler = scheduler
+    this.#unit = unit
+    this.#timeoutMillis = timeoutMillis
+    this.#onSend = onSend
+  }
+
+  fits(session: Session): boolean {
+    return session.hasRoomFor(this.#unit)
+  }
+
+  start(session: Session): void {
+    this.#onSend?.()
+    session.submit(this.#unit)
+  }
+
+  grant(session: Session): void {
+    this.#scheduler.admitted(this, session)
+  }
+
+  reject(error: unknown): void {
+    this.#unit.reject(error)
+    this.#scheduler.onLeft()
+  }
+
+  timedOut(): AcquireTimeoutError {
+    return this.#scheduler.timedOut(this.#timeoutMillis)
+  }
+}
+
+class Deferred {
+  resolve!: () => void
+  readonly promise = new Promise<void>((resolve) => {
+    this.resolve = resolve
+  })
+}
+
+/** Each waiter gets an error of its own: a shared one would carry somebody else's stack. */
+function freshError(error: Error): Error {
+  return error instanceof ConnectError
+    ? new ConnectError(error.message, { errors: error.errors, cause: error.cause })
+    : new ConnectError(error.message, { errors: [error] })
+}
+
+/** Where the holder asked, without this library's own frames. */
+function holderStack(): string {
+  const frames = (new Error('acquired').stack ?? '').split('\n').slice(1)
+  const own = new URL('..', import.meta.url)
+  return frames.filter((frame) => !frame.includes(own.href) && !frame.includes(own.pathname)).join('\n')
+}

@@ -1,0 +1,416 @@
+/** The manager that owns the connection. */
+import { inspect } from 'node:util'
+import { ManagerEndedError, ReentrantAcquireError, TransactionOrderError } from './errors.js'
+import { describeConninfo } from './conninfo/mask.js'
+import { planConnection } from './conninfo/plan.js'
+import { BatchUnit } from './driver/batch-unit.js'
+import { Connection, createUnit } from './connection.js'
+import { readAutocommit, readBatchBegin, readClose, readRetries, readWait } from './call-options.js'
+import { checkMillis, resolveOptions } from './options.js'
+import { callbackOf, isSubmittable, readCall } from './query-arguments.js'
+import { depart, settleDown, takeBack } from './lease/departure.js'
+import { createScope, enclosingScope, runInScope } from './lease/holder-context.js'
+import { SafeEmitter } from './safe-emitter.js'
+import { Scheduler } from './lease/scheduler.js'
+import { StatementGuard } from './session/statement-guard.js'
+import { ClassifiedTexts } from './sql/classify.js'
+import { beginText } from './transaction/begin.js'
+import { isWorthRepeating } from './transaction/failures.js'
+import { backoffMillis } from './util/backoff.js'
+import { pause } from './util/pause.js'
+import type { QueryArrayConfig, QueryArrayResult, QueryConfigValues, QueryResult, QueryResultRow } from 'pg'
+import type {
+  AcquireOptions,
+  BatchOptions,
+  TransactionOptions,
+  UseOptions,
+  WaitOptions,
+} from './call-options.js'
+import type { ConnectionParameters } from './conninfo/parameters.js'
+import type { HandleServices, TransactionStatus } from './connection.js'
+import type { Unit } from './driver/unit.js'
+import type { Turn } from './lease/turn.js'
+import type { JoinOptions } from './lease/line.js'
+import type { EndOptions, Manager, ManagerStats } from './manager.js'
+import type { ManagedConnectionOptions, ResolvedOptions } from './options.js'
+import type {
+  AnyRow,
+  AnyValues,
+  QueryCallback,
+  QueryConfig,
+  StatementCall,
+  StatementOptions,
+} from './query-arguments.js'
+import type { StatementLimits } from './session/statement-guard.js'
+
+/** Before `work` is run again after a serialization failure or a deadlock. */
+const RETRY_BACKOFF = { firstMillis: 5, maxMillis: 1_000 }
+
+const END_TIMEOUT_MILLIS = 30_000
+
+/**
+ * One PostgreSQL connection that many concurrent tasks share safely. Each gets exclusive access for a while, in
+ * the order of asking; nobody can hand the connection on with a transaction still open; a closed connection is
+ * opened again when it is next wanted. Nothing connects before that.
+ *
+ * ```ts
+ * const manager = new ManagedConnection('postgres:///postgres')
+ * await manager.use(async (connection) => {
+ *   await connection.query('SELECT 1')
+ *   await connection.commit()
+ * })
+ * await manager.end()
+ * ```
+ */
+export class ManagedConnection extends SafeEmitter implements Manager {
+  readonly #conninfo: string
+  readonly #options: ResolvedOptions
+  readonly #scheduler: Scheduler
+  readonly #services: HandleServices
+
+  /**
+   * @param conninfo any libpq connection string, or an object of libpq's keywords or of pg's config names; what it
+   * leaves out comes from the PG* environment, the service file, the password file and libpq's defaults
+   * @throws `ConninfoError` for a connection string that libpq refuses; TypeError or RangeError for an option
+   */
+  constructor(conninfo?: string | ConnectionParameters, options: ManagedConnectionOptions = {}) {
+    super()
+    this.#conninfo = describeConninfo(conninfo)
+    const given = typeof conninfo === 'object' && conninfo !== null ? { ...conninfo } : conninfo
+    const plan = planConnection(given)
+    this.#options = resolveOptions(withQueryTimeout(options, plan.statementTimeoutMillis))
+    const wantsWritable = plan.targetSessionAttrs === 'read-write' || plan.targetSessionAttrs === 'primary'
+    this.#scheduler = new Scheduler(() => planConnection(given), wantsWritable, this.#options, {
+      manager: this,
+      tell: (event, ...args) => this.tell(event, ...args),
+      listens: (event) => this.listenerCount(event) > 0,
+      onHoldTimeout: (turn, error) => void takeBack(this.#scheduler, turn, error),
+    })
+    this.#services = {
+      manager: this,
+      defaults: { texts: new ClassifiedTexts(), timeoutMillis: this.#options.statementTimeoutMillis },
+      deadlines: this.#scheduler.deadlines,
+      release: (turn) => depart(this.#scheduler, turn, { left: 'returned', close: false }),
+      settleDown: (turn) => settleDown(this.#scheduler, turn),
+    }
+  }
+
+  /**
+   * Gives `work` the connection, exclusively, until it settles; opens it if it is closed. The first statement opens
+   * a transaction, unless `autocommit` is on, and `work` ends it with `commit()` or `rollback()`.
+   *
+   * @returns what `work` returns
+   * @throws what `work` throws, after a rollback; `UncommittedTransactionError` where it left a transaction open;
+   * `UnfinishedStatementError`; `ConnectionLostError`; `HoldTimeoutError`; what `acquire` throws
+   *
+   * ```ts
+   * const one = await manager.use(async (connection) => {
+   *   const { rows } = await connection.query('SELECT 1 AS one')
+   *   await connection.commit()
+   *   return rows[0].one
+   * })
+   * ```
+   */
+  async use<T>(work: (connection: Connection) => T | PromiseLike<T>, options: UseOptions = {}): Promise<T> {
+    const join = this.#readAsk('use', work, options)
+    const close = readClose(options)
+    const turn = await this.#scheduler.acquire(this.#turnOptions(options), join)
+    return this.#hold(turn, work, close)
+  }
+
+  /**
+   * Gives the connection until it is released: `await using connection = await manager.acquire()`.
+   *
+   * @throws `AcquireTimeoutError`, `TooManyWaitingError`, `ConnectError`, `ManagerEndedError`,
+   * `ReentrantAcquireError`, `signal.reason`
+   */
+  async acquire(options: AcquireOptions = {}): Promise<Connection> {
+    this.#refuseReentrance('acquire', options)
+    const join = readWait(options, this.#options)
+    return new Connection(await this.#scheduler.acquire(this.#turnOptions(options), join), this.#services)
+  }
+
+  /**
+   * Like `acquire`, but resolves with null at once when someone holds the connection, waits for it, or is
+   * unanswered. Connects if the connection is closed.
+   */
+  async tryAcquire(options: AcquireOptions = {}): Promise<Connection | null> {
+    if (enclosingScope(this)?.kind === 'onConnect') this.#refuseReentrance('tryAcquire', {})
+    const join = readWait(options, this.#options)
+    if (this.#scheduler.ending) throw new ManagerEndedError()
+    if (!this.#scheduler.free) return null
+    return new Connection(await this.#scheduler.acquire(this.#turnOptions(options), join), this.#services)
+  }
+
+  /**
+   * Runs `work` in a transaction, committed when `work` returns and rolled back when it throws. Resolves once the
+   * server has confirmed the COMMIT; the next in line is served from when it has been sent.
+   *
+   * @returns what `work` returns
+   * @throws what `work` throws; `CommitRolledBackError` where `work` swallowed the error of a statement;
+   * `ConnectionLostError` with `commitOutcome` `'unknown'` where the COMMIT was not answered;
+   * `TransactionEndedError`; `UnfinishedStatementError`; what `acquire` throws
+   *
+   * ```ts
+   * await manager.transaction(
+   *   async (connection) => {
+   *     await connection.query('UPDATE counter SET n = n + 1')
+   *   },
+   *   { isolationLevel: 'serializable', retries: 5 },
+   * )
+   * ```
+   */
+  async transaction<T>(
+    work: (connection: Connection) => T | PromiseLike<T>,
+    options: TransactionOptions = {},
+  ): Promise<T> {
+    const join = this.#readAsk('transaction', work, options)
+    const turnOptions = { autocommit: false, begin: beginText(options), owned: true }
+    const close = readClose(options)
+    const retries = readRetries(options)
+    for (let attempt = 0; ; attempt++) {
+      const turn = await this.#scheduler.acquire(turnOptions, join)
+      try {
+        return await this.#hold(turn, work, close)
+      } catch (error) {
+        if (attempt >= retries || !isWorthRepeating(error) || this.#scheduler.ending) throw error
+      }
+      await pause(backoffMillis(RETRY_BACKOFF, attempt, Math.random()), options.signal)
+    }
+  }
+
+  /**
+   * Sends one statement, which commits by itself. Statements that are plainly a SELECT, INSERT, UPDATE, DELETE,
+   * MERGE, VALUES, TABLE or WITH are pipelined with their neighbours; others travel alone.
+   *
+   * @throws `DatabaseError`; `UncommittedTransactionError` where it left a transaction open; `ConnectionLostError`;
+   * what `acquire` throws
+   */
+  query<R extends AnyValues = AnyValues, I = AnyValues>(
+    queryConfig: QueryArrayConfig<I> & StatementOptions,
+    values?: QueryConfigValues<I>,
+  ): Promise<QueryArrayResult<R>>
+  query<R extends QueryResultRow = AnyRow, I = AnyValues>(
+    queryConfig: QueryConfig<I>,
+  ): Promise<QueryResult<R>>
+  query<R extends QueryResultRow = AnyRow, I = AnyValues>(
+    queryTextOrConfig: string | QueryConfig<I>,
+    values?: QueryConfigValues<I>,
+  ): Promise<QueryResult<R>>
+  query<R extends QueryResultRow = AnyRow, I = AnyValues>(
+    queryTextOrConfig: string | QueryConfig<I>,
+    callback: QueryCallback<R>,
+  ): void
+  query<R extends QueryResultRow = AnyRow, I = AnyValues>(
+    queryText: string,
+    values: QueryConfigValues<I>,
+    callback: QueryCallback<R>,
+  ): void
+  query(config: unknown, values?: unknown, callback?: unknown): unknown {
+    const answered = this.#query(config, values)
+    const listener = callbackOf(config, values, callback)
+    if (listener === undefined) return answered
+    answered.then(
+      (result) => process.nextTick(listener, null, result),
+      (error: unknown) => process.nextTick(listener, error, undefined),
+    )
+    return undefined
+  }
+
+  #query(config: unknown, values: unknown): Promise<QueryResult> {
+    try {
+      this.#refuseReentrance('query', {})
+      if (isSubmittable(config)) {
+        throw new TypeError(
+          'a submittable needs the connection for a while: hand it to the query() of use() or acquire()',
+        )
+      }
+      const call = readCall(config, values, this.#services.defaults)
+      const unit = createUnit(this.#scheduler.oneShots, call)
+      if (call.text.kind !== 'plain') unit.travel = 'alone'
+      return this.#sendUnit<QueryResult>(unit, call.limits, this.#options.acquireTimeoutMillis)
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
+  }
+
+  /**
+   * Sends several statements as one atomic transaction, in one round trip.
+   *
+   * @returns their results, in order
+   * @throws the error of the first statement that failed, with its `index`; nothing of the batch has happened then.
+   * `TransactionOrderError` for transaction control, before anything is sent
+   */
+  async batch(
+    statements: readonly (string | QueryConfig)[],
+    options: BatchOptions = {},
+  ): Promise<QueryResult[]> {
+    this.#refuseReentrance('batch', options)
+    const join = readWait(options, this.#options)
+    const modes = readBatchBegin(options)
+    const calls = statements.map((statement, index) => this.#readBatched(statement, index))
+    if (calls.length === 0) return []
+    const explicit = modes !== null || calls.some((call) => call.text.kind !== 'plain')
+    const requests = calls.map((call) => call.request)
+    const unit = new BatchUnit(this.#scheduler.oneShots, requests, explicit ? (modes ?? 'BEGIN') : null)
+    // Each result is the user's own request of it; the limits are those of the whole.
+    const limits = { timeoutMillis: this.#options.statementTimeoutMillis, signal: join.signal }
+    return this.#sendUnit<QueryResult[]>(unit, limits, join.timeoutMillis)
+  }
+
+  #readBatched(statement: unknown, index: number): StatementCall {
+    if (isSubmittable(statement)) throw new TypeError(`statement ${index} of the batch is a submittable`)
+    const call = readCall(statement, undefined, this.#services.defaults)
+    if (call.text.kind === 'control' || call.text.mayEnd || call.text.begins) {
+      throw new TransactionOrderError(
+        `statement ${index} of the batch is transaction control; a batch is one transaction`,
+      )
+    }
+    if (call.text.kind === 'copy')
+      throw new TypeError(`statement ${index} of the batch is COPY, which needs a stream`)
+    return call
+  }
+
+  #sendUnit<T>(unit: Unit, limits: StatementLimits, timeoutMillis: number): Promise<T> {
+    const answered = unit.promise<T>()
+    const guarded = limits.timeoutMillis > 0 || limits.signal !== undefined
+    this.#scheduler.send(
+      unit,
+      { timeoutMillis, signal: limits.signal },
+      guarded ? () => this.#guard(unit, limits) : null,
+    )
+    return answered
+  }
+
+  #guard(unit: Unit, limits: StatementLimits): void {
+    unit.guard = new StatementGuard(unit, limits, {
+      deadlines: this.#scheduler.deadlines,
+      withdraw: () => this.#scheduler.session?.withdraw(unit),
+      cancel: () => this.#scheduler.session?.cancel(unit),
+      retrySafe: () => true,
+    })
+  }
+
+  /** No live server connection right now. */
+  get closed(): boolean {
+    return this.#scheduler.session === null
+  }
+
+  /** What the session is doing, in libpq's words; null exactly when closed. */
+  get status(): TransactionStatus | null {
+    const { session } = this.#scheduler
+    if (session === null) return null
+    return session.pending > 0 ? 'active' : session.status
+  }
+
+  /** A frozen snapshot of the manager's figures, made on access. */
+  get stats(): ManagerStats {
+    const { session, floor, waiting, counters, keeper } = this.#scheduler
+    const now = performance.now()
+    return Object.freeze({
+      held: floor !== null,
+      heldMillis: floor === null ? null : Math.round(now - floor.grantedAt),
+      waiting,
+      inFlight: session?.pending ?? 0,
+      processID: session?.processID ?? null,
+      connectedMillis: session === null ? null : Math.round(now - session.openedAt),
+      prepared: session?.prepared.size ?? 0,
+      connects: keeper.openings,
+      ...counters,
+    })
+  }
+
+  /** Closes the server connection after the present holder; the next use opens it again. */
+  async close(): Promise<void> {
+    this.#refuseReentrance('close', {})
+    await this.#scheduler.close()
+  }
+
+  /** Refuses new work, serves who waits, closes the connection. Idempotent: every call gets the same ending. */
+  async end(options: EndOptions = {}): Promise<void> {
+    this.#refuseReentrance('end', {})
+    const { timeoutMillis = END_TIMEOUT_MILLIS } = options
+    checkMillis('timeoutMillis', timeoutMillis)
+    await this.#scheduler.end(timeoutMillis)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end()
+  }
+
+  /** The connection string, with every password shown as `***`. */
+  override toString(): string {
+    return this.#conninfo
+  }
+
+  [inspect.custom](): string {
+    return `<ManagedConnection: ${this.#conninfo} (${this.status ?? 'closed'})>`
+  }
+
+  #turnOptions(options: AcquireOptions): { autocommit: boolean; begin: string; owned: boolean } {
+    return { autocommit: readAutocommit(options, this.#options), begin: 'BEGIN', owned: false }
+  }
+
+  #readAsk(member: string, work: unknown, options: WaitOptions): JoinOptions {
+    this.#refuseReentrance(member, options)
+    if (typeof work !== 'function')
+      throw new TypeError(`${member}() takes a function, but was given ${typeof work}`)
+    return readWait(options, this.#options)
+  }
+
+  #refuseReentrance(member: string, { detached }: WaitOptions): void {
+    const scope = enclosingScope(this)
+    if (scope === undefined || (detached === true && scope.kind === 'callback')) return
+    throw new ReentrantAcquireError({ member, inside: scope.kind })
+  }
+
+  /** Runs `work` with the turn, and settles it, whatever happens. */
+  async #hold<T>(
+    turn: Turn,
+    work: (connection: Connection) => T | PromiseLike<T>,
+    close: boolean,
+  ): Promise<T> {
+    let result: T
+    try {
+      result = await this.#run(turn, work)
+    } catch (error) {
+      if (turn.revocation === null) await depart(this.#scheduler, turn, { left: 'threw', error, close })
+      throw turn.revocation ?? error
+    }
+    await depart(this.#scheduler, turn, { left: 'returned', close })
+    return result
+  }
+
+  async #run<T>(turn: Turn, work: (connection: Connection) => T | PromiseLike<T>): Promise<T> {
+    const connection = new Connection(turn, this.#services)
+    const scope = createScope(this, 'callback')
+    const working = runInScope(scope, async () => {
+      try {
+        return await work(connection)
+      } finally {
+        scope.settled = true
+      }
+    })
+    return this.#options.maxHoldMillis > 0 ? untilRevoked(turn, working) : working
+  }
+}
+
+/** What `work` does after its turn was revoked is nobody's any more, its failure neither. */
+function untilRevoked<T>(turn: Turn, working: Promise<T>): Promise<T> {
+  return new Promise<T>((resolve, reject) => {
+    turn.onRevoked = reject
+    working.then(resolve, reject)
+  })
+}
+
+/** pg's `query_timeout` among the connection parameters means the option of ours. */
+function withQueryTimeout(
+  options: ManagedConnectionOptions,
+  statementTimeoutMillis: number | undefined,
+): ManagedConnectionOptions {
+  if (statementTimeoutMillis === undefined) return options
+  if (options.statementTimeoutMillis !== undefined) {
+    throw new TypeError('query_timeout and statementTimeoutMillis are the same thing: give one of them')
+  }
+  return { ...options, statementTimeoutMillis }
+}

@@ -1,0 +1,157 @@
+/** What `query()` was called with, in pg's many forms, as one shape. */
+import { prepareValue } from './driver/pg-driver.js'
+import { checkMillis } from './options.js'
+import { NO_VALUES } from './driver/wire.js'
+import type {
+  QueryArrayConfig,
+  QueryArrayResult,
+  QueryConfig as PgQueryConfig,
+  QueryConfigValues,
+  QueryResult,
+  QueryResultRow,
+  Submittable,
+} from 'pg'
+import type { DriverSubmittable } from './driver/submittable-unit.js'
+import type { StatementRequest } from './driver/statement-part.js'
+import type { ClassifiedTexts, Classified } from './sql/classify.js'
+import type { StatementLimits } from './session/statement-guard.js'
+
+/* eslint-disable @typescript-eslint/no-explicit-any -- as in pg's own types: what comes back is the caller's to say */
+/** A row whose type the caller did not say. */
+export type AnyRow = any
+/** Values, or a row as an array, whose types the caller did not say. */
+export type AnyValues = any[]
+/* eslint-enable @typescript-eslint/no-explicit-any */
+
+/** The limits that a statement may carry, beside pg's own members. */
+export interface StatementOptions {
+  /** Cancels the statement when it aborts; its caller is rejected with `signal.reason`. */
+  signal?: AbortSignal | undefined
+  /**
+   * Cancels the statement when it has not ended by then, in milliseconds; its caller is rejected with
+   * `StatementTimeoutError`. 0 = none. Default: the option `statementTimeoutMillis`.
+   */
+  timeoutMillis?: number | undefined
+}
+
+/** pg's query config, with a statement's limits. */
+export interface QueryConfig<I = AnyValues> extends PgQueryConfig<I>, StatementOptions {
+  rowMode?: 'array' | undefined
+}
+
+/** What pg calls back with. */
+export type QueryCallback<R extends QueryResultRow = AnyRow> = (error: Error, result: QueryResult<R>) => void
+
+/** pg's signatures of `query`, and a statement's `signal` and `timeoutMillis`. */
+export interface QueryFunction {
+  <T extends Submittable>(queryStream: T): T
+  <R extends AnyValues = AnyValues, I = AnyValues>(
+    queryConfig: QueryArrayConfig<I> & StatementOptions,
+    values?: QueryConfigValues<I>,
+  ): Promise<QueryArrayResult<R>>
+  <R extends QueryResultRow = AnyRow, I = AnyValues>(
+    queryConfig: PgQueryConfig<I> & StatementOptions,
+  ): Promise<QueryResult<R>>
+  <R extends QueryResultRow = AnyRow, I = AnyValues>(
+    queryTextOrConfig: string | (PgQueryConfig<I> & StatementOptions),
+    values?: QueryConfigValues<I>,
+  ): Promise<QueryResult<R>>
+  <R extends AnyValues = AnyValues, I = AnyValues>(
+    queryConfig: QueryArrayConfig<I> & StatementOptions,
+    callback: (error: Error, result: QueryArrayResult<R>) => void,
+  ): void
+  <R extends QueryResultRow = AnyRow, I = AnyValues>(
+    queryTextOrConfig: string | (PgQueryConfig<I> & StatementOptions),
+    callback: QueryCallback<R>,
+  ): void
+  <R extends QueryResultRow = AnyRow, I = AnyValues>(
+    queryText: string,
+    values: QueryConfigValues<I>,
+    callback: QueryCallback<R>,
+  ): void
+}
+
+/** A statement as it was asked for. */
+export interface StatementCall {
+  readonly request: StatementRequest
+  readonly text: Classified
+  readonly limits: StatementLimits
+  /** Extended protocol, whatever the text. */
+  readonly extended: boolean
+}
+
+export function isSubmittable(config: unknown): config is DriverSubmittable {
+  return typeof (config as { submit?: unknown } | null)?.submit === 'function'
+}
+
+/** Where a callback stands among pg's arguments; undefined where a promise is wanted. */
+export function callbackOf(config: unknown, values: unknown, callback: unknown): QueryCallback | undefined {
+  const given =
+    typeof values === 'function' ? values : (callback ?? (config as { callback?: unknown } | null)?.callback)
+  if (given === undefined) return undefined
+  if (typeof given !== 'function') throw new TypeError('callback is not a function')
+  return given as QueryCallback
+}
+
+export interface CallDefaults {
+  readonly texts: ClassifiedTexts
+  readonly timeoutMillis: number
+}
+
+/** Reads a call. Throws what is wrong with it: nothing has been sent then. */
+export function readCall(config: unknown, values: unknown, defaults: CallDefaults): StatementCall {
+  const given = readConfig(config)
+  const list = typeof values === 'function' || values == null ? given.values : values
+  if (list != null && !Array.isArray(list)) throw new TypeError('Query values must be an array')
+  const text = readText(given)
+  const classified = defaults.texts.get(text)
+  return {
+    request: {
+      text,
+      values: list == null || list.length === 0 ? NO_VALUES : list.map((value) => prepareValue(value)),
+      name: readName(given),
+      rowMode: given.rowMode as string | undefined,
+      types: given.types as StatementRequest['types'],
+      binary: given.binary === true,
+      preparable: classified.kind === 'plain' && given.name == null && given.binary !== true,
+    },
+    text: classified,
+    limits: readLimits(given, defaults.timeoutMillis),
+    extended: given.queryMode === 'extended' || given.name != null || (list != null && list.length > 0),
+  }
+}
+
+function readConfig(config: unknown): Record<string, unknown> {
+  if (config == null) throw new TypeError('Client was passed a null or undefined query')
+  return typeof config === 'string' ? { text: config } : (config as Record<string, unknown>)
+}
+
+function readText({ text, name }: Record<string, unknown>): string {
+  if (typeof text !== 'string' && typeof name !== 'string') {
+    throw new TypeError('A query must have either text or a name. Supplying neither is unsupported.')
+  }
+  return noNul(typeof text === 'string' ? text : '', 'text')
+}
+
+function readName({ name }: Record<string, unknown>): string | undefined {
+  return name == null || name === '' ? undefined : noNul(String(name), 'name')
+}
+
+/** The protocol ends its strings with NUL: what follows one would be read as something else. */
+function noNul(value: string, what: string): string {
+  if (value.includes('\0')) throw new TypeError(`the ${what} of a query must not contain the character NUL`)
+  return value
+}
+
+const NO_LIMITS: StatementLimits = { timeoutMillis: 0, signal: undefined }
+
+function readLimits(given: Record<string, unknown>, defaultMillis: number): StatementLimits {
+  // pg's own name for a statement's limit, which pg enforces by destroying the connection.
+  const timeoutMillis = given.timeoutMillis ?? given.query_timeout ?? defaultMillis
+  const signal = given.signal as AbortSignal | undefined
+  if (timeoutMillis === 0 && signal === undefined) return NO_LIMITS
+  checkMillis('timeoutMillis', timeoutMillis)
+  if (signal !== undefined && !(signal instanceof AbortSignal))
+    throw new TypeError('signal must be an AbortSignal')
+  return { timeoutMillis: timeoutMillis as number, signal }
+}

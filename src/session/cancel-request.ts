@@ -1,0 +1,77 @@
+/**
+ * One CancelRequest. It names a server process, not a statement, so it goes out only when its statement is the
+ * one being answered, and the session sends nothing until both the statement and the request are over: else it
+ * would hit a predecessor's COMMIT or a neighbour.
+ */
+import type { OpenedClient } from '../driver/open/index.js'
+import type { Unit } from '../driver/unit.js'
+
+export interface CancelHooks {
+  /** How long the statement may go on after it was to be cancelled, in milliseconds. */
+  readonly patienceMillis: number
+  /** The statement and the request are both over. */
+  onOver(): void
+  /** The statement goes on all the same. */
+  onIgnored(reason: Error): void
+}
+
+export class CancelRequest {
+  readonly #unit: Unit
+  readonly #opened: OpenedClient
+  readonly #hooks: CancelHooks
+  readonly #abort = new AbortController()
+  readonly #impatience: NodeJS.Timeout
+  /** `waiting` (others are answered first) → `sent` → `closed`; or `needless`. */
+  #request: 'waiting' | 'sent' | 'closed' | 'needless' = 'waiting'
+  #answered = false
+
+  constructor(unit: Unit, opened: OpenedClient, hooks: CancelHooks) {
+    this.#unit = unit
+    this.#opened = opened
+    this.#hooks = hooks
+    this.#impatience = setTimeout(
+      () => hooks.onIgnored(new Error(`a cancelled statement did not end within ${hooks.patienceMillis}ms`)),
+      hooks.patienceMillis,
+    )
+  }
+
+  /** The unit that is to be cancelled. */
+  get unit(): Unit {
+    return this.#unit
+  }
+
+  /** `head` is the unit that the server is answering now. */
+  headIs(head: Unit | null): void {
+    if (head === this.#unit && this.#request === 'waiting') void this.#send()
+  }
+
+  /** ReadyForQuery has come for the unit. */
+  answered(): void {
+    this.#answered = true
+    if (this.#request === 'waiting') this.#request = 'needless'
+    this.#finish()
+  }
+
+  /** The connection is lost: there is nothing to cancel. */
+  abandon(): void {
+    clearTimeout(this.#impatience)
+    this.#abort.abort()
+  }
+
+  async #send(): Promise<void> {
+    this.#request = 'sent'
+    try {
+      await this.#opened.cancel({ timeoutMillis: this.#hooks.patienceMillis, signal: this.#abort.signal })
+    } catch {
+      // The request did not arrive; the statement may end by itself, and if it does not, patience does.
+    }
+    this.#request = 'closed'
+    this.#finish()
+  }
+
+  #finish(): void {
+    if (!this.#answered || this.#request === 'sent' || this.#abort.signal.aborted) return
+    clearTimeout(this.#impatience)
+    this.#hooks.onOver()
+  }
+}

@@ -1,0 +1,229 @@
+/**
+ * Keeps at most one session: opens it when it is asked for, again when it was lost, and lets it go.
+ *
+ * States: `closed` → `opening` (`open()`; one attempt for all who ask) → `open` (a session, live) → `closing`
+ * (`close()`; until the socket is gone) → `closed`. A loss leads from `open` to `closed` at once.
+ */
+import { AsyncResource } from 'node:async_hooks'
+import { ConnectError } from '../errors.js'
+import { isTransientOpenError, openClient } from '../driver/open/index.js'
+import { SyncUnit } from '../driver/control-unit.js'
+import { backoffMillis } from '../util/backoff.js'
+import { pause } from '../util/pause.js'
+import { SILENT_OWNER } from './silent-owner.js'
+import { Session } from './session.js'
+import { CustomSettingNames, readResetText } from './session-reset.js'
+import type { Client } from 'pg'
+import type { ConnectPlan } from '../conninfo/plan.js'
+import type { OpenedClient } from '../driver/open/index.js'
+import type { ResolvedOptions } from '../options.js'
+import type { SessionHost } from './session.js'
+import type { DriverClient } from '../driver/pg-driver.js'
+
+/** Whoever the keeper works for. */
+export interface KeeperHost extends SessionHost {
+  /** A session is open, set up, and nobody has it yet. */
+  onOpened(session: Session): void
+  onNotice(notice: unknown): void
+  onNotification(message: { channel: string; payload?: string | undefined; processId: number }): void
+  /** Runs the user's `onConnect` where asking for the connection is an error. */
+  runOnConnect(work: () => Promise<void>): Promise<void>
+}
+
+/** Between two attempts to open the connection again. */
+const REOPEN_BACKOFF = { firstMillis: 50, maxMillis: 2_000 }
+
+/** How long a check of an unused connection may take, in milliseconds. */
+const VALIDATION_MILLIS = 5_000
+
+export class SessionKeeper {
+  readonly #plan: () => ConnectPlan
+  readonly #options: ResolvedOptions
+  readonly #host: KeeperHost
+  /** Sockets and what they call live here, outside of any holder's context. */
+  readonly #context = new AsyncResource('pg-managed-connection', { requireManualDestroy: false })
+  #session: Session | null = null
+  #opening: { promise: Promise<Session>; abort: AbortController } | null = null
+  #closing: Promise<void> | null = null
+  #wasOpen = false
+  #resetText = ''
+  #openings = 0
+
+  constructor(plan: () => ConnectPlan, options: ResolvedOptions, host: KeeperHost) {
+    this.#plan = plan
+    this.#options = options
+    this.#host = host
+  }
+
+  /** The live session; null when there is none. */
+  get session(): Session | null {
+    return this.#session
+  }
+
+  get opening(): boolean {
+    return this.#opening !== null
+  }
+
+  get closing(): boolean {
+    return this.#closing !== null
+  }
+
+  /** How many times a session was opened. */
+  get openings(): number {
+    return this.#openings
+  }
+
+  /** The commands that bring the session back to what `onConnect` left; empty without `reset: 'session'`. */
+  get resetText(): string {
+    return this.#resetText
+  }
+
+  /** Opens a session, or joins the attempt under way. `forever`: without the limit of `reconnectTimeoutMillis`. */
+  open(forever = false): Promise<Session> {
+    if (this.#session !== null) return Promise.resolve(this.#session)
+    if (this.#opening === null) {
+      const abort = new AbortController()
+      const promise = this.#context.runInAsyncScope(() => this.#open(abort.signal, forever))
+      this.#opening = { promise, abort }
+      // Whoever asked has the rejection; when all have left, nobody does.
+      promise.catch(() => {})
+    }
+    return this.#opening.promise
+  }
+
+  /** Gives up an attempt that nobody waits for any more. */
+  abortOpening(): void {
+    this.#opening?.abort.abort(new ConnectError('nobody waits for the connection any more', { errors: [] }))
+  }
+
+  /** Closes the session, politely; it must have nothing pending. */
+  close(): Promise<void> {
+    const session = this.#session
+    if (session === null) return this.#closing ?? Promise.resolve()
+    this.#session = null
+    this.#closing = session.close().finally(() => {
+      this.#closing = null
+    })
+    return this.#closing
+  }
+
+  /** The session died: there is none until the next `open()`. */
+  forget(session: Session): void {
+    if (this.#session === session) this.#session = null
+  }
+
+  /** Whether the session answers a Sync in time; it is lost when it does not. */
+  async validate(session: Session): Promise<void> {
+    const unit = new SyncUnit(SILENT_OWNER)
+    const answered = unit.promise<void>()
+    const timer = setTimeout(
+      () => session.lose(new Error(`the connection did not answer a check within ${VALIDATION_MILLIS}ms`)),
+      VALIDATION_MILLIS,
+    )
+    try {
+      session.submit(unit)
+      await answered
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  async #open(signal: AbortSignal, forever: boolean): Promise<Session> {
+    try {
+      await this.#closing
+      const opened = await this.#openWithPatience(signal, forever)
+      this.#session = opened
+      this.#wasOpen = true
+      this.#openings++
+      this.#opening = null
+      this.#host.onOpened(opened)
+      return opened
+    } finally {
+      this.#opening = null
+    }
+  }
+
+  async #openWithPatience(signal: AbortSignal, forever: boolean): Promise<Session> {
+    const patience = forever ? Infinity : this.#options.reconnectTimeoutMillis
+    const deadline = this.#wasOpen ? performance.now() + patience : Infinity
+    for (let attempt = 0; ; attempt++) {
+      try {
+        return await this.#openOnce(signal, deadline)
+      } catch (error) {
+        signal.throwIfAborted()
+        const wait = backoffMillis(REOPEN_BACKOFF, attempt, Math.random())
+        const late = performance.now() + wait >= deadline
+        if (!this.#wasOpen || late || !isTransientOpenError(error)) throw toConnectError(error)
+        await pause(wait, signal)
+      }
+    }
+  }
+
+  async #openOnce(signal: AbortSignal, deadline: number): Promise<Session> {
+    const opened = await openClient(this.#plan(), { signal, ...(deadline === Infinity ? {} : { deadline }) })
+    const abandon = (): void => void (opened.client as unknown as DriverClient).connection.stream.destroy()
+    signal.addEventListener('abort', abandon, { once: true })
+    try {
+      return await this.#setUp(opened)
+    } catch (error) {
+      abandon()
+      throw error
+    } finally {
+      signal.removeEventListener('abort', abandon)
+    }
+  }
+
+  /** Runs `onConnect` and learns what it left, before anyone gets the session. */
+  async #setUp(opened: OpenedClient): Promise<Session> {
+    const { client } = opened
+    const { onConnect, reset } = this.#options
+    client.on('notice', (notice) => this.#host.onNotice(notice))
+    client.on('notification', (message) => this.#host.onNotification(message))
+    const driver = client as unknown as DriverClient
+    // Here the client is one caller's alone, with everything that pg offers.
+    driver.pipeline = false
+    await untilLost(opened, async () => {
+      const custom = new CustomSettingNames()
+      if (onConnect !== undefined) {
+        await custom.during(client, () => this.#host.runOnConnect(async () => onConnect(client)))
+        await checkSettled(client)
+      }
+      if (reset === 'session') this.#resetText = await readResetText(client, custom.names)
+    })
+    driver.pipeline = true
+    if (driver.connection.stream.destroyed) throw new Error('the connection was lost while it was set up')
+    return new Session(opened, this.#sessionOptions(), this.#host)
+  }
+
+  #sessionOptions(): ConstructorParameters<typeof Session>[1] {
+    const { prepare, maxPrepared, pipeline, releaseGraceMillis } = this.#options
+    return { maxPrepared: prepare ? maxPrepared : 0, pipeline, cancelPatienceMillis: releaseGraceMillis }
+  }
+}
+
+/** Runs `work`, but no longer than the connection lives: what waits for an answer then waits for ever. */
+async function untilLost(opened: OpenedClient, work: () => Promise<void>): Promise<void> {
+  const { connection } = opened.client as unknown as DriverClient
+  let onEnd: (() => void) | undefined
+  const lost = new Promise<never>((_resolve, reject) => {
+    onEnd = () => reject(new Error('the connection was lost while it was set up'))
+    connection.once('end', onEnd)
+  })
+  try {
+    await Promise.race([work(), lost])
+  } finally {
+    connection.removeListener('end', onEnd!)
+  }
+}
+
+/** Waits for what `onConnect` did not wait for, and checks that it left no transaction open. */
+async function checkSettled(client: Client): Promise<void> {
+  await client.query('SELECT')
+  if (client.getTransactionStatus() !== 'I') throw new Error('onConnect left a transaction open')
+}
+
+function toConnectError(error: unknown): Error {
+  if (error instanceof ConnectError) return error
+  const reason = error instanceof Error ? error : new Error(String(error))
+  return new ConnectError(`the connection could not be set up: ${reason.message}`, { errors: [reason] })
+}

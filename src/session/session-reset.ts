@@ -1,0 +1,88 @@
+/**
+ * What brings a session back to the state that `onConnect` left. RESET ALL and DISCARD ALL go too far: they undo
+ * what `onConnect` had set (a role, a search_path: a hole in row security), and DISCARD ALL drops LISTEN and
+ * prepared statements, too.
+ */
+import { escapeIdentifier, escapeLiteral } from '../driver/pg-driver.js'
+import type { Client } from 'pg'
+
+/** The settings that differ from what the session began with. Those of the user's own making (a.b) are not listed. */
+const READ_SETTINGS = `
+  SELECT name, pg_catalog.current_setting(name) AS value FROM pg_catalog.pg_settings
+  WHERE source = 'session' AND context IN ('user', 'superuser')
+    AND name NOT IN ('role', 'session_authorization') AND name NOT LIKE 'transaction\\_%'
+  UNION
+  SELECT name, pg_catalog.current_setting(name, true) FROM pg_catalog.unnest($1::text[]) AS name
+  WHERE pg_catalog.current_setting(name, true) IS NOT NULL`
+
+const READ_IDENTITY = `SELECT session_user::text AS login, pg_catalog.current_setting('role') AS role`
+
+/**
+ * Reads the state right after `onConnect` and gives the commands that lead back to it, as one text.
+ *
+ * The login's own identity comes first, since the settings may need its rights; the identity that `onConnect`
+ * chose comes last.
+ */
+export async function readResetText(client: Client, customSettings: readonly string[]): Promise<string> {
+  const { rows: settings } = await client.query<{ name: string; value: string }>(READ_SETTINGS, [
+    customSettings,
+  ])
+  const { rows } = await client.query<{ login: string; role: string }>(READ_IDENTITY)
+  const { login, role } = rows[0]!
+  return [
+    'CLOSE ALL',
+    'SET SESSION AUTHORIZATION DEFAULT',
+    'SET ROLE NONE',
+    'RESET ALL',
+    'SELECT pg_catalog.pg_advisory_unlock_all()',
+    'DISCARD TEMP',
+    'DISCARD SEQUENCES',
+    ...settings.map(setBack),
+    ...(login === client.user ? [] : [`SET SESSION AUTHORIZATION ${escapeIdentifier(login)}`]),
+    ...(role === 'none' ? [] : [`SET ROLE ${escapeIdentifier(role)}`]),
+  ].join('; ')
+}
+
+function setBack({ name, value }: { name: string; value: string }): string {
+  return `SELECT pg_catalog.set_config(${escapeLiteral(name)}, ${escapeLiteral(value)}, false)`
+}
+
+/** Listens to what `onConnect` sends: the server does not list settings such as `app.tenant`, so they are asked for. */
+export class CustomSettingNames {
+  readonly #names = new Set<string>()
+
+  get names(): string[] {
+    return [...this.#names]
+  }
+
+  /** Calls `work` while it listens to `client`. */
+  async during(client: Client, work: () => Promise<void>): Promise<void> {
+    const query = client.query.bind(client) as (...given: unknown[]) => unknown
+    client.query = ((...given: unknown[]) => {
+      for (const text of textsOf(given)) this.#note(text)
+      return query(...given)
+    }) as Client['query']
+    try {
+      await work()
+    } finally {
+      // What lies on the prototype is pg's own again.
+      delete (client as Partial<Client>).query
+    }
+  }
+
+  #note(text: string): void {
+    for (const [name] of text.matchAll(/[a-z_][\w$]*(?:\.[a-z_][\w$]*)+/gi)) this.#names.add(name)
+  }
+}
+
+/** Every text among a query's arguments: a setting's name may be a value. */
+function textsOf(given: readonly unknown[]): string[] {
+  return given.flatMap((argument): string[] => {
+    if (typeof argument === 'string') return [argument]
+    if (Array.isArray(argument)) return argument.filter((value) => typeof value === 'string')
+    const { text, values } = (argument ?? {}) as { text?: unknown; values?: unknown }
+    return [text, ...(Array.isArray(values) ? (values as unknown[]) : [])].filter(
+      (value) => typeof value === 'string',
+    )
+  })
+}

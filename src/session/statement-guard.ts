@@ -1,0 +1,95 @@
+/**
+ * Watches one statement's deadline and its signal. When either comes, the caller is rejected on time: a statement
+ * that has not been sent is taken back; one that runs is cancelled, and its caller hears what the server says
+ * about that, but waits no longer than a short grace for it.
+ */
+import { StatementTimeoutError } from '../errors.js'
+import { deadline } from '../util/deadlines.js'
+import type { Deadlines, Timed } from '../util/deadlines.js'
+import type { Unit, UnitGuard } from '../driver/unit.js'
+
+/** How long a caller waits for the server's word on a cancelled statement, in milliseconds. */
+const GRACE_MILLIS = 400
+
+/** The statement's limits; absent ones do not apply. */
+export interface StatementLimits {
+  readonly timeoutMillis: number
+  readonly signal: AbortSignal | undefined
+}
+
+export interface GuardHooks {
+  readonly deadlines: Deadlines
+  /** Takes back a unit that was not sent. */
+  withdraw(unit: Unit): void
+  /** Has the server cancel a unit that was. */
+  cancel(unit: Unit): void
+  /** Nothing of the caller's whole call can have been committed, if this statement was not. */
+  retrySafe(): boolean
+}
+
+export class StatementGuard implements UnitGuard {
+  readonly #unit: Unit
+  readonly #limits: StatementLimits
+  readonly #hooks: GuardHooks
+  readonly #timeout: Timed | null
+  readonly #grace: Timed
+  /** Makes the caller's error once a limit was reached. */
+  #reason: ((cause?: unknown) => unknown) | null = null
+
+  constructor(unit: Unit, limits: StatementLimits, hooks: GuardHooks) {
+    this.#unit = unit
+    this.#limits = limits
+    this.#hooks = hooks
+    this.#grace = deadline(() => this.#unit.reject(this.#reason!()))
+    this.#timeout = limits.timeoutMillis > 0 ? deadline(this.#onTimeout) : null
+    if (this.#timeout !== null) hooks.deadlines.add(this.#timeout, limits.timeoutMillis)
+    limits.signal?.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  settle(error: Error | null): unknown {
+    this.#stop()
+    const cancelled = (error as { code?: unknown } | null)?.code === '57014'
+    return this.#reason !== null && cancelled ? this.#reason(error) : error
+  }
+
+  abandon(): unknown {
+    this.#stop()
+    return this.#reason === null ? null : this.#reason()
+  }
+
+  #stop(): void {
+    if (this.#timeout !== null) this.#hooks.deadlines.remove(this.#timeout)
+    this.#hooks.deadlines.remove(this.#grace)
+    this.#limits.signal?.removeEventListener('abort', this.#onAbort)
+  }
+
+  readonly #onTimeout = (): void => {
+    this.#fire(
+      (cause) =>
+        new StatementTimeoutError({
+          timeoutMillis: this.#limits.timeoutMillis,
+          statement: this.#unit.text,
+          retrySafe: cause !== undefined && this.#hooks.retrySafe(),
+          cause,
+        }),
+    )
+  }
+
+  readonly #onAbort = (): void => {
+    const { reason } = this.#limits.signal!
+    this.#fire(() => reason as unknown)
+  }
+
+  #fire(reason: (cause?: unknown) => unknown): void {
+    if (this.#reason !== null) return
+    this.#stop()
+    this.#reason = reason
+    if (this.#unit.sent) {
+      this.#hooks.deadlines.add(this.#grace, GRACE_MILLIS)
+      this.#hooks.cancel(this.#unit)
+    } else {
+      this.#hooks.withdraw(this.#unit)
+      this.#unit.reject(reason())
+    }
+  }
+}

@@ -1,0 +1,46 @@
+/** The text of BEGIN, from the options of `transaction()` and `batch()` (manual, "BEGIN", "SET TRANSACTION"). */
+
+/** How a transaction is opened. Absent: as the server's defaults say. */
+export interface TransactionModes {
+  /** Default: the server's `default_transaction_isolation`. */
+  readonly isolationLevel?: IsolationLevel | undefined
+  /** Default: the server's `default_transaction_read_only`. */
+  readonly accessMode?: 'read only' | 'read write' | undefined
+  /** Counts with `serializable` and `read only`. Default: the server's `default_transaction_deferrable`. */
+  readonly deferrable?: boolean | undefined
+}
+
+export type IsolationLevel = 'read uncommitted' | 'read committed' | 'repeatable read' | 'serializable'
+
+const ISOLATION_LEVELS: readonly IsolationLevel[] = [
+  'read uncommitted',
+  'read committed',
+  'repeatable read',
+  'serializable',
+]
+
+/** Makes the text. Throws a TypeError for a word that is not one of SQL's: nothing else may reach the server. */
+export function beginText({ isolationLevel, accessMode, deferrable }: TransactionModes): string {
+  const modes: string[] = []
+  if (isolationLevel !== undefined)
+    modes.push(`ISOLATION LEVEL ${word('isolationLevel', isolationLevel, ISOLATION_LEVELS)}`)
+  if (accessMode !== undefined) modes.push(word('accessMode', accessMode, ['read only', 'read write']))
+  if (deferrable !== undefined) modes.push(deferrableWord(deferrable))
+  return modes.length === 0 ? 'BEGIN' : `BEGIN ${modes.join(', ')}`
+}
+
+function deferrableWord(deferrable: unknown): string {
+  if (typeof deferrable !== 'boolean')
+    throw new TypeError(`deferrable must be a boolean, but is ${String(deferrable)}`)
+  return deferrable ? 'DEFERRABLE' : 'NOT DEFERRABLE'
+}
+
+function word(name: string, value: string, allowed: readonly string[]): string {
+  const known = allowed.find((candidate) => candidate === String(value).toLowerCase())
+  if (known === undefined) {
+    throw new TypeError(
+      `${name} must be ${allowed.map((one) => `'${one}'`).join(', ')}, but is '${String(value)}'`,
+    )
+  }
+  return known.toUpperCase()
+}

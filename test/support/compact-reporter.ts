@@ -1,0 +1,53 @@
+/** A reporter for logs: a dot for each test that passes, failures in full, and node's closing summary. */
+import type { TestEvent } from 'node:test/reporters'
+import { inspect } from 'node:util'
+
+const DOTS_A_LINE = 80
+
+type Failure = Extract<TestEvent, { type: 'test:fail' }>['data']
+
+/** Writes what a log needs: that it goes on, what failed and why, and the numbers. */
+export default async function* reportCompactly(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
+  let dots = 0
+  const newLine = (): string => {
+    const end = dots % DOTS_A_LINE > 0 ? '\n' : ''
+    dots = 0
+    return end
+  }
+  for await (const event of events) {
+    switch (event.type) {
+      case 'test:pass':
+        if (isSkipped(event.data)) {
+          yield `${newLine()}﹣ skipped: ${event.data.name}\n`
+        } else {
+          yield ++dots % DOTS_A_LINE === 0 ? '.\n' : '.'
+        }
+        break
+      case 'test:fail':
+        if (!isConsequence(event.data)) yield newLine() + describeFailure(event.data)
+        break
+      case 'test:diagnostic':
+        yield `${newLine()}ℹ ${event.data.message}\n`
+        break
+      case 'test:stdout':
+      case 'test:stderr':
+        yield newLine() + event.data.message
+        break
+      default:
+    }
+  }
+}
+
+function isSkipped({ skip }: { skip?: string | boolean }): boolean {
+  return skip !== undefined && skip !== false
+}
+
+/** A test which failed only because tests in it did; those are reported themselves. */
+function isConsequence({ details }: Failure): boolean {
+  return (details.error as { failureType?: string }).failureType === 'subtestsFailed'
+}
+
+function describeFailure({ name, details }: Failure): string {
+  const reason = inspect(details.error.cause ?? details.error, { colors: false }).replace(/^/gm, '  ')
+  return `✖ ${name} (${Math.round(details.duration_ms)} ms)\n${reason}\n\n`
+}

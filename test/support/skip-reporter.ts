@@ -1,0 +1,11 @@
+/** A reporter that says nothing unless a test was skipped, and then makes the run fail. */
+import type { TestEvent } from 'node:test/reporters'
+
+/** What the reporters read of node's events about tests. */
+export default async function* failOnSkip(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
+  for await (const event of events) {
+    if (event.type !== 'test:pass' || event.data.skip === undefined) continue
+    process.exitCode = 1
+    yield `skipped, which fails the run here: ${event.data.name}\n`
+  }
+}
