@@ -47,6 +47,15 @@ export interface TransactionOptions extends WaitOptions, TransactionModes {
 /** Options of `batch`. */
 export interface BatchOptions extends WaitOptions, TransactionModes {}
 
+/** Options of `listen`. */
+export interface ListenOptions extends WaitOptions {
+  /**
+   * How many notifications may wait to be read; one more ends the subscription with `SubscriptionOverflowError`.
+   * Default: 10,000.
+   */
+  readonly maxBuffered?: number | undefined
+}
+
 /** Checks what is common to all calls that wait. Throws a TypeError or RangeError that names the option. */
 export function readWait(options: WaitOptions, defaults: ResolvedOptions): JoinOptions {
   const { signal, timeoutMillis, detached } = options

@@ -8,6 +8,7 @@ import {
 import { ControlUnit } from './driver/control-unit.js'
 import { QueryUnit } from './driver/query-unit.js'
 import { SimpleUnit } from './driver/simple-unit.js'
+import { readRows } from './driver/row-stream.js'
 import { SubmittableUnit } from './driver/submittable-unit.js'
 import { checkBoolean } from './options.js'
 import { callbackOf, isSubmittable, readCall } from './query-arguments.js'
@@ -23,6 +24,7 @@ import type {
   Submittable,
 } from 'pg'
 import type { DriverSubmittable } from './driver/submittable-unit.js'
+import type { StreamOptions } from './driver/row-stream.js'
 import type { Unit } from './driver/unit.js'
 import type { Turn } from './lease/turn.js'
 import type {
@@ -149,6 +151,26 @@ export class Connection implements AsyncDisposable {
     return answered
   }
 
+  /**
+   * The rows of one statement as an async iterable, fetched a batch at a time, so that memory stays flat. It speaks
+   * alone until it has been read to its end or left (`break`, an error): other statements of the handle wait.
+   *
+   * @throws while it is read: what `query` throws
+   *
+   * ```ts
+   * for await (const row of connection.stream<{ n: number }>('SELECT generate_series(1, $1::int) AS n', [1e6])) {
+   *   if (row.n === 1000) break
+   * }
+   * ```
+   */
+  stream<R extends QueryResultRow = AnyRow>(
+    text: string,
+    values?: AnyValues,
+    options: StreamOptions = {},
+  ): AsyncIterableIterator<R> {
+    return readRows<R>(text, values, options, (cursor) => this.#submit(cursor, undefined, undefined))
+  }
+
   #guard(unit: Unit, { limits }: StatementCall): void {
     if (limits.timeoutMillis === 0 && limits.signal === undefined) return
     const turn = this.#turn
@@ -165,7 +187,8 @@ export class Connection implements AsyncDisposable {
     const listener = callbackOf(undefined, values, callback)
     if (listener !== undefined) given.callback ??= listener
     const refusal = this.#refusal()
-    if (refusal === null) this.#turn.issue(new SubmittableUnit(this.#turn, submittable), SUBMITTABLE)
+    const unit = new SubmittableUnit(this.#turn, submittable)
+    if (refusal === null) this.#turn.issue(unit, this.#services.defaults.texts.get(unit.text))
     else process.nextTick(() => submittable.handleError(refusal, null))
     return submittable
   }
@@ -183,7 +206,7 @@ export class Connection implements AsyncDisposable {
     if (answered === null) return
     const unit = await answered
     // Not sent where an earlier statement of the holder's had ended the transaction.
-    if (unit.tag !== null) checkCommitted(unit)
+    if (unit.tag !== null) checkCommitted(unit, this.#turn)
   }
 
   /** Rolls the open transaction back. With nothing open it does nothing and costs nothing. */
@@ -335,8 +358,6 @@ export class Connection implements AsyncDisposable {
   }
 }
 
-const SUBMITTABLE = { begins: false, ends: false, mayEnd: false, mayCommit: true }
-
 /** The unit for a statement: by the extended protocol where that is safe, alone where it must be. */
 export function createUnit(owner: Unit['owner'], call: StatementCall): QueryUnit | SimpleUnit {
   const { kind } = call.text
@@ -380,7 +401,7 @@ class OwnTransaction implements NestedEnding {
       const refusal = turn.refusal()
       if (refusal !== null) throw refusal
       const answered = turn.commit()
-      if (answered !== null) checkCommitted(await answered)
+      if (answered !== null) checkCommitted(await answered, turn)
     } catch (error) {
       await this.abort()
       throw error

@@ -30,6 +30,7 @@ export type { TransactionStatus } from './connection.js'
 export type {
   AcquireOptions,
   BatchOptions,
+  ListenOptions,
   TransactionOptions,
   UseOptions,
   WaitOptions,
@@ -43,5 +44,6 @@ export type {
 } from './events.js'
 export type { EndOptions, Manager, ManagerStats } from './manager.js'
 export type { ManagedConnectionOptions } from './options.js'
+export type { StreamOptions } from './driver/row-stream.js'
 export type { QueryCallback, QueryConfig, StatementOptions } from './query-arguments.js'
 export type { IsolationLevel, TransactionModes } from './transaction/begin.js'

@@ -6,7 +6,7 @@ import { planConnection } from './conninfo/plan.js'
 import { BatchUnit } from './driver/batch-unit.js'
 import { Connection, createUnit } from './connection.js'
 import { readAutocommit, readBatchBegin, readClose, readRetries, readWait } from './call-options.js'
-import { checkMillis, resolveOptions } from './options.js'
+import { checkCount, checkMillis, resolveOptions } from './options.js'
 import { callbackOf, isSubmittable, readCall } from './query-arguments.js'
 import { depart, settleDown, takeBack } from './lease/departure.js'
 import { createScope, enclosingScope, runInScope } from './lease/holder-context.js'
@@ -22,6 +22,7 @@ import type { QueryArrayConfig, QueryArrayResult, QueryConfigValues, QueryResult
 import type {
   AcquireOptions,
   BatchOptions,
+  ListenOptions,
   TransactionOptions,
   UseOptions,
   WaitOptions,
@@ -29,7 +30,7 @@ import type {
 import type { ConnectionParameters } from './conninfo/parameters.js'
 import type { HandleServices, TransactionStatus } from './connection.js'
 import type { Unit } from './driver/unit.js'
-import type { Turn } from './lease/turn.js'
+import type { Turn, TurnOptions } from './lease/turn.js'
 import type { JoinOptions } from './lease/line.js'
 import type { EndOptions, Manager, ManagerStats } from './manager.js'
 import type { ManagedConnectionOptions, ResolvedOptions } from './options.js'
@@ -42,11 +43,19 @@ import type {
   StatementOptions,
 } from './query-arguments.js'
 import type { StatementLimits } from './session/statement-guard.js'
+import type { Subscription } from './session/subscription.js'
 
 /** Before `work` is run again after a serialization failure or a deadlock. */
 const RETRY_BACKOFF = { firstMillis: 5, maxMillis: 1_000 }
 
+/** How many unread notifications a subscription keeps. */
+const DEFAULT_MAX_BUFFERED = 10_000
+
 const END_TIMEOUT_MILLIS = 30_000
+
+/** The first statement opens a transaction, as in Python's DB-API. */
+const DB_API: TurnOptions = { autocommit: false, begin: 'BEGIN', owned: false }
+const AUTOCOMMIT: TurnOptions = { autocommit: true, begin: 'BEGIN', owned: false }
 
 /**
  * One PostgreSQL connection that many concurrent tasks share safely. Each gets exclusive access for a while, in
@@ -114,7 +123,7 @@ export class ManagedConnection extends SafeEmitter implements Manager {
   async use<T>(work: (connection: Connection) => T | PromiseLike<T>, options: UseOptions = {}): Promise<T> {
     const join = this.#readAsk('use', work, options)
     const close = readClose(options)
-    const turn = await this.#scheduler.acquire(this.#turnOptions(options), join)
+    const turn = await this.#scheduler.acquire(this.#turnOptions(options), join, itself)
     return this.#hold(turn, work, close)
   }
 
@@ -124,11 +133,21 @@ export class ManagedConnection extends SafeEmitter implements Manager {
    * @throws `AcquireTimeoutError`, `TooManyWaitingError`, `ConnectError`, `ManagerEndedError`,
    * `ReentrantAcquireError`, `signal.reason`
    */
-  async acquire(options: AcquireOptions = {}): Promise<Connection> {
-    this.#refuseReentrance('acquire', options)
-    const join = readWait(options, this.#options)
-    return new Connection(await this.#scheduler.acquire(this.#turnOptions(options), join), this.#services)
+  acquire(options: AcquireOptions = {}): Promise<Connection> {
+    // Not an async function: a hundred thousand may wait, and each of those holds on to its frame.
+    try {
+      this.#refuseReentrance('acquire', options)
+      return this.#scheduler.acquire(
+        this.#turnOptions(options),
+        readWait(options, this.#options),
+        this.#handle,
+      )
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
   }
+
+  readonly #handle = (turn: Turn): Connection => new Connection(turn, this.#services)
 
   /**
    * Like `acquire`, but resolves with null at once when someone holds the connection, waits for it, or is
@@ -139,7 +158,7 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     const join = readWait(options, this.#options)
     if (this.#scheduler.ending) throw new ManagerEndedError()
     if (!this.#scheduler.free) return null
-    return new Connection(await this.#scheduler.acquire(this.#turnOptions(options), join), this.#services)
+    return this.#scheduler.acquire(this.#turnOptions(options), join, this.#handle)
   }
 
   /**
@@ -169,7 +188,7 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     const close = readClose(options)
     const retries = readRetries(options)
     for (let attempt = 0; ; attempt++) {
-      const turn = await this.#scheduler.acquire(turnOptions, join)
+      const turn = await this.#scheduler.acquire(turnOptions, join, itself)
       try {
         return await this.#hold(turn, work, close)
       } catch (error) {
@@ -271,6 +290,31 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     return call
   }
 
+  /**
+   * Subscribes to a channel (LISTEN); resolves once the server listens. While a subscription lives, the manager
+   * reconnects by itself, without limit; a long holder delays notifications, because the server withholds them
+   * during a transaction.
+   *
+   * @throws what `acquire` throws; TypeError for a channel name that PostgreSQL would cut
+   *
+   * ```ts
+   * await using subscription = await manager.listen('jobs')
+   * await manager.query("SELECT pg_notify('jobs', 'one')")
+   * for await (const notification of subscription) {
+   *   if (notification.type === 'gap') continue
+   *   console.log(notification.payload)
+   *   break
+   * }
+   * ```
+   */
+  async listen(channel: string, options: ListenOptions = {}): Promise<Subscription> {
+    this.#refuseReentrance('listen', options)
+    checkChannel(channel)
+    const { maxBuffered = DEFAULT_MAX_BUFFERED } = options
+    checkCount('maxBuffered', maxBuffered)
+    return this.#scheduler.subscriptions.add(channel, maxBuffered, readWait(options, this.#options))
+  }
+
   #sendUnit<T>(unit: Unit, limits: StatementLimits, timeoutMillis: number): Promise<T> {
     const answered = unit.promise<T>()
     const guarded = limits.timeoutMillis > 0 || limits.signal !== undefined
@@ -347,8 +391,8 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     return `<ManagedConnection: ${this.#conninfo} (${this.status ?? 'closed'})>`
   }
 
-  #turnOptions(options: AcquireOptions): { autocommit: boolean; begin: string; owned: boolean } {
-    return { autocommit: readAutocommit(options, this.#options), begin: 'BEGIN', owned: false }
+  #turnOptions(options: AcquireOptions): TurnOptions {
+    return readAutocommit(options, this.#options) ? AUTOCOMMIT : DB_API
   }
 
   #readAsk(member: string, work: unknown, options: WaitOptions): JoinOptions {
@@ -393,6 +437,22 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     })
     return this.#options.maxHoldMillis > 0 ? untilRevoked(turn, working) : working
   }
+}
+
+/** PostgreSQL cuts longer identifiers, and notifications would come under another name. */
+function checkChannel(channel: unknown): void {
+  if (
+    typeof channel !== 'string' ||
+    channel === '' ||
+    channel.includes('\0') ||
+    Buffer.byteLength(channel) > 63
+  ) {
+    throw new TypeError('a channel is a name of 1 to 63 bytes')
+  }
+}
+
+function itself(turn: Turn): Turn {
+  return turn
 }
 
 /** What `work` does after its turn was revoked is nobody's any more, its failure neither. */

@@ -1,6 +1,13 @@
 /** What a manager is: the same for the one that owns the connection and for a worker's. */
 import type { QueryArrayConfig, QueryArrayResult, QueryConfigValues, QueryResult, QueryResultRow } from 'pg'
-import type { AcquireOptions, BatchOptions, TransactionOptions, UseOptions } from './call-options.js'
+import type { Subscription } from './session/subscription.js'
+import type {
+  AcquireOptions,
+  BatchOptions,
+  ListenOptions,
+  TransactionOptions,
+  UseOptions,
+} from './call-options.js'
 import type { Connection, TransactionStatus } from './connection.js'
 import type { AnyRow, AnyValues, QueryCallback, QueryConfig, StatementOptions } from './query-arguments.js'
 
@@ -40,6 +47,8 @@ export interface Manager extends AsyncDisposable {
   ): void
   /** Sends several statements as one atomic transaction, in one round trip. */
   batch(statements: readonly (string | QueryConfig)[], options?: BatchOptions): Promise<QueryResult[]>
+  /** Subscribes to a channel's notifications. Survives reconnects. */
+  listen(channel: string, options?: ListenOptions): Promise<Subscription>
   /** No live server connection right now. */
   readonly closed: boolean
   /** What the session is doing; null exactly when closed. */

@@ -51,7 +51,7 @@ const table = {
   sslcompression: { effect: 'without effect', env: 'PGSSLCOMPRESSION', fallback: '0' },
   sslcert: { effect: 'honoured', env: 'PGSSLCERT' },
   sslkey: { effect: 'partly', env: 'PGSSLKEY' },
-  sslcertmode: { effect: 'partly', env: 'PGSSLCERTMODE' },
+  sslcertmode: { effect: 'partly', env: 'PGSSLCERTMODE', fallback: 'allow' },
   sslpassword: { effect: 'honoured', secret: true },
   sslrootcert: { effect: 'honoured', env: 'PGSSLROOTCERT' },
   sslcrl: { effect: 'honoured', env: 'PGSSLCRL' },

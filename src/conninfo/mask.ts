@@ -2,7 +2,7 @@ import type { ConnectionParameters } from './parameters.js'
 import { isKeyword, isSecret } from './keywords.js'
 import { readPairs } from './parse-keyword-value.js'
 import { isUri, parseUri } from './parse-uri.js'
-import { MASK, mayHoldSecret } from './quote.js'
+import { isPlainWord, MASK, mayHoldSecret } from './quote.js'
 import { splitParameters } from './split-parameters.js'
 
 /**
@@ -47,7 +47,7 @@ function describeKeywordValue(text: string): string {
   try {
     for (const { name, value, valueStart, end } of readPairs(text)) {
       const known = isKeyword(name) || name === 'requiressl'
-      if (!known && hid) return shown
+      if (!known && (hid || !isPlainWord(name))) return hid ? shown : `${shown}${MASK}`
       const hide = !known || isSecret(name) || looksSecret(name, value)
       shown += hide ? `${text.slice(copied, valueStart)}${MASK}` : text.slice(copied, end)
       hid ||= hide
@@ -59,12 +59,13 @@ function describeKeywordValue(text: string): string {
   }
 }
 
+/** A `?` before the `@` that ends the login is a character of the login, by libpq's reading. */
+const URI = /^(.*?:\/\/)((?:[^@/]*@)?[^?]*)(\??)([^]*)$/
+
 function describeUri(uri: string): string {
-  const [, scheme = '', head = '', question = '', query = ''] =
-    /^(.*?:\/\/)([^?]*)(\??)([^]*)$/.exec(uri) ?? []
-  if (!parses(uri)) return scheme + maskAuthority(head + question + query, true)
-  if (isLoginBehindQuestion(head, query)) return scheme + maskAuthority(head + question + query, false)
-  return scheme + maskAuthority(head, false) + question + describeQuery(query)
+  const [, scheme = '', head = '', question = '', query = ''] = URI.exec(uri) ?? []
+  if (!parses(uri)) return scheme + MASK
+  return scheme + maskLogin(head) + question + describeQuery(query)
 }
 
 function parses(uri: string): boolean {
@@ -76,25 +77,14 @@ function parses(uri: string): boolean {
   }
 }
 
-/** A `?` before the `@` that ends the login is a character of the login, by libpq's reading. */
-function isLoginBehindQuestion(head: string, query: string): boolean {
-  return /^[^/]*$/.test(head) && !head.includes('@') && /^[^/]*@/.test(query)
-}
-
-/** Hides from the first colon to the last `@`: at least the password, however it was encoded. */
-function maskAuthority(text: string, broken: boolean): string {
+/**
+ * Hides from the first colon to the last `@`: the password, and what went astray of one that was not
+ * percent-encoded. Without a login, what follows a colon must look like a port.
+ */
+function maskLogin(text: string): string {
   const at = text.lastIndexOf('@')
   const colon = text.indexOf(':')
-  if (at >= 0) {
-    if (colon < 0 || colon > at) return broken ? MASK : text
-    return `${text.slice(0, colon)}:${MASK}${maskTail(text.slice(at), broken)}`
-  }
-  return maskTail(text, broken)
-}
-
-function maskTail(text: string, broken: boolean): string {
-  if (broken) return text.replace(/[:?][^]*$/, (rest) => `${rest[0]}${MASK}`)
-  // Without a login, what follows a colon should be a port.
+  if (at >= 0) return colon < 0 || colon > at ? text : `${text.slice(0, colon)}:${MASK}${text.slice(at)}`
   return text.replace(/:(?![0-9]*(?:[,/?]|$))[^,/?[\]:]*(?=[,/?]|$)/g, `:${MASK}`)
 }
 
@@ -104,9 +94,8 @@ function describeQuery(query: string): string {
     .map((piece) => {
       const equals = piece.indexOf('=')
       const name = decode(piece.slice(0, equals))
-      const value = decode(piece.slice(equals + 1))
-      const hide = isSecret(name) || looksSecret(name, value)
-      return hide && equals >= 0 ? `${piece.slice(0, equals)}=${MASK}` : piece
+      const hide = isSecret(name) || looksSecret(name, decode(piece.slice(equals + 1)))
+      return hide ? `${piece.slice(0, equals)}=${MASK}` : piece
     })
     .join('&')
 }

@@ -7,7 +7,12 @@ export function parseToMap(conninfo: string): Map<string, string> {
   if (typeof conninfo !== 'string') throw new ConninfoError('the connection string must be a string')
   // A C string would silently end there.
   if (conninfo.includes('\0')) throw new ConninfoError('the connection string contains a zero byte')
-  return isUri(conninfo) ? parseUri(conninfo) : parseKeywordValue(conninfo)
+  const found = isUri(conninfo) ? parseUri(conninfo) : parseKeywordValue(conninfo)
+  for (const [keyword, value] of found) {
+    // libpq would pass the bytes on; a JavaScript string cannot hold them, and the session speaks UTF-8.
+    if (/\p{Surrogate}/u.test(value)) throw new ConninfoError(`the value of "${keyword}" is not valid UTF-8`)
+  }
+  return found
 }
 
 /**

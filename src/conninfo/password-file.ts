@@ -55,32 +55,24 @@ function distrust(file: string, mode: number): string | null {
 }
 
 function matchLine(line: string, hosts: readonly string[], login: Login): string | null {
-  if (line === '' || line.startsWith('#')) return null
-  const fields = splitFields(line)
-  if (fields.length < 5) return null
-  const [host, port, database, user, password] = fields as [Field, Field, Field, Field, Field]
+  if (line.startsWith('#')) return null
+  const [, host, port, database, user, password] = LINE.exec(line) ?? []
   const matches =
     hosts.some((name) => fits(host, name)) &&
     fits(port, String(login.port)) &&
     fits(database, login.database) &&
     fits(user, login.user)
-  return matches ? password.text : null
+  return matches ? unescape(password!) : null
 }
 
-/** A field with its escapes undone; a `*` that is the whole of it matches anything. */
-interface Field {
-  readonly text: string
-  readonly any: boolean
+/** Five fields between colons; a backslash takes the next character as it is. What follows a fifth colon is ignored. */
+const LINE =
+  /^((?:[^:\\]|\\[^])*):((?:[^:\\]|\\[^])*):((?:[^:\\]|\\[^])*):((?:[^:\\]|\\[^])*):((?:[^:\\]|\\[^])*\\?)/
+
+function fits(field: string | undefined, text: string): boolean {
+  return field === '*' || (field !== undefined && unescape(field) === text)
 }
 
-function fits(field: Field, text: string): boolean {
-  return field.any || field.text === text
-}
-
-/** The fields between colons; `\:` and `\\` stand for the character itself. */
-function splitFields(line: string): Field[] {
-  return [...line.matchAll(/((?:[^:\\]|\\[^]|\\$)*)(?::|$)/g)].slice(0, 5).map(([, raw = '']) => ({
-    text: raw.replace(/\\([^])/g, '$1'),
-    any: raw === '*',
-  }))
+function unescape(field: string): string {
+  return field.replace(/\\([^])/g, '$1')
 }

@@ -1,6 +1,9 @@
 import { ConninfoError } from '../errors.js'
 import { MASK } from './quote.js'
 
+/** Stands for bytes that are not UTF-8; half of a surrogate pair, which no proper text holds. */
+const NOT_UNICODE = '\udc80'
+
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /**
@@ -9,7 +12,8 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
  *
  * @param part what stands in the URI
  * @param shown how an error message quotes it
- * @throws ConninfoError for a bad token, `%00`, inner space, and bytes that are not UTF-8
+ * @returns the text; one with half a surrogate pair when the bytes are not UTF-8
+ * @throws ConninfoError for a bad token, `%00` and inner spaces
  */
 export function percentDecode(part: string, shown: string = MASK): string {
   const trimmed = part.replace(/^ +/, '').replace(/ +$/, '')
@@ -34,7 +38,6 @@ function decodeBytes(part: string, shown: string): string {
   try {
     return utf8.decode(Buffer.concat(bytes))
   } catch {
-    // libpq would pass the bytes on; a JavaScript string cannot hold them, and the session speaks UTF-8.
-    throw new ConninfoError(`percent-encoded value is not valid UTF-8: "${shown}"`)
+    return NOT_UNICODE
   }
 }

@@ -77,7 +77,7 @@ export function planConnection(
   const { values, driver } = resolution
   const text = (keyword: string) => values.get(keyword)?.value ?? ''
   checkIntegers(values)
-  refuseUnsupported(text)
+  refuseUnsupported(values, text)
   const tls = planTls(values, driver.ssl, env)
   return {
     hosts: expandHosts(values),
@@ -139,7 +139,7 @@ function planChannelBinding(text: string, tls: TlsPlan): ConnectPlan['channelBin
 const PROTOCOL_VERSIONS = ['3.0', '3.2', 'latest'] as const
 
 /** Refuses what would be weaker, or not what was asked for, if it were left out. */
-function refuseUnsupported(text: (keyword: string) => string): void {
+function refuseUnsupported(values: Values, text: (keyword: string) => string): void {
   if (parseChoice('gssencmode', text('gssencmode'), ['disable', 'prefer', 'require']) === 'require') {
     throw new ConninfoError('gssencmode value "require" invalid when GSSAPI support is not compiled in')
   }
@@ -149,16 +149,19 @@ function refuseUnsupported(text: (keyword: string) => string): void {
   for (const keyword of ['scram_client_key', 'scram_server_key']) {
     if (text(keyword) !== '') throw new ConninfoError(`${keyword} is not supported; give a password`)
   }
-  refuseProtocolVersion(text)
+  refuseProtocolVersion(values)
 }
 
 /** pg speaks version 3.0 of the protocol only. */
-function refuseProtocolVersion(text: (keyword: string) => string): void {
-  const read = (keyword: string) =>
-    PROTOCOL_VERSIONS.indexOf(parseChoice(keyword, text(keyword) || '3.0', PROTOCOL_VERSIONS))
-  const least = read('min_protocol_version')
-  const most = text('max_protocol_version') === '' ? PROTOCOL_VERSIONS.length : read('max_protocol_version')
-  if (least > most) {
+function refuseProtocolVersion(values: Values): void {
+  const read = (keyword: string, otherwise: number) => {
+    const given = values.get(keyword)
+    return given === undefined
+      ? otherwise
+      : PROTOCOL_VERSIONS.indexOf(parseChoice(keyword, given.value, PROTOCOL_VERSIONS))
+  }
+  const least = read('min_protocol_version', 0)
+  if (least > read('max_protocol_version', PROTOCOL_VERSIONS.length)) {
     throw new ConninfoError('"min_protocol_version" is greater than "max_protocol_version"')
   }
   if (least > 0) throw new ConninfoError('min_protocol_version above 3.0 is not supported')

@@ -7,11 +7,17 @@
 export const MASK = '***'
 
 const PLAIN_WORD = /^[A-Za-z_][A-Za-z0-9_.-]{0,62}$/
-const SECRET_NAME = /pass|pwd|secret|key/i
+/** After this, text may be the rest of a password: the name of a secret, or a URI where none belongs. */
+const SECRET_START = /pass|pwd|secret|key|:\/\//i
+
+/** Whether a text is a word like a parameter's name. */
+export function isPlainWord(text: string): boolean {
+  return PLAIN_WORD.test(text)
+}
 
 /** A parameter's name as a message quotes it; `before` is the input that came before it. */
 export function quoteName(name: string, before: string): string {
-  return PLAIN_WORD.test(name) && !SECRET_NAME.test(before) ? name : MASK
+  return isPlainWord(name) && !SECRET_START.test(before) ? name : MASK
 }
 
 /** A rejected value as a message quotes it: a short word or number, else only the mask. */
@@ -21,5 +27,5 @@ export function quoteValue(value: string): string {
 
 /** Whether a text that is not itself a secret looks as if it held one. */
 export function mayHoldSecret(text: string): boolean {
-  return SECRET_NAME.test(text) || /:[^@]*@/.test(text)
+  return SECRET_START.test(text) || /:[^@]*@/.test(text)
 }

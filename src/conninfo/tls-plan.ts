@@ -113,9 +113,7 @@ function planNegotiation(text: string, mode: SslMode): 'postgres' | 'direct' {
 }
 
 function planCertificateMode(values: Values): 'disable' | 'allow' {
-  const given = values.get('sslcertmode')
-  const mode =
-    given === undefined ? 'allow' : parseChoice('sslcertmode', given.value, ['disable', 'allow', 'require'])
+  const mode = parseChoice('sslcertmode', values.get('sslcertmode')!.value, ['disable', 'allow', 'require'])
   if (mode === 'require') {
     throw new ConninfoError(
       'sslcertmode value "require" is not supported: Node does not tell whether the server asked for a certificate',

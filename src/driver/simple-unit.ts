@@ -64,7 +64,7 @@ export class SimpleUnit extends Unit {
     this.#collector().complete(tag)
     this.#current = null
     this.tags.push(tag)
-    if (FORGETTING.has(tag)) this.sender!.forgetStatements()
+    if (tag === 'DEALLOCATE ALL' || tag === 'DISCARD ALL') this.sender!.onDropped(tag)
   }
 
   override handleEmptyQuery(): void {
@@ -72,6 +72,3 @@ export class SimpleUnit extends Unit {
     this.#current = null
   }
 }
-
-/** Commands after which no prepared statement is left. */
-const FORGETTING = new Set(['DEALLOCATE ALL', 'DISCARD ALL'])

@@ -52,7 +52,7 @@ export class SubmittableUnit extends Unit {
     }
     submittable.handleError = (error, connection) => {
       this.handleError(error)
-      return handleError.call(submittable, error, connection)
+      return handleError.call(submittable, this.#instead ?? error, connection)
     }
     this.#restore = () => {
       submittable.submit = submit
@@ -62,6 +62,8 @@ export class SubmittableUnit extends Unit {
   }
 
   #restore: (() => void) | null = null
+  /** Told in place of what pg says: the server's last word is the cause of a loss. */
+  #instead: Error | null = null
 
   override settle(): void {
     this.#restore?.()
@@ -69,7 +71,10 @@ export class SubmittableUnit extends Unit {
   }
 
   override reject(error: Error): void {
-    if (this.error !== null) return
+    if (this.error !== null) {
+      this.#instead = error
+      return
+    }
     this.#restore?.()
     this.#restore = null
     this.submittable.handleError(error, null)

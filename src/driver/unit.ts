@@ -37,8 +37,8 @@ export interface Sender {
   readonly prepared: PreparedStatements
   /** BEGIN, at the head of the unit, has been answered: what waits behind it may go. */
   onBegun(unit: Unit): void
-  /** The server has dropped all prepared statements. */
-  forgetStatements(): void
+  /** A command of the user's has dropped all prepared statements, and with DISCARD every LISTEN, too. */
+  onDropped(command: 'DEALLOCATE ALL' | 'DISCARD ALL'): void
   /** The server has said its last word. */
   onFatal(error: Error): void
 }

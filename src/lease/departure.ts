@@ -118,13 +118,13 @@ async function commit(scheduler: Scheduler, turn: Turn, close: boolean): Promise
       close,
     })
   if (unit === null) throw failure
-  checkCommitted(unit)
+  checkCommitted(unit, turn)
 }
 
 /** Throws where COMMIT was answered ROLLBACK. */
-export function checkCommitted(unit: ControlUnit): void {
+export function checkCommitted(unit: ControlUnit, { retrySafe }: Turn): void {
   if (unit.tag === 'COMMIT') return
-  throw new CommitRolledBackError({ retrySafe: true, cause: unit.failedBefore ?? undefined })
+  throw new CommitRolledBackError({ retrySafe, cause: unit.failedBefore ?? undefined })
 }
 
 async function rollBack(

@@ -6,48 +6,35 @@ import { LinkedList } from '../util/linked-list.js'
 import type { Linked } from '../util/linked-list.js'
 import type { Deadlines, Timed, Watch } from '../util/deadlines.js'
 
-/** What a waiter wants, and how it is answered. `G` is what it is granted. */
-export interface WaiterHooks<G> {
-  grant(granted: G): void
-  reject(error: unknown): void
-  /** Makes the error for a deadline that has passed; the waiter has left the line by then. */
-  timedOut(): Error
-}
-
 /**
- * One who waits. It leaves the line by being granted or rejected, and by nothing else; once it has left, nothing
- * reaches it.
+ * One who waits for a `G`. It leaves the line by being granted one or rejected, and by nothing else; once it has
+ * left, nothing reaches it. One object for everything, because a hundred thousand may wait.
  */
-export class Waiter<G> implements Linked<Waiter<G>>, Timed {
+export abstract class Waiter<G> implements Linked<Waiter<G>>, Timed {
   previous: Waiter<G> | null = null
   next: Waiter<G> | null = null
   dueAt = 0
   earlier: Timed | null = null
   later: Timed | null = null
   watch: Watch | null = null
-  readonly hooks: WaiterHooks<G>
-  #line: Line<G> | null
-  #signal: AbortSignal | null = null
-  #onAbort: (() => void) | null = null
+  #line: Line<G> | null = null
+  #abort: AbortWatch | null = null
 
-  constructor(hooks: WaiterHooks<G>, line: Line<G>) {
-    this.hooks = hooks
+  /** It is granted what it waited for. */
+  protected abstract accept(granted: G): void
+  /** It gets nothing. */
+  protected abstract refuse(error: unknown): void
+  /** Makes the error for a deadline that has passed. */
+  protected abstract timedOut(): Error
+
+  /** For `Line` alone. */
+  joined(line: Line<G>, signal: AbortSignal | undefined): void {
     this.#line = line
-  }
-
-  /** False once it has left. */
-  get waiting(): boolean {
-    return this.#line !== null
-  }
-
-  watchSignal(signal: AbortSignal): void {
-    this.#signal = signal
-    this.#onAbort = () => this.reject(signal.reason)
-    signal.addEventListener('abort', this.#onAbort, { once: true })
+    if (signal !== undefined) this.#abort = new AbortWatch(signal, (reason) => this.reject(reason))
   }
 
   onDue(): void {
-    if (this.#leave()) this.hooks.reject(this.hooks.timedOut())
+    if (this.#leave()) this.refuse(this.timedOut())
   }
 
   /**
@@ -58,26 +45,42 @@ export class Waiter<G> implements Linked<Waiter<G>>, Timed {
     const late = this.watch !== null && this.dueAt < now
     if (late) this.onDue()
     else if (this.#leave()) {
-      this.hooks.grant(granted)
+      this.accept(granted)
       return true
     }
     return false
   }
 
   reject(error: unknown): void {
-    if (this.#leave()) this.hooks.reject(error)
+    if (this.#leave()) this.refuse(error)
   }
 
   #leave(): boolean {
     if (this.#line === null) return false
     this.#line.remove(this)
     this.#line = null
-    if (this.#signal !== null) this.#signal.removeEventListener('abort', this.#onAbort!)
+    this.#abort?.stop()
     return true
   }
 }
 
+class AbortWatch {
+  readonly #signal: AbortSignal
+  readonly #listener: () => void
+
+  constructor(signal: AbortSignal, aborted: (reason: unknown) => void) {
+    this.#signal = signal
+    this.#listener = () => aborted(signal.reason)
+    signal.addEventListener('abort', this.#listener, { once: true })
+  }
+
+  stop(): void {
+    this.#signal.removeEventListener('abort', this.#listener)
+  }
+}
+
 export interface JoinOptions {
+  /** 0 or more; `Infinity` = for ever. */
   readonly timeoutMillis: number
   readonly signal?: AbortSignal | undefined
 }
@@ -99,12 +102,10 @@ export class Line<G> {
   }
 
   /** Joins at the end. The signal must not be aborted yet. */
-  join(hooks: WaiterHooks<G>, options: JoinOptions): Waiter<G> {
-    const waiter = new Waiter(hooks, this)
+  join(waiter: Waiter<G>, { timeoutMillis, signal }: JoinOptions): void {
     this.#waiters.push(waiter)
-    if (options.timeoutMillis !== Infinity) this.#deadlines.add(waiter, options.timeoutMillis)
-    if (options.signal !== undefined) waiter.watchSignal(options.signal)
-    return waiter
+    if (timeoutMillis !== Infinity) this.#deadlines.add(waiter, timeoutMillis)
+    waiter.joined(this, signal)
   }
 
   /** For `Waiter` alone: whoever leaves does so by being granted or rejected. */

@@ -11,12 +11,15 @@ import { SimpleUnit } from '../driver/simple-unit.js'
 import { SILENT_OWNER } from '../session/silent-owner.js'
 import { SessionKeeper } from '../session/session-keeper.js'
 import { breaksSession } from '../transaction/failures.js'
+import { Subscriptions } from '../session/subscriptions.js'
 import { Deadlines } from '../util/deadlines.js'
 import { runInScope, createScope } from './holder-context.js'
 import { HoldWatch } from './hold-watch.js'
 import { Line } from './line.js'
+import { TurnRequest, UnitRequest } from './requests.js'
 import { OneShots } from './one-shots.js'
 import { Turn } from './turn.js'
+import type { Client } from 'pg'
 import type { ConnectPlan } from '../conninfo/plan.js'
 import type { HoldTimeoutError } from '../errors.js'
 import type { ManagedConnectionEvents, NoticeEvent, RollbackEvent } from '../events.js'
@@ -24,8 +27,10 @@ import type { Unit } from '../driver/unit.js'
 import type { ResolvedOptions } from '../options.js'
 import type { Session, Unanswered } from '../session/session.js'
 import type { KeeperHost } from '../session/session-keeper.js'
-import type { JoinOptions, WaiterHooks } from './line.js'
+import type { SubscriptionHost } from '../session/subscriptions.js'
+import type { JoinOptions } from './line.js'
 import type { OneShotHost } from './one-shots.js'
+import type { Request, RequestHost } from './requests.js'
 import type { TurnHost, TurnOptions } from './turn.js'
 
 /** Tells a listener of the manager's. */
@@ -44,9 +49,6 @@ export interface SchedulerHost {
   onHoldTimeout(turn: Turn, error: HoldTimeoutError): void
 }
 
-/** What is granted to one who waits: the live session. */
-type Request = TurnRequest | UnitRequest
-
 /** How many of each thing has happened. */
 export interface Counters {
   acquires: number
@@ -56,12 +58,13 @@ export interface Counters {
   disconnects: number
 }
 
-export class Scheduler implements KeeperHost, TurnHost, OneShotHost {
+export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost, SubscriptionHost {
   readonly deadlines = new Deadlines()
   readonly keeper: SessionKeeper
   readonly options: ResolvedOptions
   readonly oneShots = new OneShots(this)
   readonly counters: Counters = { acquires: 0, releases: 0, rollbacks: 0, timeouts: 0, disconnects: 0 }
+  readonly subscriptions = new Subscriptions(this)
   readonly #line = new Line<Session>(this.deadlines)
   readonly #host: SchedulerHost
   readonly #wantsWritable: boolean
@@ -120,12 +123,17 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost {
 
   // ---- asking
 
-  /** Asks for a turn. */
-  acquire(turn: TurnOptions, join: JoinOptions): Promise<Turn> {
-    return new Promise((resolve, reject) => {
-      const stack = this.options.traceHolders || this.options.holdWarningMillis > 0 ? holderStack() : null
-      this.#ask(new TurnRequest(this, turn, stack, join.timeoutMillis, resolve, reject), join)
-    })
+  /** Asks for a turn. Resolves with what `receive` makes of it, at the moment that it is granted. */
+  acquire<T>(options: TurnOptions, join: JoinOptions, receive: (turn: Turn) => T): Promise<T> {
+    const stack = this.#traces ? holderStack() : null
+    const request = new TurnRequest<T>(this, { options, stack, receive, timeoutMillis: join.timeoutMillis })
+    const { promise } = request
+    this.#ask(request, join)
+    return promise
+  }
+
+  get #traces(): boolean {
+    return this.options.traceHolders || this.options.holdWarningMillis > 0
   }
 
   /** Asks for `unit` to be sent in its turn. Its promise is the unit's own. */
@@ -136,15 +144,15 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost {
 
   #ask(request: Request, join: JoinOptions): void {
     const refusal = this.#refusal(join)
-    if (refusal !== null) return request.reject(refusal.reason)
+    if (refusal !== null) return request.fail(refusal.reason)
     if (this.#floor === null && this.#line.length === 0) {
       const session = this.#readySession()
-      if (session !== null && request.fits(session)) return this.#admit(request, session)
+      if (session !== null && request.fits(session)) return request.serve(session)
       if (session === null) return this.#wait(request, join, Infinity)
     }
-    if (join.timeoutMillis === 0) return request.reject(request.timedOut())
+    if (join.timeoutMillis === 0) return request.fail(request.timedOut())
     if (this.#line.length >= this.options.maxWaiting) {
-      return request.reject(new TooManyWaitingError({ maxWaiting: this.options.maxWaiting }))
+      return request.fail(new TooManyWaitingError({ maxWaiting: this.options.maxWaiting }))
     }
     this.#wait(request, join, join.timeoutMillis)
   }
@@ -161,12 +169,10 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost {
     this.#advance()
   }
 
-  /** For requests alone: one has left the line without being granted. */
   onLeft(): void {
     if (this.#line.length === 0 && this.#floor === null) this.#rest()
   }
 
-  /** The error of one whose time has passed. */
   timedOut(timeoutMillis: number): AcquireTimeoutError {
     this.counters.timeouts++
     const heldMillis = this.#floor === null ? null : Math.round(performance.now() - this.#floor.grantedAt)
@@ -208,24 +214,14 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost {
       return false
     }
     const session = this.#readySession()
-    if (session === null || !(first.hooks as Request).fits(session)) return false
+    if (session === null || !(first as Request).fits(session)) return false
     // A waiter whose time had passed declines, and has left the line: either way the next is asked.
     first.grant(session, performance.now())
     return true
   }
 
-  /** For requests alone: the waiter has taken its turn. */
-  admitted(request: Request, session: Session): void {
-    this.#admit(request, session)
-  }
-
-  #admit(request: Request, session: Session): void {
-    this.#wake(session)
-    request.start(session)
-  }
-
   /** Gives the floor. */
-  takeFloor(session: Session, options: TurnOptions, stack: string | null, askedAt: number): Turn {
+  takeFloor(session: Session, options: TurnOptions, stack: string | null, waitedMillis: number): Turn {
     if (this.#floor !== null) throw new Error('BUG: the floor was given to two')
     const turn = new Turn(session, options, this)
     this.#floor = turn
@@ -234,7 +230,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost {
     const { holdWarningMillis, maxHoldMillis } = this.options
     if (holdWarningMillis > 0 || maxHoldMillis > 0) this.#holdWatch = this.#watch(turn, stack)
     if (this.#host.listens('acquire')) {
-      this.#host.tell('acquire', { waitedMillis: Math.round(turn.grantedAt - askedAt) })
+      this.#host.tell('acquire', { waitedMillis })
     }
     return turn
   }
@@ -324,7 +320,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost {
 
   async #validate(session: Session): Promise<void> {
     this.#validating = true
-    this.#wake(session)
+    this.wake(session)
     try {
       await this.keeper.validate(session)
     } catch {
@@ -354,7 +350,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost {
     )
   }
 
-  #wake(session: Session): void {
+  wake(session: Session): void {
     if (this.#idleSince === null) return
     this.#idleSince = null
     session.ref()
@@ -364,7 +360,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost {
   #rest(): void {
     const { session } = this
     if (session === null) {
-      if (this.keeper.opening) this.keeper.abortOpening()
+      if (this.keeper.opening && (this.ending || this.subscriptions.size === 0)) this.keeper.abortOpening()
     } else if (session.pending > 0 || this.#validating) return
     else this.#lieIdle(session)
     if (this.#drained !== null && !this.keeper.opening) this.#drained()
@@ -373,6 +369,8 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost {
   #lieIdle(session: Session): void {
     if (this.#isDue(session)) return void this.#close()
     if (this.#idleSince !== null) return
+    // A subscription keeps the connection, and with it the process.
+    if (this.subscriptions.size > 0) return
     this.#idleSince = performance.now()
     if (this.options.allowExitOnIdle) session.unref()
     if (this.options.idleTimeoutMillis > 0) this.#armIdleTimer(this.options.idleTimeoutMillis)
@@ -440,6 +438,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost {
     queueMicrotask(() => this.#advance())
     await drained
     clearTimeout(timer)
+    this.subscriptions.end()
     await this.keeper.close()
     this.#closeRequest?.resolve()
     this.#closeRequest = null
@@ -483,6 +482,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost {
 
   #onDisconnected(error?: Error): void {
     this.counters.disconnects++
+    this.subscriptions.onSessionGone()
     if (error === undefined) this.#host.tell('disconnect')
     else this.#host.tell('disconnect', error)
   }
@@ -491,7 +491,36 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost {
     this.#host.tell('notice', notice)
   }
 
-  onNotification(): void {}
+  onNotification(message: { channel: string; payload?: string | undefined; processId: number }): void {
+    this.subscriptions.deliver(message)
+  }
+
+  onListensDropped(): void {
+    this.subscriptions.onDiscarded()
+  }
+
+  prepare(client: Client): Promise<void> {
+    return this.subscriptions.listenAgain(client)
+  }
+
+  sendInLine(text: string, join: JoinOptions): Promise<unknown> {
+    const unit = new SimpleUnit(this.oneShots, { text, rowMode: undefined, types: undefined })
+    const answered = unit.promise()
+    this.send(unit, join, null)
+    return answered
+  }
+
+  open(): Promise<unknown> {
+    return this.keeper.open()
+  }
+
+  onBackgroundError(error: Error): void {
+    if (this.#host.listens('error')) this.#host.tell('error', error)
+  }
+
+  onUnsubscribed(): void {
+    this.#advance()
+  }
 
   runOnConnect(work: () => Promise<void>): Promise<void> {
     const scope = createScope(this.#host.manager, 'onConnect')
@@ -512,92 +541,6 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost {
 
   onDone(): void {
     this.#resetSession()
-  }
-}
-
-/** One who waits for a turn. */
-class TurnRequest implements WaiterHooks<Session> {
-  readonly #scheduler: Scheduler
-  readonly #options: TurnOptions
-  readonly #stack: string | null
-  readonly #timeoutMillis: number
-  readonly #askedAt = performance.now()
-  readonly #resolve: (turn: Turn) => void
-  readonly #reject: (error: unknown) => void
-
-  constructor(
-    scheduler: Scheduler,
-    options: TurnOptions,
-    stack: string | null,
-    timeoutMillis: number,
-    resolve: (turn: Turn) => void,
-    reject: (error: unknown) => void,
-  ) {
-    this.#scheduler = scheduler
-    this.#options = options
-    this.#stack = stack
-    this.#timeoutMillis = timeoutMillis
-    this.#resolve = resolve
-    this.#reject = reject
-  }
-
-  /** A turn follows a predecessor's COMMIT at once, but never one-shots: an open pipeline has no owner. */
-  fits(session: Session): boolean {
-    return session.onlySeals
-  }
-
-  start(session: Session): void {
-    this.#resolve(this.#scheduler.takeFloor(session, this.#options, this.#stack, this.#askedAt))
-  }
-
-  grant(session: Session): void {
-    this.#scheduler.admitted(this, session)
-  }
-
-  reject(error: unknown): void {
-    this.#reject(error)
-    this.#scheduler.onLeft()
-  }
-
-  timedOut(): AcquireTimeoutError {
-    return this.#scheduler.timedOut(this.#timeoutMillis)
-  }
-}
-
-/** A one-shot or a batch that waits to be sent. */
-class UnitRequest implements WaiterHooks<Session> {
-  readonly #scheduler: Scheduler
-  readonly #unit: Unit
-  readonly #timeoutMillis: number
-  readonly #onSend: (() => void) | null
-
-  constructor(scheduler: Scheduler, unit: Unit, timeoutMillis: number, onSend: (() => void) | null) {
-    this.#scheduler = scheduler
-    this.#unit = unit
-    this.#timeoutMillis = timeoutMillis
-    this.#onSend = onSend
-  }
-
-  fits(session: Session): boolean {
-    return session.hasRoomFor(this.#unit)
-  }
-
-  start(session: Session): void {
-    this.#onSend?.()
-    session.submit(this.#unit)
-  }
-
-  grant(session: Session): void {
-    this.#scheduler.admitted(this, session)
-  }
-
-  reject(error: unknown): void {
-    this.#unit.reject(error)
-    this.#scheduler.onLeft()
-  }
-
-  timedOut(): AcquireTimeoutError {
-    return this.#scheduler.timedOut(this.#timeoutMillis)
   }
 }
 

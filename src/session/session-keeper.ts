@@ -26,6 +26,8 @@ export interface KeeperHost extends SessionHost {
   onOpened(session: Session): void
   onNotice(notice: unknown): void
   onNotification(message: { channel: string; payload?: string | undefined; processId: number }): void
+  /** Sets up what outlives a session, behind `onConnect`. */
+  prepare(client: Client): Promise<void>
   /** Runs the user's `onConnect` where asking for the connection is an error. */
   runOnConnect(work: () => Promise<void>): Promise<void>
 }
@@ -78,12 +80,12 @@ export class SessionKeeper {
     return this.#resetText
   }
 
-  /** Opens a session, or joins the attempt under way. `forever`: without the limit of `reconnectTimeoutMillis`. */
-  open(forever = false): Promise<Session> {
+  /** Opens a session, or joins the attempt under way. */
+  open(): Promise<Session> {
     if (this.#session !== null) return Promise.resolve(this.#session)
     if (this.#opening === null) {
       const abort = new AbortController()
-      const promise = this.#context.runInAsyncScope(() => this.#open(abort.signal, forever))
+      const promise = this.#context.runInAsyncScope(() => this.#open(abort.signal))
       this.#opening = { promise, abort }
       // Whoever asked has the rejection; when all have left, nobody does.
       promise.catch(() => {})
@@ -128,10 +130,10 @@ export class SessionKeeper {
     }
   }
 
-  async #open(signal: AbortSignal, forever: boolean): Promise<Session> {
+  async #open(signal: AbortSignal): Promise<Session> {
     try {
       await this.#closing
-      const opened = await this.#openWithPatience(signal, forever)
+      const opened = await this.#openWithPatience(signal)
       this.#session = opened
       this.#wasOpen = true
       this.#openings++
@@ -143,9 +145,8 @@ export class SessionKeeper {
     }
   }
 
-  async #openWithPatience(signal: AbortSignal, forever: boolean): Promise<Session> {
-    const patience = forever ? Infinity : this.#options.reconnectTimeoutMillis
-    const deadline = this.#wasOpen ? performance.now() + patience : Infinity
+  async #openWithPatience(signal: AbortSignal): Promise<Session> {
+    const deadline = this.#wasOpen ? performance.now() + this.#options.reconnectTimeoutMillis : Infinity
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.#openOnce(signal, deadline)
@@ -188,6 +189,7 @@ export class SessionKeeper {
         await custom.during(client, () => this.#host.runOnConnect(async () => onConnect(client)))
         await checkSettled(client)
       }
+      await this.#host.prepare(client)
       if (reset === 'session') this.#resetText = await readResetText(client, custom.names)
     })
     driver.pipeline = true

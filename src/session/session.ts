@@ -27,6 +27,8 @@ export interface Unanswered {
 
 /** Whoever owns a session. */
 export interface SessionHost {
+  /** The user's own DISCARD ALL has undone every LISTEN. */
+  onListensDropped(): void
   /** Something was answered: there may be room for more. */
   onReady(): void
   /** The session is over; its units have been told nothing yet. */
@@ -209,9 +211,10 @@ export class Session implements Sender {
     this.#pump()
   }
 
-  forgetStatements(): void {
+  onDropped(command: 'DEALLOCATE ALL' | 'DISCARD ALL'): void {
     this.prepared.forgetAll()
     this.client.connection.parsedStatements = {}
+    if (command === 'DISCARD ALL') this.#host.onListensDropped()
   }
 
   onFatal(error: Error): void {

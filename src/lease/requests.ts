@@ -1,0 +1,121 @@
+/** What may stand in the line: a request for a turn, and a one-shot or a batch. */
+import { Waiter } from './line.js'
+import type { Unit } from '../driver/unit.js'
+import type { Session } from '../session/session.js'
+import type { Turn, TurnOptions } from './turn.js'
+
+/** What a request needs of the scheduler. */
+export interface RequestHost {
+  takeFloor(session: Session, options: TurnOptions, stack: string | null, waitedMillis: number): Turn
+  /** The session is used again. */
+  wake(session: Session): void
+  /** A request has left the line without being granted. */
+  onLeft(): void
+  /** The error of one whose time has passed. */
+  timedOut(timeoutMillis: number): Error
+}
+
+/** One who asks; it is granted the live session. */
+export abstract class Request extends Waiter<Session> {
+  protected readonly host: RequestHost
+  readonly #timeoutMillis: number
+  /** When it asked, in whole milliseconds: a fraction would be an object of its own. */
+  readonly #askedAt = Math.trunc(performance.now())
+
+  constructor(host: RequestHost, timeoutMillis: number) {
+    super()
+    this.host = host
+    this.#timeoutMillis = timeoutMillis
+  }
+
+  /** Whether the session can serve it now. */
+  abstract fits(session: Session): boolean
+  /** It is served. */
+  abstract serve(session: Session): void
+  /** It gets nothing. */
+  abstract fail(error: unknown): void
+
+  protected override accept(session: Session): void {
+    this.serve(session)
+  }
+
+  protected override refuse(error: unknown): void {
+    this.fail(error)
+    this.host.onLeft()
+  }
+
+  protected get waitedMillis(): number {
+    return Math.max(0, Math.trunc(performance.now()) - this.#askedAt)
+  }
+
+  override timedOut(): Error {
+    return this.host.timedOut(this.#timeoutMillis)
+  }
+}
+
+/** One who waits for a turn, and gets what `receive` makes of it. */
+export class TurnRequest<T> extends Request {
+  readonly #options: TurnOptions
+  readonly #stack: string | null
+  readonly #receive: (turn: Turn) => T
+  #resolve!: (received: T) => void
+  #reject!: (error: unknown) => void
+
+  constructor(
+    host: RequestHost,
+    facts: { options: TurnOptions; stack: string | null; receive: (turn: Turn) => T; timeoutMillis: number },
+  ) {
+    super(host, facts.timeoutMillis)
+    this.#options = facts.options
+    this.#stack = facts.stack
+    this.#receive = facts.receive
+  }
+
+  /** Settles with the request. To be asked for once. */
+  get promise(): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
+  }
+
+  /** A turn follows a predecessor's COMMIT at once, but never one-shots: an open pipeline has no owner. */
+  override fits(session: Session): boolean {
+    return session.onlySeals
+  }
+
+  override serve(session: Session): void {
+    this.host.wake(session)
+    this.#resolve(this.#receive(this.host.takeFloor(session, this.#options, this.#stack, this.waitedMillis)))
+  }
+
+  override fail(error: unknown): void {
+    this.#reject(error)
+  }
+}
+
+/** A one-shot or a batch that waits to be sent. */
+export class UnitRequest extends Request {
+  readonly #unit: Unit
+  readonly #onSend: (() => void) | null
+
+  constructor(host: RequestHost, unit: Unit, timeoutMillis: number, onSend: (() => void) | null) {
+    super(host, timeoutMillis)
+    this.#unit = unit
+    this.#onSend = onSend
+  }
+
+  override fits(session: Session): boolean {
+    return session.hasRoomFor(this.#unit)
+  }
+
+  override serve(session: Session): void {
+    this.host.wake(session)
+    this.#onSend?.()
+    session.submit(this.#unit)
+  }
+
+  override fail(error: unknown): void {
+    this.#unit.reject(error)
+  }
+}
