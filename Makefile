@@ -1,6 +1,6 @@
 # Everything a newcomer needs; each target installs and builds what it uses, and only what has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint build build-tests clean
+.PHONY: help demo test bench bench-quick lint build build-tests clean
 MAKEFLAGS += --no-print-directory
 
 # Set these on the command line: make test TESTS='turn test/harness.test.ts' FLAGS=--test-timeout=5000
@@ -8,20 +8,28 @@ TESTS ?=
 FLAGS ?=
 
 installed := node_modules/.installed
+installed_peers := bench/node_modules/.installed
 built := dist/.built
 built_tests := build/.built
 # Folders too: their time changes when a file in them goes. "test/." because "test" is a target.
 sources := $(shell find src/.)
-test_sources := $(shell find $(addsuffix /.,$(wildcard test demo bench examples)))
+test_sources := $(shell find $(addsuffix /.,$(wildcard test demo bench examples)) \
+  \( -name node_modules -o -name results \) -prune -o -print)
 
 help: ## show what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build-tests ## watch many tasks share one connection, and faults being caught
 	@node build/demo/demo.js
 
 test: build-tests ## run all tests, on an own server or on the one that PG* variables name
 	@node build/test/run.js $(FLAGS) $(TESTS)
+
+bench: build-tests $(installed_peers) ## compare with other libraries and pgbench; FLAGS=--only=batch, --rounds=3, --profile
+	@node --expose-gc build/bench/bench.js $(FLAGS)
+
+bench-quick: build-tests $(installed_peers) ## the same with fewer and shorter rounds, in less than a minute
+	@node --expose-gc build/bench/bench.js --quick $(FLAGS)
 
 lint: build-tests ## check formatting, types and lint rules
 	@npm run --silent lint
@@ -31,11 +39,16 @@ build: $(built) ## compile the package to dist/
 build-tests: $(built_tests)
 
 clean: ## remove everything that was made, installed packages included
-	@rm -rf dist build node_modules
+	@rm -rf dist build node_modules bench/node_modules
 
 # Without install scripts: nothing here needs them, and npm may be told not to run them.
 $(installed): package.json package-lock.json
 	@npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error > /dev/null
+	@touch $@
+
+# What the library is compared with, and nothing else needs. Without it the comparison has fewer rows.
+$(installed_peers): bench/package.json bench/package-lock.json
+	@npm ci --prefix bench --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error > /dev/null
 	@touch $@
 
 $(built): $(sources) tsconfig.json package.json scripts/prune.js $(installed)

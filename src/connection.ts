@@ -225,7 +225,8 @@ export class Connection implements AsyncDisposable {
   async transaction<T>(work: (connection: Connection) => T | PromiseLike<T>): Promise<T> {
     const refusal = this.#refusal()
     if (refusal !== null) throw refusal
-    const idle = !this.#turn.transactionOpen && this.#turn.outstanding === 0
+    const turn = this.#turn
+    const idle = !turn.owned && !turn.transactionOpen && turn.outstanding === 0
     const ending = idle
       ? new OwnTransaction(this.#turn)
       : new Savepoint(this.#turn, `pgmc_${++this.#savepoints}`)
@@ -323,7 +324,7 @@ export class Connection implements AsyncDisposable {
       await this.#released.catch(() => {})
       return
     }
-    if (this.#level.nested || this.#level.owned) {
+    if (this.#level.owned) {
       if (this.#turn.state !== 'held') return
       throw new TransactionOrderError(
         'release() was called inside transaction(), which returns the connection itself',
@@ -412,7 +413,7 @@ class OwnTransaction implements NestedEnding {
 
   async abort(): Promise<void> {
     // A rollback that fails has lost the session, and the next statement tells; the first error is the one to throw.
-    if (this.#turn.revocation === null) await this.#turn.rollback()?.catch(() => {})
+    if (this.#turn.state === 'held') await this.#turn.rollback()?.catch(() => {})
     this.#turn.owned = false
   }
 }

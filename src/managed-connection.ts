@@ -418,7 +418,8 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     try {
       result = await this.#run(turn, work)
     } catch (error) {
-      if (turn.revocation === null) await depart(this.#scheduler, turn, { left: 'threw', error, close })
+      if (turn.revocation === null)
+        await depart(this.#scheduler, turn, { left: 'threw', error, close }).catch(() => {})
       throw turn.revocation ?? error
     }
     await depart(this.#scheduler, turn, { left: 'returned', close })

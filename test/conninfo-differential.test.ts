@@ -10,11 +10,12 @@ import { EXAMPLES } from './conninfo/examples.js'
 import { keywords, planConnection } from './conninfo/internals.js'
 import { Oracle, SOURCES, type Answer } from './conninfo/oracle.js'
 import { ConninfoMaker, seededRandom } from './conninfo/random-conninfo.js'
-import { randomSources } from './conninfo/random-sources.js'
+import { randomLogin, randomSources } from './conninfo/random-sources.js'
 
 const SEED = Number(process.env['SEED'] || Date.now() % 1_000_000)
 const STRINGS = Number(process.env['STRINGS'] || 20_000)
 const RESOLUTIONS = Number(process.env['RESOLUTIONS'] || 2_000)
+const PASSWORDS = Number(process.env['PASSWORDS'] || 2_000)
 const MINUTE = 60_000
 
 const oracle = await Oracle.find()
@@ -94,6 +95,33 @@ test(
   },
 )
 
+test(
+  `${PASSWORDS} random password files are read as libpq reads them`,
+  { skip, timeout: 5 * MINUTE },
+  async (t) => {
+    t.diagnostic(`SEED=${SEED}`)
+    const folder = await mkdtemp(join(tmpdir(), 'passfile-'))
+    const file = join(folder, 'passwords')
+    const random = seededRandom(SEED)
+    const env = { HOME: '/nonexistent', PGPASSFILE: file }
+    let found = 0
+    try {
+      for (let round = 0; round < PASSWORDS; round++) {
+        const { conninfo, passwords } = randomLogin(random)
+        await writeFile(file, passwords, { mode: 0o600 })
+        const password = resolveConninfo(conninfo, env)['password']?.value ?? ''
+        const about = JSON.stringify({ conninfo, passwords })
+        assert.deepEqual({ password }, await oracle!.password(conninfo, env), about)
+        if (password !== '') found += 1
+      }
+    } finally {
+      await rm(folder, { recursive: true })
+    }
+    t.diagnostic(`${PASSWORDS} password files compared, ${found} of them with a password`)
+    assert.ok(found > PASSWORDS / 10)
+  },
+)
+
 function assertSameResolution(sources: ReturnType<typeof randomSources>, expected: Answer): void {
   const { conninfo, env } = sources
   const about = JSON.stringify(sources) + (expected instanceof Error ? `\n  libpq: ${expected.message}` : '')
@@ -107,11 +135,13 @@ function assertSameResolution(sources: ReturnType<typeof randomSources>, expecte
     return
   }
   assert.ok(!(expected instanceof Error), about)
-  const values = Object.entries(ours)
-    // What libpq knows, but does not tell: its default host, its password file.
-    .filter(([name, { source }]) => !(source === 'default' && (name === 'host' || name === 'passfile')))
-    .map(([name, { value }]) => [name, value])
-  const { passfile: _, ...rest } = expected as Record<string, string>
-  const actual = Object.fromEntries(values.filter(([name]) => name !== 'passfile')) as Record<string, string>
-  assert.deepEqual(actual, rest, about)
+  // What libpq knows, but does not tell: its default host, its password file.
+  const untold = ['passfile', ...(ours['host']?.source === 'default' ? ['host'] : [])]
+  const told = ([name]: readonly [string, unknown]) => !untold.includes(name)
+  const values = Object.entries(ours).map(([name, { value }]) => [name, value] as const)
+  assert.deepEqual(
+    Object.fromEntries(values.filter(told)),
+    Object.fromEntries(Object.entries(expected).filter(told)),
+    about,
+  )
 }

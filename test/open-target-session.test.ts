@@ -5,6 +5,7 @@ import { isTransientOpenError } from './conninfo/internals.js'
 import { ask, failure, open, type Opened } from './conninfo/opening.js'
 import { REPLICATION_HBA, startStandby } from './conninfo/standby.js'
 import { startServer } from './support/postgres.js'
+import { startProxy } from './support/proxy.js'
 import { leakTest } from './support/suite.js'
 import { until } from './support/wait.js'
 
@@ -77,6 +78,38 @@ for (const [attributes, hosts, reason] of [
     }
     // A failover may be under way: the next try may find another primary.
     assert.equal(isTransientOpenError(error), true)
+  })
+}
+
+for (const [attributes, name, fits] of [
+  ['read-write', 'primary', true],
+  ['read-write', 'standby', false],
+  ['read-write', 'reader', false],
+  ['read-only', 'standby', true],
+  ['read-only', 'primary', false],
+  ['primary', 'primary', true],
+  ['primary', 'standby', false],
+  ['standby', 'standby', true],
+  ['standby', 'primary', false],
+] as const) {
+  test(`a server that does not say what it is is asked: ${attributes} of ${name}`, async () => {
+    await using proxy = await startProxy(servers[name].tcp)
+    // As before PostgreSQL 14, and behind some poolers.
+    proxy.onChunk = (direction, chunk) =>
+      direction === 'toServer'
+        ? chunk
+        : Buffer.from(
+            chunk
+              .toString('latin1')
+              .replace('in_hot_standby', 'xx_hot_standby')
+              .replace('default_transaction_read_only', 'xxxxxxx_transaction_read_only'),
+            'latin1',
+          )
+    const login = { host: '127.0.0.1', port: proxy.port, user: 'postgres', dbname: 'postgres' }
+    const opening = open({ ...login, target_session_attrs: attributes })
+    if (!fits) return assert.rejects(opening, { code: 'ERR_CONNECT' })
+    await using opened = await opening
+    assert.equal(opened.session.inHotStandby, null)
   })
 }
 

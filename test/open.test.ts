@@ -468,12 +468,13 @@ test('cancel() is bounded in time, and can be aborted', async () => {
 test('the steps are told, in order', async () => {
   const kinds: string[] = []
   const closed = await freePort()
-  await using _opened = await open(
+  await using opened = await open(
     `host=127.0.0.1,127.0.0.1 port=${closed},${port} dbname=postgres user=postgres`,
     {
       onStep: ({ kind }) => kinds.push(kind),
     },
   )
+  assert.equal(opened.target.port, port)
   assert.deepEqual(kinds, ['look-up', 'attempt', 'failed', 'look-up', 'attempt', 'opened'])
 })
 

@@ -37,9 +37,11 @@ export function expandHosts(values: Values): [HostPlan, ...HostPlan[]] {
   if (ports.length > 1 && ports.length !== count) {
     throw new ConninfoError(`could not match ${ports.length} port numbers to ${count} hosts`)
   }
-  const plan = (index: number) =>
-    planHost(hosts[index] ?? '', addresses[index] ?? '', ports[ports.length === 1 ? 0 : index] ?? '')
-  return [plan(0), ...Array.from({ length: count - 1 }, (_, index) => plan(index + 1))]
+  const found = new Map<number, string>()
+  const plans = Array.from({ length: count }, (_, index) =>
+    planHost(hosts[index] ?? '', addresses[index] ?? '', ports[ports.length === 1 ? 0 : index] ?? '', found),
+  )
+  return plans as [HostPlan, ...HostPlan[]]
 }
 
 function list(values: Values, keyword: string): string[] {
@@ -47,7 +49,8 @@ function list(values: Values, keyword: string): string[] {
   return text === '' ? [] : text.split(',')
 }
 
-function planHost(given: string, hostaddr: string, portText: string): HostPlan {
+/** `found` remembers the default host for each port: finding it asks the file system. */
+function planHost(given: string, hostaddr: string, portText: string, found: Map<number, string>): HostPlan {
   const port = readPort(portText)
   if (hostaddr !== '') {
     if (isIP(hostaddr) === 0) {
@@ -55,7 +58,8 @@ function planHost(given: string, hostaddr: string, portText: string): HostPlan {
     }
     return { host: given, hostaddr, port }
   }
-  const host = given === '' ? defaultHost(port) : given
+  if (given === '' && !found.has(port)) found.set(port, defaultHost(port))
+  const host = given === '' ? found.get(port)! : given
   if (/^[/@]/.test(host)) return { host, port, socket: socketPath(host, port) }
   if (host.includes('@')) {
     // Nearly always the rest of a password that was not percent-encoded, so it is not shown.

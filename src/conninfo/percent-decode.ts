@@ -16,11 +16,19 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
  * @throws ConninfoError for a bad token, `%00` and inner spaces
  */
 export function percentDecode(part: string, shown: string = MASK): string {
-  const trimmed = part.replace(/^ +/, '').replace(/ +$/, '')
+  const trimmed = trimSpaces(part)
   if (trimmed.includes(' ')) {
     throw new ConninfoError(`unexpected spaces found in "${shown}", use percent-encoded spaces (%20) instead`)
   }
   return trimmed.includes('%') ? decodeBytes(trimmed, shown) : trimmed
+}
+
+function trimSpaces(part: string): string {
+  let start = 0
+  let end = part.length
+  while (part[start] === ' ') start++
+  while (end > start && part[end - 1] === ' ') end--
+  return part.slice(start, end)
 }
 
 function decodeBytes(part: string, shown: string): string {

@@ -27,5 +27,6 @@ export function quoteValue(value: string): string {
 
 /** Whether a text that is not itself a secret looks as if it held one. */
 export function mayHoldSecret(text: string): boolean {
-  return SECRET_START.test(text) || /:[^@]*@/.test(text)
+  const colon = text.indexOf(':')
+  return SECRET_START.test(text) || (colon >= 0 && text.includes('@', colon))
 }

@@ -25,7 +25,13 @@ export interface Leaving {
  * Settles `turn` and hands it on. Resolves when the caller has its result or its own error; rejects with what the
  * table gives the caller instead.
  */
-export async function depart(scheduler: Scheduler, turn: Turn, leaving: Leaving): Promise<void> {
+export function depart(scheduler: Scheduler, turn: Turn, leaving: Leaving): Promise<void> {
+  // A callback may have released its handle before it returned: that was the departure.
+  turn.departure ??= settleAndHandOn(scheduler, turn, leaving)
+  return turn.departure
+}
+
+async function settleAndHandOn(scheduler: Scheduler, turn: Turn, leaving: Leaving): Promise<void> {
   if (turn.revocation !== null) throw turn.revocation
   turn.leave()
   const unfinished = turn.outstanding > 0 ? turn.unfinished() : null
@@ -38,8 +44,8 @@ export async function depart(scheduler: Scheduler, turn: Turn, leaving: Leaving)
     server: turn.serverState,
     unfinished: unfinished !== null,
     openWhenLost: turn.openWhenLost,
-    owner: turn.owned ? 'library' : 'holder',
-    endedByText: turn.endedByText,
+    owner: turn.options.owned ? 'library' : 'holder',
+    endedByText: turn.options.owned && turn.endedByText,
   })
   const outcome = callersError(turn, caller, unfinished ?? [])
   switch (connection) {

@@ -9,7 +9,7 @@
 import { AcquireTimeoutError, ConnectError, ManagerEndedError, TooManyWaitingError } from '../errors.js'
 import { SimpleUnit } from '../driver/simple-unit.js'
 import { SILENT_OWNER } from '../session/silent-owner.js'
-import { SessionKeeper } from '../session/session-keeper.js'
+import { AbandonedOpeningError, SessionKeeper } from '../session/session-keeper.js'
 import { breaksSession } from '../transaction/failures.js'
 import { Subscriptions } from '../session/subscriptions.js'
 import { Deadlines } from '../util/deadlines.js'
@@ -336,6 +336,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   }
 
   #onOpenFailed(error: Error): void {
+    if (error instanceof AbandonedOpeningError) return this.#advance()
     this.#line.rejectAll(() => freshError(error))
     this.#advance()
   }

@@ -240,6 +240,9 @@ export class Turn implements UnitOwner {
     this.#state = 'over'
   }
 
+  /** The settlement of the turn, once its holder has left. */
+  departure: Promise<void> | null = null
+
   /** Told when the turn is revoked. */
   onRevoked: ((error: Error) => void) | null = null
 
@@ -309,11 +312,14 @@ export class Turn implements UnitOwner {
     return !this.#open && (this.#owned || !this.#autocommit) && !facts.begins && !facts.ends
   }
 
-  #admitControl(unit: ControlUnit): 'skip' | null {
+  #admitControl(unit: ControlUnit): ControlUnit | 'skip' | null {
     if (unit.seal) {
       if (!this.#open) return 'skip'
       this.#open = false
       unit.mayCommit = unit.text === 'COMMIT'
+    } else if (this.#beginIsDue(STATEMENT)) {
+      this.#openedBy = unit.text
+      return this.#opener()
     }
     this.#used = true
     return null
@@ -333,7 +339,7 @@ export class Turn implements UnitOwner {
   onAnswered(unit: Unit, status: ReadyStatus): void {
     const facts = this.#facts.get(unit)
     this.#spoken = true
-    if (unit.mayCommit && (unit.error === null || facts?.mayEnd === true)) this.#mayHaveCommitted = true
+    if (hasCommitted(unit, facts)) this.#mayHaveCommitted = true
     if (status === 'inerror') this.#swallowed ??= unit.error
     if (unit instanceof ControlUnit && unit.seal) this.#noteSeal(unit, status)
     else {
@@ -470,6 +476,13 @@ export class Turn implements UnitOwner {
     const parked = this.#parked
     this.#lose(cause, [], parked)
   }
+}
+
+/** Answered: has something of it been committed, or may it have been? */
+function hasCommitted(unit: Unit, facts: TextFacts | undefined): boolean {
+  if (!unit.mayCommit) return false
+  if (unit instanceof ControlUnit) return unit.tag === 'COMMIT'
+  return unit.error === null || facts?.mayEnd === true
 }
 
 function failedToBegin(unit: Unit, facts: TextFacts | undefined): boolean {

@@ -46,6 +46,8 @@ export class SessionKeeper {
   readonly #context = new AsyncResource('pg-managed-connection', { requireManualDestroy: false })
   #session: Session | null = null
   #opening: { promise: Promise<Session>; abort: AbortController } | null = null
+  /** Attempts that were given up and are not over yet: no two connections at a time. */
+  #abandoned: Promise<unknown> = Promise.resolve()
   #closing: Promise<void> | null = null
   #wasOpen = false
   #resetText = ''
@@ -93,9 +95,13 @@ export class SessionKeeper {
     return this.#opening.promise
   }
 
-  /** Gives up an attempt that nobody waits for any more. */
+  /** Gives up an attempt that nobody waits for any more. Who asks from now on has a new one made. */
   abortOpening(): void {
-    this.#opening?.abort.abort(new ConnectError('nobody waits for the connection any more', { errors: [] }))
+    if (this.#opening === null) return
+    const { promise, abort } = this.#opening
+    this.#opening = null
+    this.#abandoned = promise.catch(() => {})
+    abort.abort(new AbandonedOpeningError())
   }
 
   /** Closes the session, politely; it must have nothing pending. */
@@ -133,7 +139,13 @@ export class SessionKeeper {
   async #open(signal: AbortSignal): Promise<Session> {
     try {
       await this.#closing
+      await this.#abandoned
+      signal.throwIfAborted()
       const opened = await this.#openWithPatience(signal)
+      if (signal.aborted) {
+        await opened.close()
+        throw signal.reason as Error
+      }
       this.#session = opened
       this.#wasOpen = true
       this.#openings++
@@ -141,7 +153,8 @@ export class SessionKeeper {
       this.#host.onOpened(opened)
       return opened
     } finally {
-      this.#opening = null
+      // Where it was given up, this may be the next one's.
+      if (!signal.aborted) this.#opening = null
     }
   }
 
@@ -164,12 +177,14 @@ export class SessionKeeper {
     const opened = await openClient(this.#plan(), { signal, ...(deadline === Infinity ? {} : { deadline }) })
     const abandon = (): void => void (opened.client as unknown as DriverClient).connection.stream.destroy()
     signal.addEventListener('abort', abandon, { once: true })
+    const timer = timerAt(deadline, abandon)
     try {
       return await this.#setUp(opened)
     } catch (error) {
       abandon()
       throw error
     } finally {
+      clearTimeout(timer)
       signal.removeEventListener('abort', abandon)
     }
   }
@@ -203,6 +218,12 @@ export class SessionKeeper {
   }
 }
 
+/** A timer for a time on `performance.now()`'s clock; none for one that never comes. */
+function timerAt(deadline: number, due: () => void): NodeJS.Timeout | undefined {
+  const millis = deadline - performance.now()
+  return millis > 2_147_483_647 ? undefined : setTimeout(due, Math.max(0, millis))
+}
+
 /** Runs `work`, but no longer than the connection lives: what waits for an answer then waits for ever. */
 async function untilLost(opened: OpenedClient, work: () => Promise<void>): Promise<void> {
   const { connection } = opened.client as unknown as DriverClient
@@ -222,6 +243,13 @@ async function untilLost(opened: OpenedClient, work: () => Promise<void>): Promi
 async function checkSettled(client: Client): Promise<void> {
   await client.query('SELECT')
   if (client.getTransactionStatus() !== 'I') throw new Error('onConnect left a transaction open')
+}
+
+/** Nobody waited for the opening any more, so nobody is to be told. */
+export class AbandonedOpeningError extends ConnectError {
+  constructor() {
+    super('the opening of the connection was given up: nobody waited for it any more', { errors: [] })
+  }
 }
 
 function toConnectError(error: unknown): Error {

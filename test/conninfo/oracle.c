@@ -5,6 +5,7 @@
  *   P <conninfo>                   what PQconninfoParse answers
  *   R <conninfo> [<NAME=value>]…   what a connection is opened with, in just this environment; that nobody
  *                                  listens there is not an error
+ *   W <conninfo> [<NAME=value>]…   the password that it would log in with
  *
  * One answer per line: "+" and "keyword=value" fields, or "-" and the message. libpq is loaded at run time, from
  * the path given as the only argument, so that no header and no particular version is needed.
@@ -30,6 +31,7 @@ static Option *(*defaults)(void);
 static int (*version)(void);
 static Option *(*conninfo)(void *);
 static char *(*error_message)(void *);
+static char *(*password)(void *);
 static void (*finish)(void *);
 
 static void print_hex(const char *text) {
@@ -78,6 +80,7 @@ int main(int argc, char **argv) {
   version = dlsym(library, "PQlibVersion");
   conninfo = dlsym(library, "PQconninfo");
   error_message = dlsym(library, "PQerrorMessage");
+  password = dlsym(library, "PQpass");
   finish = dlsym(library, "PQfinish");
   char *line = NULL;
   size_t size = 0;
@@ -104,7 +107,15 @@ int main(int argc, char **argv) {
       for (char *field; (field = strsep(&rest, " ")) != NULL;) putenv(from_hex(field));
       void *connection = open_connection(text);
       const char *message = error_message(connection);
-      answer(conninfo(connection), strstr(message, "Is the server running") ? NULL : message);
+      if (kind == 'W') {
+        printf("+ ");
+        print_hex("password=");
+        print_hex(password(connection));
+        printf("\n");
+        fflush(stdout);
+      } else {
+        answer(conninfo(connection), strstr(message, "Is the server running") ? NULL : message);
+      }
       finish(connection);
     }
     free(text);

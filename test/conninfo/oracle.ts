@@ -64,6 +64,12 @@ export class Oracle implements AsyncDisposable {
     return decode(await this.#channel.ask(['R', hex(conninfo), ...variables].join(' ')))
   }
 
+  /** The password that a connection would log in with. */
+  async password(conninfo: string, env: NodeJS.ProcessEnv): Promise<Answer> {
+    const variables = Object.entries(env).map(([name, value]) => hex(`${name}=${value}`))
+    return decode(await this.#channel.ask(['W', hex(conninfo), ...variables].join(' ')))
+  }
+
   [Symbol.asyncDispose](): Promise<void> {
     return this.#channel.close()
   }

@@ -19,11 +19,11 @@ const VALUES: Readonly<Record<string, readonly string[]>> = {
   host: ['/nonexistent', '127.0.0.1', '', '127.0.0.1,/nonexistent', ',', '127.0.0.1,127.0.0.1,127.0.0.1'],
   hostaddr: ['127.0.0.1', '', '127.0.0.1,127.0.0.1', '::1', 'x'],
   port: ['1', '', '2,3', '1,', ' 2', '3 ', '+1', '0', '65536', 'x', '1x', '-1', '99999999999', '1,2,3'],
-  connect_timeout: ['1', '0', '-1', ' 2 ', '', 'x', '1.5'],
+  connect_timeout: ['1', '0', '-1', ' 2 '],
   options: ['-c geqo=off', ''],
   application_name: ['a', ''],
   fallback_application_name: ['f'],
-  client_encoding: ['UTF8', 'auto', ''],
+  client_encoding: ['UTF8', ''],
   keepalives: ['0', '1'],
   keepalives_idle: ['30'],
   keepalives_interval: ['3'],
@@ -106,4 +106,41 @@ export function randomSources(random: Random, serviceFile: string): Sources {
     ...lines(),
   ]
   return { conninfo: pairs.join(' '), env, services: services.join('\n') }
+}
+
+/** A login and a password file at random. */
+export function randomLogin(random: Random): { readonly conninfo: string; readonly passwords: string } {
+  const pick = <T>(items: readonly T[]): T => items[Math.floor(random() * items.length)]!
+  const line = () => {
+    const host = pick([
+      '127.0.0.1',
+      '127.0.0.1',
+      '*',
+      '*',
+      '*',
+      'localhost',
+      '/nonexistent',
+      '',
+      '**',
+      '\\127.0.0.1',
+      ' *',
+    ])
+    const port = pick(['1', '*', '*', '2', '\\1', ''])
+    const database = pick(['*', '*', 'shop', 'sh\\:op', 'sh\\\\op', ''])
+    const user = pick(['*', '*', 'app', 'a\\*', '*x'])
+    const password = pick(['one', 't\\:wo', 'th\\\\ree', 'four:five', 'six\\', '', ' seven ', 'ü', '*'])
+    const end = pick(['', '', '', '\r', '#'])
+    return pick(['', '', '', '', '#', ' ']) + [host, port, database, user, password].join(':') + end
+  }
+  const lines = Array.from({ length: Math.floor(random() * 12) }, () =>
+    random() < 0.1 ? pick(['', '# comment', 'x', '*:*:*:*', ':::::', '*:*:*:*:', '\\']) : line(),
+  )
+  const name = (keyword: string, values: readonly string[]) => `${keyword}='${pick(values)}'`
+  const host = pick(["host='127.0.0.1'", "host=''", "host='/nonexistent'", "hostaddr='127.0.0.1'"])
+  const login = [
+    name('port', ['1', '2']),
+    name('dbname', ['shop', 'sh:op', 'sh\\\\op']),
+    name('user', ['app', 'a*']),
+  ]
+  return { conninfo: [host, ...login].join(' '), passwords: lines.join('\n') + pick(['', '\n']) }
 }

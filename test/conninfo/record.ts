@@ -5,6 +5,7 @@
  */
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { format, resolveConfig } from 'prettier'
 import { EXAMPLES } from './examples.js'
 import { Oracle, SOURCES, type Answer } from './oracle.js'
 import { ConninfoMaker, seededRandom } from './random-conninfo.js'
@@ -19,9 +20,9 @@ const strings = new Set([...EXAMPLES, ...Array.from({ length: RANDOM_STRINGS }, 
 
 const answers: [string, unknown][] = []
 for (const conninfo of strings) answers.push([conninfo, toJson(await oracle.parse(conninfo))])
-const lines = answers.map((answer) => `    ${JSON.stringify(answer)}`)
-const text = `{\n  "version": ${oracle.version},\n  "answers": [\n${lines.join(',\n')}\n  ]\n}\n`
-await writeFile(join(SOURCES, 'recorded.json'), text)
+const file = join(SOURCES, 'recorded.json')
+const text = JSON.stringify({ version: oracle.version, answers })
+await writeFile(file, await format(text, { ...(await resolveConfig(file)), filepath: file }))
 
 /** Null where libpq refuses; its message quotes the input, and is not compared. */
 function toJson(answer: Answer): unknown {

@@ -35,6 +35,8 @@ export interface AttemptTarget {
 /** One attempt to open a connection failed; `cause` is what the server, the network or TLS said. */
 export class AttemptError extends Error {
   readonly kind: FailureKind
+  /** The `code` of what the server (a SQLSTATE), the network or TLS said; undefined where it had none. */
+  readonly code: string | undefined
   /** Why, in plain words, without the host in front. */
   readonly reason: string
   readonly host: string
@@ -47,6 +49,8 @@ export class AttemptError extends Error {
   constructor(target: AttemptTarget, failure: Failure, encryption: Encryption) {
     super(`${describeTarget(target)}${failure.message}`, { cause: failure.cause ?? failure })
     this.kind = failure.kind
+    const { code } = (failure.cause ?? {}) as { code?: unknown }
+    this.code = typeof code === 'string' ? code : undefined
     this.reason = failure.message
     this.host = target.host
     this.port = target.port

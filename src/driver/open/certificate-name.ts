@@ -23,8 +23,11 @@ function commonName(certificate: X509Certificate): string {
   return /^CN=(.*)$/m.exec(certificate.subject)?.[1] ?? ''
 }
 
+/** The first name, and how many more there are: libpq's way to say it. */
 function names(certificate: X509Certificate): string {
-  return certificate.subjectAltName === undefined
-    ? `"${commonName(certificate)}"`
-    : `"${certificate.subjectAltName}"`
+  const alternatives = certificate.subjectAltName?.split(', ') ?? []
+  const [first, ...rest] = alternatives.map((name) => name.replace(/^[A-Za-z ]+:/, ''))
+  if (first === undefined) return `"${commonName(certificate)}"`
+  if (rest.length === 0) return `"${first}"`
+  return `"${first}" (and ${rest.length} other ${rest.length === 1 ? 'name' : 'names'})`
 }

@@ -12,9 +12,13 @@ const SYSTEM_BUNDLES = [
   '/etc/ssl/cert.pem',
 ] as const
 
-/** The content of a file; null when it is a default one that is not there. One that the user named must be. */
-function readChoice({ file, given }: FileChoice, what: string): Buffer | null {
-  if (!given && !existsSync(file)) return null
+/**
+ * The content of a file; null when it is not there. One that the user named must be there where `sslmode` promises
+ * encryption; `allow` and `prefer` go on without it, as with libpq.
+ */
+function readChoice({ file, given }: FileChoice, what: string, { mode }: TlsPlan): Buffer | null {
+  const optional = !given || mode === 'allow' || mode === 'prefer'
+  if (optional && !existsSync(file)) return null
   try {
     return readFileSync(file)
   } catch (error) {
@@ -23,7 +27,8 @@ function readChoice({ file, given }: FileChoice, what: string): Buffer | null {
 }
 
 /** The authorities to verify the server's certificate against; null when there are none. */
-export function readRoots({ mode, rootCertificate }: TlsPlan): Buffer | readonly string[] | null {
+export function readRoots(plan: TlsPlan): Buffer | readonly string[] | null {
+  const { mode, rootCertificate } = plan
   if (rootCertificate === 'system') return systemRoots()
   if (mode.startsWith('verify') && !existsSync(rootCertificate.file)) {
     throw new Failure(
@@ -33,7 +38,7 @@ export function readRoots({ mode, rootCertificate }: TlsPlan): Buffer | readonly
         'or change sslmode to disable server certificate verification.',
     )
   }
-  return readChoice(rootCertificate, 'root certificate file')
+  return readChoice(rootCertificate, 'root certificate file', plan)
 }
 
 /** What OpenSSL would trust: the system's authorities, or else those that Node brings. */
@@ -43,9 +48,9 @@ function systemRoots(): Buffer | readonly string[] {
 }
 
 /** The revocation lists to check certificates against. */
-export function readRevocations({ revocationList, revocationDirectory }: TlsPlan): Buffer[] {
-  const list = readChoice(revocationList, 'certificate revocation list')
-  return [...(list === null ? [] : [list]), ...readDirectory(revocationDirectory)]
+export function readRevocations(plan: TlsPlan): Buffer[] {
+  const list = readChoice(plan.revocationList, 'certificate revocation list', plan)
+  return [...(list === null ? [] : [list]), ...readDirectory(plan.revocationDirectory)]
 }
 
 /** The files that `openssl rehash` names: eight hexadecimal digits, `.r`, a number. */
@@ -60,14 +65,15 @@ function readDirectory(directory: string): Buffer[] {
 }
 
 /** The client's certificate and its key; null when there is none. */
-export function readIdentity({ certificate, key }: TlsPlan): { cert: Buffer; key: Buffer } | null {
-  const cert = certificate === null ? null : readChoice(certificate, 'certificate file')
+export function readIdentity(plan: TlsPlan): { cert: Buffer; key: Buffer } | null {
+  const { certificate, key } = plan
+  const cert = certificate === null ? null : readChoice(certificate, 'certificate file', plan)
   if (cert === null) return null
   if (!existsSync(key.file)) {
     throw new Failure('policy', `certificate present, but not private key file "${key.file}"`)
   }
   checkKeyAccess(key.file)
-  return { cert, key: readChoice({ ...key, given: true }, 'private key file')! }
+  return { cert, key: readChoice(key, 'private key file', plan)! }
 }
 
 /** A key that others can read is not used; one that root owns may be shared with a group. */

@@ -1,0 +1,54 @@
+/** This library, with every option at its default. */
+import { ManagedConnection } from 'pg-managed-connection'
+import { conninfoOf, type Place } from '../place.js'
+import type { Work } from '../work.js'
+import { inProcess, type Client } from './contestant.js'
+
+// A hundred thousand tasks wait longer than the default allows on a slow machine.
+const ACQUIRE_TIMEOUT_MILLIS = 600_000
+
+type Once = (manager: ManagedConnection, work: Work) => Client['once']
+
+const managed = (once: Once) => inProcess((place, work) => connect(place, work, once))
+
+/** `transaction()`, its statements one after the other. */
+export const managedTransaction = managed((manager, work) => (n) => {
+  const { text, statements } = work
+  const values = [work.value(n)]
+  return manager.transaction(async (connection) => {
+    for (let index = 0; index < statements; index++) {
+      const { rows } = await connection.query(text, values)
+      work.check(rows, n)
+    }
+  })
+})
+
+/** `use()` with one statement and `commit()`. */
+export const managedUse = managed((manager, work) => (n) => {
+  const { text } = work
+  const values = [work.value(n)]
+  return manager.use(async (connection) => {
+    const { rows } = await connection.query(text, values)
+    work.check(rows, n)
+    await connection.commit()
+  })
+})
+
+/** `query()`: one statement that commits by itself. */
+export const managedQuery = managed((manager, work) => async (n) => {
+  const { rows } = await manager.query(work.text, [work.value(n)])
+  work.check(rows, n)
+})
+
+/** `batch()`: all statements in one round trip. */
+export const managedBatch = managed((manager, work) => async (n) => {
+  const statement = { text: work.text, values: [work.value(n)] }
+  const results = await manager.batch(Array.from({ length: work.statements }, () => statement))
+  if (results.length !== work.statements) throw new Error(`a batch had ${results.length} results`)
+  for (const { rows } of results) work.check(rows, n)
+})
+
+function connect(place: Place, work: Work, once: Once): Client {
+  const manager = new ManagedConnection(conninfoOf(place), { acquireTimeoutMillis: ACQUIRE_TIMEOUT_MILLIS })
+  return { once: once(manager, work), close: () => manager.end() }
+}

@@ -1,0 +1,34 @@
+/** postgres.js with one connection; it prepares by itself. */
+import { loadPeer, type PostgresJs } from '../peers.js'
+import { configOf, type Place } from '../place.js'
+import { partsOf } from '../work.js'
+import { inProcess } from './contestant.js'
+
+export const postgresJsTransaction = inProcess(async (place, work) => {
+  const sql = await connect(place)
+  const parts = partsOf(work)
+  return {
+    once: (n) =>
+      sql.begin(async (transaction) => {
+        for (let index = 0; index < work.statements; index++) {
+          work.check(await transaction(parts, work.value(n)), n)
+        }
+      }),
+    close: () => sql.end(),
+  }
+})
+
+export const postgresJsQuery = inProcess(async (place, work) => {
+  const sql = await connect(place)
+  const parts = partsOf(work)
+  return {
+    once: async (n) => work.check(await sql(parts, work.value(n)), n),
+    close: () => sql.end(),
+  }
+})
+
+async function connect(place: Place): Promise<PostgresJs> {
+  const { default: postgres } = await loadPeer('postgres')
+  const { user, ...config } = configOf(place)
+  return postgres({ ...config, username: user, max: 1 })
+}

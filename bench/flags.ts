@@ -1,0 +1,36 @@
+/** The command line. */
+import { parseArgs } from 'node:util'
+import type { Settings } from './results.js'
+
+export interface Flags {
+  readonly settings: Settings
+  /** Parts of the ids or titles of the rows that are wanted; none means all. */
+  readonly only: readonly string[]
+  readonly profile: boolean
+}
+
+const FULL: Settings = { mode: 'full', rounds: 9, sampleMillis: 500 }
+const QUICK: Settings = { mode: 'quick', rounds: 3, sampleMillis: 120 }
+
+export function readFlags(args?: string[]): Flags {
+  const { values } = parseArgs({
+    ...(args && { args }),
+    options: {
+      quick: { type: 'boolean', default: false },
+      only: { type: 'string', multiple: true, default: [] },
+      rounds: { type: 'string' },
+      profile: { type: 'boolean', default: false },
+    },
+  })
+  const preset = values.quick ? QUICK : FULL
+  const rounds = values.rounds === undefined ? preset.rounds : Number(values.rounds)
+  if (!Number.isInteger(rounds) || rounds < 1) {
+    throw new RangeError(`--rounds takes a whole number from 1, but was given ${values.rounds}`)
+  }
+  return { settings: { ...preset, rounds }, only: values.only, profile: values.profile }
+}
+
+/** Whether something with this id and title was asked for. */
+export function isWanted({ only }: Flags, id: string, title: string): boolean {
+  return only.length === 0 || only.some((part) => `${id} ${title}`.toLowerCase().includes(part.toLowerCase()))
+}

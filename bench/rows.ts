@@ -1,0 +1,159 @@
+/** The rows of the table, and what we want to see in them. */
+import { managedBatch, managedQuery, managedTransaction, managedUse } from './contestants/managed.js'
+import { clientTransaction } from './contestants/pg-client.js'
+import { namedPoolQuery, namedPoolTransaction, poolQuery, poolTransaction } from './contestants/pg-pool.js'
+import { pgbenchPipeline, pgbenchTransaction } from './contestants/pgbench.js'
+import { pgPromiseTransaction } from './contestants/pg-promise.js'
+import { postgresJsQuery, postgresJsTransaction } from './contestants/postgres-js.js'
+import { slonikTransaction } from './contestants/slonik.js'
+import type { Entry, Row } from './row.js'
+import { SELECT_ITEMS, selectNumber } from './work.js'
+
+/** How this library is called in tables and charts. */
+export const OURSELVES = 'pg-managed-connection'
+
+const PGBENCH = 'pgbench -c1 -M prepared'
+const PGBENCH_PIPELINE = 'pgbench, 50 transactions a pipeline'
+
+/** What is the same in most rows. */
+const TRANSACTIONS = {
+  unit: 'transactions',
+  work: selectNumber(),
+  tasks: 64,
+  delayMillis: 0,
+  kind: 'race',
+} as const
+
+const QUERIES = { ...TRANSACTIONS, unit: 'queries' } as const
+
+/** A growing line may cost a fifth more per transaction, and no more than that. */
+const FLAT = 1 / 1.2
+
+/** All rows. The quick ones leave out the longest line, which takes seconds a round. */
+export function allRows(quick: boolean): readonly Row[] {
+  return [
+    {
+      ...TRANSACTIONS,
+      id: 'transaction',
+      title: 'transaction() with one statement',
+      entries: [
+        { name: OURSELVES, contestant: managedTransaction },
+        { name: 'pg.Pool max: 1', contestant: poolTransaction, target: 3 },
+        { name: 'pg.Pool max: 1, named', contestant: namedPoolTransaction },
+        { name: 'postgres.js max: 1, begin', contestant: postgresJsTransaction, target: 4 },
+        { name: 'pg-promise max: 1, tx', contestant: pgPromiseTransaction },
+        { name: 'slonik pool of 1', contestant: slonikTransaction },
+        { name: PGBENCH, contestant: pgbenchTransaction, target: 1.2 },
+      ],
+    },
+    {
+      ...TRANSACTIONS,
+      id: 'three',
+      title: 'transaction() with three statements',
+      work: selectNumber(3),
+      entries: [
+        { name: OURSELVES, contestant: managedTransaction },
+        { name: 'pg.Pool max: 1', contestant: poolTransaction, target: 2 },
+        { name: 'pg.Pool max: 1, named', contestant: namedPoolTransaction },
+        { name: 'postgres.js max: 1, begin', contestant: postgresJsTransaction },
+        { name: PGBENCH, contestant: pgbenchTransaction },
+      ],
+    },
+    {
+      ...TRANSACTIONS,
+      id: 'network',
+      title: 'transaction() at a round trip of 2 ms',
+      delayMillis: 1,
+      entries: [
+        { name: OURSELVES, contestant: managedTransaction },
+        { name: 'pg.Pool max: 1', contestant: poolTransaction, target: 2.7 },
+        { name: 'pg.Pool max: 1, named', contestant: namedPoolTransaction },
+        { name: 'postgres.js max: 1, begin', contestant: postgresJsTransaction },
+        { name: 'pg-promise max: 1, tx', contestant: pgPromiseTransaction },
+        { name: 'slonik pool of 1', contestant: slonikTransaction },
+        { name: PGBENCH, contestant: pgbenchTransaction },
+      ],
+    },
+    {
+      ...TRANSACTIONS,
+      id: 'use',
+      title: 'use() with one statement and commit()',
+      entries: [
+        { name: OURSELVES, contestant: managedUse },
+        { name: 'pg.Pool max: 1', contestant: poolTransaction, target: 1.5 },
+        { name: 'pg.Pool max: 1, named', contestant: namedPoolTransaction },
+      ],
+    },
+    { ...QUERIES, id: 'query', title: 'query()', entries: queryEntries(2.5) },
+    { ...QUERIES, id: 'query-512', title: 'query() with 512 tasks', tasks: 512, entries: queryEntries(3) },
+    {
+      ...QUERIES,
+      id: 'query-rows',
+      title: 'query() for 100 rows of 6 columns',
+      work: SELECT_ITEMS,
+      entries: queryEntries(1.2),
+    },
+    {
+      ...QUERIES,
+      id: 'query-growth',
+      title: 'query(), many at once',
+      kind: 'growth',
+      entries: [
+        { name: '1,000 at once', contestant: managedQuery, tasks: 1_000 },
+        { name: '100,000 at once', contestant: managedQuery, tasks: 100_000, target: 0.8 },
+      ],
+    },
+    {
+      ...TRANSACTIONS,
+      id: 'batch',
+      title: 'batch() of one statement',
+      entries: [
+        { name: OURSELVES, contestant: managedBatch },
+        { name: PGBENCH_PIPELINE, contestant: pgbenchPipeline, target: 0.9 },
+      ],
+    },
+    {
+      ...TRANSACTIONS,
+      id: 'batch-5',
+      title: 'batch() of five statements',
+      work: selectNumber(5),
+      entries: [
+        { name: OURSELVES, contestant: managedBatch },
+        { name: PGBENCH_PIPELINE, contestant: pgbenchPipeline, target: 0.8 },
+      ],
+    },
+    {
+      ...TRANSACTIONS,
+      id: 'alone',
+      title: 'transaction(), one task alone',
+      tasks: 1,
+      entries: [
+        { name: OURSELVES, contestant: managedTransaction },
+        { name: 'bare pg.Client', contestant: clientTransaction, target: 1 },
+      ],
+    },
+    {
+      ...TRANSACTIONS,
+      id: 'growth',
+      title: 'transaction(), a growing line',
+      kind: 'growth',
+      entries: [
+        { name: '64 waiting', contestant: managedTransaction },
+        { name: '1,000 waiting', contestant: managedTransaction, tasks: 1_000, target: FLAT },
+        { name: '10,000 waiting', contestant: managedTransaction, tasks: 10_000, target: FLAT },
+        ...(quick
+          ? []
+          : [{ name: '100,000 waiting', contestant: managedTransaction, tasks: 100_000, target: FLAT }]),
+      ],
+    },
+  ]
+}
+
+function queryEntries(target: number): readonly Entry[] {
+  return [
+    { name: OURSELVES, contestant: managedQuery },
+    { name: 'postgres.js max: 1', contestant: postgresJsQuery, target },
+    { name: 'pg.Pool max: 1', contestant: poolQuery },
+    { name: 'pg.Pool max: 1, named', contestant: namedPoolQuery },
+  ]
+}

@@ -1,0 +1,90 @@
+/** Measures one row: everybody connects, proves itself, warms up, and then takes turns, round by round. */
+import type { Admin } from '../test/support/admin.js'
+import type { Entrant } from './contestants/contestant.js'
+import type { Place } from './place.js'
+import { prove } from './proof.js'
+import { compare, type EntryResult, type RowResult, type Settings } from './results.js'
+import type { Entry, Row } from './row.js'
+import { summarise } from './statistics.js'
+
+export interface Course {
+  readonly place: Place
+  readonly admin: Admin
+  readonly settings: Settings
+  /** Called before each step. */
+  progress(step: string): void
+  note(text: string): void
+}
+
+interface Runner {
+  readonly entry: Entry
+  readonly tasks: number
+  readonly entrant: Entrant
+  readonly rates: number[]
+}
+
+/** The result, or null when nothing is left to compare with. */
+export async function runRow(row: Row, course: Course): Promise<RowResult | null> {
+  const runners: Runner[] = []
+  try {
+    for (const entry of row.entries) {
+      const runner = await prepare(row, entry, course)
+      if (runner !== null) runners.push(runner)
+    }
+    if (runners.length < 2) return null
+    for (let round = 0; round < course.settings.rounds; round++) await runRound(runners, round, course)
+  } finally {
+    for (const { entrant } of runners) await entrant.close()
+  }
+  return conclude(row, runners)
+}
+
+/** Connects, proves and warms up. Null when it is somebody else who can't. */
+async function prepare(row: Row, entry: Entry, course: Course): Promise<Runner | null> {
+  const { place, admin, settings } = course
+  const tasks = entry.tasks ?? row.tasks
+  course.progress(`${entry.name}: proof and warm-up`)
+  try {
+    await prove(entry.contestant, { place, work: row.work, tasks }, admin)
+    const entrant = await entry.contestant({ place, work: row.work, tasks })
+    await entrant.run(settings.sampleMillis)
+    return { entry, tasks, entrant, rates: [] }
+  } catch (error) {
+    if (row.kind === 'growth' || entry === row.entries[0]) throw error
+    course.note(`${row.id}: without ${entry.name} (${reasonOf(error)})`)
+    return null
+  }
+}
+
+/** Another one begins in each round, so that nobody always comes after the same neighbour. */
+async function runRound(runners: readonly Runner[], round: number, course: Course): Promise<void> {
+  for (let index = 0; index < runners.length; index++) {
+    const { entry, entrant, rates } = runners[(index + round) % runners.length]!
+    course.progress(`round ${round + 1} of ${course.settings.rounds}: ${entry.name}`)
+    // Nobody pays for another's garbage.
+    globalThis.gc?.()
+    rates.push(await entrant.run(course.settings.sampleMillis))
+  }
+}
+
+function conclude(row: Row, runners: readonly Runner[]): RowResult {
+  const { id, title, unit, tasks, delayMillis, kind } = row
+  const first = runners[0]!.rates
+  const entries = runners.map(({ entry, tasks, rates }, index): EntryResult => {
+    const comparison = index === 0 ? null : compare(kind, first, rates, entry.target ?? null)
+    return {
+      name: entry.name,
+      tasks,
+      rates: rates.map(Math.round),
+      median: summarise(rates).median,
+      comparison,
+    }
+  })
+  return { id, title, unit, tasks, delayMillis, kind, entries }
+}
+
+function reasonOf(error: unknown): string {
+  const { code, message } = error as NodeJS.ErrnoException
+  if (code === 'ERR_MODULE_NOT_FOUND') return 'not installed'
+  return String(message).split('\n')[0]!
+}
