@@ -12,7 +12,7 @@ import { readRows } from './driver/row-stream.js'
 import { SubmittableUnit } from './driver/submittable-unit.js'
 import { checkBoolean } from './options.js'
 import { callbackOf, isSubmittable, readCall } from './query-arguments.js'
-import { checkCommitted } from './lease/departure.js'
+import { NESTED, checkCommitted } from './lease/departure.js'
 import { createScope, runInScope } from './lease/holder-context.js'
 import { StatementGuard } from './session/statement-guard.js'
 import type {
@@ -232,9 +232,11 @@ export class Connection implements AsyncDisposable {
       : new Savepoint(this.#turn, `pgmc_${++this.#savepoints}`)
     const level: Level = { owned: true, nested: false, over: false }
     this.#level.nested = true
+    turn.nested++
     try {
       return await this.#runNested(work, ending, level)
     } finally {
+      turn.nested--
       this.#level.nested = false
       level.over = true
     }
@@ -270,12 +272,13 @@ export class Connection implements AsyncDisposable {
   ): Promise<void> {
     level.over = true
     const turn = this.#turn
-    const unfinished = turn.outstanding > 0 ? turn.unfinished() : null
-    if (unfinished !== null) {
+    const unfinished = turn.unfinished()
+    if (level.nested) unfinished.push(NESTED)
+    if (turn.outstanding > 0) {
       turn.markUnfinishedHandled()
       await this.#services.settleDown(turn)
     }
-    await end(unfinished)
+    await end(unfinished.length > 0 ? unfinished : null)
   }
 
   /** What the session is doing, as the server's last ReadyForQuery says; `'unknown'` once released or lost. */
@@ -431,7 +434,7 @@ class Savepoint implements NestedEnding {
 
   begin(): void {
     // Not waited for: it goes out with the first statement, and both fail alike in a failed transaction.
-    this.#begun = this.#turn.control(new ControlUnit(this.#turn, `SAVEPOINT ${this.#name}`))
+    this.#begun = this.#turn.control(new ControlUnit(this.#turn, `SAVEPOINT ${this.#name}`, true))
     this.#begun.catch(() => {})
   }
 
@@ -453,7 +456,7 @@ class Savepoint implements NestedEnding {
 
   /** User text may have released or ended it: then RELEASE says so. */
   async #release(): Promise<void> {
-    await this.#turn.control(new ControlUnit(this.#turn, `RELEASE SAVEPOINT ${this.#name}`))
+    await this.#turn.control(new ControlUnit(this.#turn, `RELEASE SAVEPOINT ${this.#name}`, true))
   }
 
   async abort(): Promise<void> {
@@ -461,7 +464,9 @@ class Savepoint implements NestedEnding {
     try {
       await this.#begun
       // Both at once: a savepoint that is rolled back to is still there.
-      const back = this.#turn.control(new ControlUnit(this.#turn, `ROLLBACK TO SAVEPOINT ${this.#name}`))
+      const back = this.#turn.control(
+        new ControlUnit(this.#turn, `ROLLBACK TO SAVEPOINT ${this.#name}`, true),
+      )
       await Promise.all([back, this.#release()])
     } catch {
       // The transaction around it has failed or is gone, which its own end will tell; the first error is thrown.

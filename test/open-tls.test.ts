@@ -252,6 +252,7 @@ test('a key that others can read is refused, and so are named files that are not
       const extra = keyword.startsWith('sslcrl') ? { sslrootcert: roots.right } : {}
       const named = { host: 'db.test', sslmode: 'require', ...extra, [keyword]: '/nonexistent' }
       await expect(/could not read/, named)
+      assert.equal(isTransientOpenError(await failure({ port, ...named }, { lookUp })), false)
     }
     // These promise nothing, and do without the file as libpq does.
     await expect('tls', { host: 'db.test', sslmode: 'prefer', sslrootcert: '/nonexistent' })

@@ -11,10 +11,13 @@ export class ControlUnit extends Unit {
   tag: string | null = null
   /** The statement error that had made the transaction fail before, where one did. */
   failedBefore: Error | null = null
+  /** Sent by the library for its own purposes: nobody forgot to wait for it. */
+  readonly internal: boolean
 
-  constructor(owner: UnitOwner, text: string) {
+  constructor(owner: UnitOwner, text: string, internal = false) {
     super(owner)
     this.text = text
+    this.internal = internal
   }
 
   override get outcome(): this {

@@ -34,20 +34,22 @@ export function depart(scheduler: Scheduler, turn: Turn, leaving: Leaving): Prom
 async function settleAndHandOn(scheduler: Scheduler, turn: Turn, leaving: Leaving): Promise<void> {
   if (turn.revocation !== null) throw turn.revocation
   turn.leave()
-  const unfinished = turn.outstanding > 0 ? turn.unfinished() : null
-  if (unfinished !== null) {
+  const unfinished = turn.outstanding > 0 ? turn.unfinished() : []
+  // The library must not commit half of what a nested transaction would still undo.
+  if (turn.options.owned && turn.nested > 0) unfinished.push(NESTED)
+  if (turn.outstanding > 0) {
     turn.markUnfinishedHandled()
     await settleDown(scheduler, turn)
   }
   const { connection, caller } = settle({
     left: leaving.left,
     server: turn.serverState,
-    unfinished: unfinished !== null,
+    unfinished: unfinished.length > 0,
     openWhenLost: turn.openWhenLost,
     owner: turn.options.owned ? 'library' : 'holder',
     endedByText: turn.options.owned && turn.endedByText,
   })
-  const outcome = callersError(turn, caller, unfinished ?? [])
+  const outcome = callersError(turn, caller, unfinished)
   switch (connection) {
     case 'commit':
       return commit(scheduler, turn, leaving.close)
@@ -63,6 +65,9 @@ async function settleAndHandOn(scheduler: Scheduler, turn: Turn, leaving: Leavin
   }
   if (outcome !== null) throw outcome
 }
+
+/** What stands for a nested transaction among the texts of unfinished statements. */
+export const NESTED = '(a nested transaction)'
 
 /** Waits until nothing is in flight; after `releaseGraceMillis` the connection is dropped. */
 export async function settleDown(scheduler: Scheduler, turn: Turn): Promise<void> {

@@ -5,6 +5,7 @@
 import { ConnectionLostError, UncommittedTransactionError } from '../errors.js'
 import { BatchUnit } from '../driver/batch-unit.js'
 import { ControlUnit } from '../driver/control-unit.js'
+import { SimpleUnit } from '../driver/simple-unit.js'
 import { QueryUnit } from '../driver/query-unit.js'
 import { SILENT_OWNER } from '../session/silent-owner.js'
 import type { RollbackEvent } from '../events.js'
@@ -90,9 +91,8 @@ export class OneShots implements UnitOwner {
     if (unit instanceof BatchUnit) this.#report(unit)
     else {
       unit.guard?.abandon()
-      unit.reject(
-        new UncommittedTransactionError({ statement, retrySafe: true, cause: unit.error ?? undefined }),
-      )
+      const retrySafe = !(unit instanceof SimpleUnit && unit.tags.includes('COMMIT'))
+      unit.reject(new UncommittedTransactionError({ statement, retrySafe, cause: unit.error ?? undefined }))
     }
     this.#host.onDone()
   }

@@ -440,7 +440,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     await drained
     clearTimeout(timer)
     this.subscriptions.end()
-    await this.keeper.close()
+    await this.#close()
     this.#closeRequest?.resolve()
     this.#closeRequest = null
     if (this.#idleTimer !== null) clearTimeout(this.#idleTimer)

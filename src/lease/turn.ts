@@ -75,6 +75,8 @@ export class Turn implements UnitOwner {
   /** Something of it was committed, or may have been. */
   #mayHaveCommitted = false
   #replayed = false
+  /** The opening was sent again because its prepared statement was stale. */
+  #repeated = false
   /** Set when its session died and could not be replaced. */
   #loss: { cause: Error; outcome: CommitOutcome; open: boolean } | null = null
   /** Why everything on it is rejected, once it was revoked. */
@@ -240,6 +242,9 @@ export class Turn implements UnitOwner {
     this.#state = 'over'
   }
 
+  /** How many nested transactions are open, one inside the other. */
+  nested = 0
+
   /** The settlement of the turn, once its holder has left. */
   departure: Promise<void> | null = null
 
@@ -267,9 +272,10 @@ export class Turn implements UnitOwner {
     return this.#session?.unitsOf(this)[0] ?? null
   }
 
-  /** The texts of what is unsettled. */
+  /** The texts of what the holder did not wait for. */
   unfinished(): string[] {
-    return this.#units().map((unit) => unit.text)
+    const units = this.#units().filter((unit) => !(unit instanceof ControlUnit && unit.internal))
+    return units.map((unit) => unit.text)
   }
 
   /** The failures of what is unsettled are reported by the one who leaves. */
@@ -327,7 +333,7 @@ export class Turn implements UnitOwner {
 
   /** A BEGIN of its own, for a unit that cannot take one along. */
   #opener(): ControlUnit {
-    const begin = new ControlUnit(this, this.options.begin)
+    const begin = new ControlUnit(this, this.options.begin, true)
     begin.travel = 'last'
     this.#outstanding++
     this.#facts.set(begin, OPENER)
@@ -339,6 +345,7 @@ export class Turn implements UnitOwner {
   onAnswered(unit: Unit, status: ReadyStatus): void {
     const facts = this.#facts.get(unit)
     this.#spoken = true
+    if (this.#repeatsOpening(unit, status)) return
     if (hasCommitted(unit, facts)) this.#mayHaveCommitted = true
     if (status === 'inerror') this.#swallowed ??= unit.error
     if (unit instanceof ControlUnit && unit.seal) this.#noteSeal(unit, status)
@@ -349,6 +356,21 @@ export class Turn implements UnitOwner {
     }
     this.#report(unit)
     this.#settled(unit)
+  }
+
+  /**
+   * The statement that opened the transaction failed only because its prepared name had become stale. Nothing has
+   * happened yet and nothing waits behind it, so the transaction is opened once more.
+   */
+  #repeatsOpening(unit: Unit, status: ReadyStatus): boolean {
+    const opening = unit instanceof QueryUnit && unit.begin !== null && unit.staleName && status === 'inerror'
+    if (!opening || this.#repeated || this.#outstanding > 1 || this.#state !== 'held') return false
+    this.#repeated = true
+    const rollback = new ControlUnit(this, 'ROLLBACK', true)
+    rollback.seal = true
+    this.control(rollback).catch(() => {})
+    this.#session!.submit(unit)
+    return true
   }
 
   #noteSeal(unit: ControlUnit, status: ReadyStatus): void {

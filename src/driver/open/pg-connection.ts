@@ -16,9 +16,6 @@ export interface PgClientInternals {
   getStartupConf(): Record<string, string>
 }
 
-/** A client of pg's, with what its types leave out. */
-export type OpenPgClient = Omit<pg.Client, keyof PgClientInternals> & PgClientInternals
-
 /** The same client, seen with what pg's types leave out. */
 export function internals(client: pg.Client): PgClientInternals {
   return client as unknown as PgClientInternals

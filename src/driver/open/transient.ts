@@ -10,7 +10,7 @@ const SQLSTATE = /^[0-9A-Z]{5}$/
 /**
  * Whether an opening that failed with this error is worth trying again: the network failed, time ran out, the
  * server is starting, stopping or full, or no host was what `target_session_attrs` asks for. Looks through
- * `errors` and `cause`; an error of another kind that the server sent settles it: no.
+ * `errors` and `cause`; another error of the server's, or a demand that was not met, settles it: no.
  */
 export function isTransientOpenError(error: unknown): boolean {
   const verdicts = [...judge(error, new Set())]
@@ -22,11 +22,13 @@ type Verdict = 'transient' | 'final'
 function* judge(error: unknown, seen: Set<unknown>): Generator<Verdict> {
   if (typeof error !== 'object' || error === null || seen.has(error)) return
   seen.add(error)
+  const kind = error instanceof AttemptError || error instanceof Failure ? error.kind : ''
+  // What a missing file or a password function says is not the network's doing, whatever its code is.
+  if (kind === 'policy') return yield 'final'
   const { code, errors, cause } = error as { code?: unknown; errors?: unknown; cause?: unknown }
   if (isNetworkError(error)) yield 'transient'
   else if (typeof code === 'string' && TRANSIENT_STATE.test(code)) yield 'transient'
   else if (typeof code === 'string' && SQLSTATE.test(code)) yield 'final'
-  const kind = error instanceof AttemptError || error instanceof Failure ? error.kind : ''
   if (/^(?:network|timeout|session)$/.test(kind)) yield 'transient'
   if (Array.isArray(errors)) for (const inner of errors) yield* judge(inner, seen)
   yield* judge(cause, seen)

@@ -1,0 +1,323 @@
+/** pg's submittables (cursors, streams, COPY) handed to `connection.query()` on the shared, pipelined connection. */
+import assert from 'node:assert/strict'
+import { pipeline } from 'node:stream/promises'
+import { Readable } from 'node:stream'
+import { text } from 'node:stream/consumers'
+import pg from 'pg'
+import QueryStream from 'pg-query-stream'
+import {
+  ConnectionReleasedError,
+  ManagedConnection,
+  UncommittedTransactionError,
+  UnfinishedStatementError,
+  type Connection,
+} from 'pg-managed-connection'
+import { endSoon } from './support/proxied.js'
+import { copy, Cursor } from './support/submittables.js'
+import { openSuite } from './support/suite.js'
+import { within } from './support/wait.js'
+
+const { test, database } = await openSuite()
+const { admin } = database
+
+function openManager(): ManagedConnection & AsyncDisposable {
+  const manager = new ManagedConnection(database.conninfo)
+  return Object.assign(manager, { [Symbol.asyncDispose]: () => endSoon(manager) })
+}
+
+const SERIES = 'SELECT n FROM generate_series(1, 100) AS n'
+
+/** Runs `work` between one-shots and holders that are asked for at the same time, and sees that they are served. */
+async function amid(
+  manager: ManagedConnection,
+  work: (connection: Connection) => Promise<void>,
+  hold: 'use' | 'transaction' = 'transaction',
+): Promise<void> {
+  const asked = [
+    manager.query('SELECT 1 AS n'),
+    manager.transaction((connection) => connection.query('SELECT 1 AS n')),
+    hold === 'use' ? manager.use(work) : manager.transaction(work),
+    manager.transaction((connection) => connection.query('SELECT 1 AS n')),
+    manager.query('SELECT 1 AS n'),
+    manager.query('SELECT 1 AS n'),
+  ]
+  const outcomes = await within(Promise.allSettled(asked), 'everybody')
+  outcomes.forEach((outcome, i) => {
+    if (i !== 2) {
+      assert.equal(outcome.status, 'fulfilled', String((outcome as { reason?: unknown }).reason))
+      assert.deepEqual((outcome.value as { rows: unknown }).rows, [{ n: 1 }])
+    }
+  })
+  assert.equal(manager.stats.connects, 1)
+  assert.equal(manager.status, 'idle')
+  const own = outcomes[2]!
+  if (own.status === 'rejected') throw own.reason as Error
+}
+
+test('a cursor reads in portions, first and later in its transaction', async () => {
+  await using manager = openManager()
+  for (const first of [true, false]) {
+    await amid(manager, async (connection) => {
+      if (!first) await connection.query('SELECT 0')
+      const cursor = connection.query(new Cursor<{ n: number }>(SERIES))
+      const sizes: number[] = []
+      let sum = 0
+      for (;;) {
+        const rows = await cursor.read(30)
+        if (rows.length === 0) break
+        sizes.push(rows.length)
+        for (const { n } of rows) sum += n
+      }
+      await cursor.close()
+      assert.deepEqual(sizes, [30, 30, 30, 10])
+      assert.equal(sum, 5050)
+      assert.deepEqual((await connection.query('SELECT 2 AS n')).rows, [{ n: 2 }])
+    })
+  }
+})
+
+test('a cursor that is closed early lets the transaction go on', async () => {
+  await using manager = openManager()
+  await amid(manager, async (connection) => {
+    const cursor = connection.query(new Cursor<{ n: number }>(SERIES))
+    assert.equal((await cursor.read(10)).length, 10)
+    await cursor.close()
+    assert.deepEqual((await connection.query('SELECT 2 AS n')).rows, [{ n: 2 }])
+    assert.equal(connection.status, 'intrans')
+  })
+})
+
+test('a statement asked for while a cursor is open is answered when it is closed', async () => {
+  await using manager = openManager()
+  await amid(manager, async (connection) => {
+    const cursor = connection.query(new Cursor<{ n: number }>(SERIES))
+    await cursor.read(1)
+    const later = connection.query('SELECT 2 AS n')
+    await cursor.read(1)
+    await cursor.close()
+    assert.deepEqual((await later).rows, [{ n: 2 }])
+  })
+})
+
+test('an error inside a cursor is the caller’s, and the transaction is seen to have failed', async () => {
+  await using manager = openManager()
+  const failing = amid(manager, async (connection) => {
+    const cursor = connection.query(new Cursor('SELECT 1 / (5 - n) FROM generate_series(1, 10) AS n'))
+    await cursor.read(2)
+    await assert.rejects(cursor.read(10), { code: '22012' })
+    await assert.rejects(connection.query('SELECT 1'), { code: '25P02' })
+  })
+  await assert.rejects(failing, { code: 'ERR_COMMIT_ROLLED_BACK' })
+})
+
+test('an error in a cursor’s text is the caller’s', async () => {
+  await using manager = openManager()
+  const failing = amid(manager, async (connection) => {
+    await connection.query(new Cursor('SELECT * FROM nowhere')).read(1)
+  })
+  await assert.rejects(failing, { code: '42P01' })
+})
+
+test('a query stream is read to its end, and broken off in the middle', async () => {
+  await using manager = openManager()
+  await amid(manager, async (connection) => {
+    let sum = 0
+    for await (const { n } of connection.query(new QueryStream(SERIES, [], { batchSize: 7 })) as AsyncIterable<{
+      n: number
+    }>)
+      sum += n
+    assert.equal(sum, 5050)
+    let seen = 0
+    for await (const _row of connection.query(new QueryStream(SERIES, [], { batchSize: 7 }))) if (++seen === 3) break
+    assert.equal(seen, 3)
+    assert.deepEqual((await connection.query('SELECT 2 AS n')).rows, [{ n: 2 }])
+  })
+})
+
+test('an error inside a query stream is thrown into the loop', async () => {
+  await using manager = openManager()
+  const failing = amid(manager, async (connection) => {
+    const stream = connection.query(new QueryStream('SELECT 1 / (50 - n) AS x FROM generate_series(1, 100) AS n'))
+    for await (const _row of stream) {
+      // until it fails
+    }
+  })
+  await assert.rejects(failing, { code: '22012' })
+})
+
+test('a pg.Query and its events work, with and without a failure', async () => {
+  await using manager = openManager()
+  await amid(manager, async (connection) => {
+    const run = (sql: string): Promise<unknown> =>
+      new Promise((resolve, reject) => {
+        const query = connection.query(new pg.Query<{ n: number }>(sql))
+        const rows: unknown[] = []
+        query.on('row', (row) => rows.push(row))
+        query.on('end', () => resolve(rows))
+        query.on('error', reject)
+      })
+    assert.deepEqual(await run('SELECT 3 AS n'), [{ n: 3 }])
+    await connection.transaction(async (nested) => {
+      await assert.rejects(run('SELECT 4'), { code: undefined }).catch(() => {})
+      await nested.query('SELECT 5')
+    })
+  })
+})
+
+test('COPY takes rows in and gives them back, inside the transaction', async () => {
+  await admin.query('CREATE TABLE copied (id int)')
+  await using manager = openManager()
+  await amid(manager, async (connection) => {
+    await pipeline(Readable.from(['1\n2\n', '3\n']), connection.query(copy.from('COPY copied FROM STDIN')))
+    const { rows } = await connection.query('SELECT count(*)::int AS n FROM copied')
+    assert.deepEqual(rows, [{ n: 3 }])
+    assert.equal(await text(connection.query(copy.to('COPY copied TO STDOUT'))), '1\n2\n3\n')
+  })
+  assert.equal((await admin.rows('SELECT * FROM copied')).length, 3)
+})
+
+test('a COPY whose holder throws stores nothing', async () => {
+  await admin.query('CREATE TABLE not_copied (id int)')
+  await using manager = openManager()
+  const failing = amid(manager, async (connection) => {
+    await pipeline(Readable.from(['1\n']), connection.query(copy.from('COPY not_copied FROM STDIN')))
+    throw new Error('mine')
+  })
+  await assert.rejects(failing, /mine/)
+  assert.deepEqual(await admin.rows('SELECT * FROM not_copied'), [])
+})
+
+test('COPY of what the table does not take fails, and so does one whose source fails', async () => {
+  await admin.query('CREATE TABLE strict (id int)')
+  await using manager = openManager()
+  await assert.rejects(
+    amid(manager, async (connection) => {
+      await pipeline(Readable.from(['not a number\n']), connection.query(copy.from('COPY strict FROM STDIN')))
+    }),
+    { code: '22P02' },
+  )
+  await assert.rejects(
+    amid(manager, async (connection) => {
+      const source = new Readable({ read: () => {} })
+      source.push('1\n')
+      setTimeout(() => source.destroy(new Error('the source broke')), 20)
+      await pipeline(source, connection.query(copy.from('COPY strict FROM STDIN')))
+    }),
+    /the source broke/,
+  )
+  assert.deepEqual(await admin.rows('SELECT * FROM strict'), [])
+})
+
+test('COPY FROM STDIN as a plain text fails at once and harms nobody', async () => {
+  await admin.query('CREATE TABLE plain_copy (id int)')
+  await using manager = openManager()
+  await assert.rejects(
+    amid(manager, async (connection) => void (await connection.query('COPY plain_copy FROM STDIN'))),
+    Error,
+  )
+})
+
+test('a cursor that a holder leaves open is an unfinished statement, and the next holder is served', async () => {
+  await using manager = new ManagedConnection(database.conninfo, { releaseGraceMillis: 200 })
+  const held = manager.use(async (connection) => {
+    await connection.query(new Cursor(SERIES)).read(1)
+  })
+  const next = manager.query('SELECT 1 AS one')
+  await assert.rejects(within(held, 'the holder'), UnfinishedStatementError)
+  assert.deepEqual((await within(next, 'the next')).rows, [{ one: 1 }])
+})
+
+test('a cursor that a holder closed but did not commit is an open transaction', async () => {
+  await using manager = openManager()
+  const held = manager.use(async (connection) => {
+    const cursor = connection.query(new Cursor(SERIES))
+    await cursor.read(1)
+    await cursor.close()
+  })
+  await assert.rejects(within(held, 'the holder'), UncommittedTransactionError)
+})
+
+test('after release a submittable is told so, and never reaches the server', async () => {
+  await using manager = openManager()
+  let handle!: Connection
+  await manager.use((connection) => void (handle = connection))
+  await assert.rejects(within(handle.query(new Cursor(SERIES)).read(1), 'the cursor'), ConnectionReleasedError)
+  const stream = handle.query(new QueryStream(SERIES))
+  await assert.rejects(
+    (async () => {
+      for await (const _row of stream) {
+        // never
+      }
+    })(),
+    ConnectionReleasedError,
+  )
+  await assert.rejects(
+    within(pipeline(Readable.from(['1\n']), handle.query(copy.from('COPY x FROM STDIN'))), 'the copy'),
+    ConnectionReleasedError,
+  )
+})
+
+test('a cursor kept beyond its holder reaches nobody else', async () => {
+  await using manager = new ManagedConnection(database.conninfo, { releaseGraceMillis: 100 })
+  let cursor!: InstanceType<typeof Cursor>
+  await assert.rejects(
+    manager.use(async (connection) => {
+      cursor = connection.query(new Cursor(SERIES))
+      await cursor.read(1)
+    }),
+    UnfinishedStatementError,
+  )
+  await manager.use(async (connection) => {
+    await connection.query('SELECT 1')
+    await within(Promise.allSettled([cursor.read(1)]), 'the late read')
+    assert.deepEqual((await within(connection.query('SELECT 2 AS n'), 'the statement')).rows, [{ n: 2 }])
+    await connection.rollback()
+  })
+})
+
+test('a submittable handed to manager.query() is refused', async () => {
+  await using manager = openManager()
+  // @ts-expect-error: the types say so, too
+  await assert.rejects(manager.query(new Cursor(SERIES)), TypeError)
+  assert.equal(manager.closed, true)
+})
+
+test('the connection dies under a cursor: its reader is told, and the next holder is served', async () => {
+  await using manager = openManager()
+  const held = manager.use(async (connection) => {
+    const cursor = connection.query(new Cursor(SERIES))
+    await cursor.read(1)
+    await admin.terminate(connection.processID ?? 0)
+    await within(cursor.read(1), 'the read')
+  })
+  await assert.rejects(within(held, 'the holder'))
+  await within(manager.query('SELECT 1'), 'the next')
+})
+
+test('the connection dies under a COPY: the stream is told, and the next holder is served', async () => {
+  await admin.query('CREATE TABLE cut_copy (id int)')
+  await using manager = openManager()
+  const held = manager.use(async (connection) => {
+    await connection.query('SELECT 1')
+    const stream = connection.query(copy.from('COPY cut_copy FROM STDIN'))
+    const told = new Promise((_resolve, reject) => stream.once('error', reject))
+    stream.write('1\n')
+    await Promise.all([within(told, 'the stream to be told'), admin.terminate(connection.processID ?? 0)])
+  })
+  await assert.rejects(within(held, 'the holder'))
+  await within(manager.query('SELECT 1'), 'the next')
+  assert.deepEqual(await admin.rows('SELECT * FROM cut_copy'), [])
+})
+
+test('submittables with autocommit need no transaction', async () => {
+  await using manager = openManager()
+  await manager.use(
+    async (connection) => {
+      const cursor = connection.query(new Cursor(SERIES))
+      assert.equal((await cursor.read(1000)).length, 100)
+      await cursor.close()
+      assert.equal(connection.status, 'idle')
+    },
+    { autocommit: true },
+  )
+})
