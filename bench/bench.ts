@@ -84,7 +84,7 @@ async function runRowThere(
   await using proxy = await startProxy(direct.login)
   proxy.delayMillis = row.delayMillis
   const { host, port } = proxy
-  return runRow(row, { ...course, place: { ...direct, login: { ...direct.login, host, port } } })
+  return await runRow(row, { ...course, place: { ...direct, login: { ...direct.login, host, port } } })
 }
 
 function placeOf({ login, name }: TestDatabase): Place {

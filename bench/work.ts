@@ -47,7 +47,8 @@ export const TABLES = `
 /** The statement as a tag function gets it, its parameter being the one value. */
 export function partsOf({ text }: Work): Parts {
   const parts = text.split('$1')
-  return Object.assign(parts, { raw: parts })
+  // Frozen as those of a literal are; one of the libraries looks at that.
+  return Object.freeze(Object.assign(parts, { raw: Object.freeze([...parts]) }))
 }
 
 function itself(n: number): number {

@@ -57,9 +57,15 @@ test('close() waits for one-shots and COMMITs that are unanswered', async () => 
   const slow = manager.query('SELECT pg_sleep(0.1)')
   await Promise.all([slow, manager.close()])
   assert.equal(manager.closed, true)
-  const committed = manager.transaction((connection) => connection.query('SELECT 1'))
-  await until(() => manager.stats.held, { what: 'the holder' })
-  await Promise.all([committed, manager.close()])
+  const gate = createGate()
+  const committed = manager.transaction(async (connection) => {
+    await connection.query('SELECT 1')
+    await gate.opened
+  })
+  await until(() => manager.status === 'intrans', { what: 'the holder' })
+  const closing = manager.close()
+  gate.open()
+  await Promise.all([committed, closing])
   assert.equal(manager.closed, true)
 })
 

@@ -8,7 +8,7 @@
  */
 import { AcquireTimeoutError, ConnectError, ManagerEndedError, TooManyWaitingError } from '../errors.js'
 import { SimpleUnit } from '../driver/simple-unit.js'
-import { SILENT_OWNER } from '../session/silent-owner.js'
+import { ResetUnit } from '../session/session-reset.js'
 import { AbandonedOpeningError, SessionKeeper } from '../session/session-keeper.js'
 import { breaksSession } from '../transaction/failures.js'
 import { Subscriptions } from '../session/subscriptions.js'
@@ -263,22 +263,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   #resetSession(): void {
     const { session } = this
     if (this.options.reset !== 'session' || session === null) return
-    const reset = new SimpleUnit(SILENT_OWNER, {
-      text: this.keeper.resetText,
-      rowMode: undefined,
-      types: undefined,
-    })
-    reset.travel = 'together'
-    reset.seal = true
-    const answered = reset.promise()
-    answered.then(
-      () =>
-        session.status === 'idle' ||
-        session.lose(new Error('the session reset did not leave the session idle')),
-      (error: Error) =>
-        session.lose(new Error(`the session reset failed: ${error.message}`, { cause: error })),
-    )
-    session.submit(reset)
+    session.submit(new ResetUnit(session, this.keeper.resetText))
   }
 
   // ---- the session

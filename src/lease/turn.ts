@@ -148,7 +148,7 @@ export class Turn implements UnitOwner {
 
   /** True when nothing of the whole turn can have been committed. */
   get retrySafe(): boolean {
-    return !this.#mayHaveCommitted
+    return !this.#mayHaveCommitted && !this.#units().some((unit) => unit.sent && unit.mayCommit)
   }
 
   /** Something was sent for it: the session may not be as it was. */

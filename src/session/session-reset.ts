@@ -4,7 +4,9 @@
  * prepared statements, too.
  */
 import { escapeIdentifier, escapeLiteral } from '../driver/pg-driver.js'
+import { SimpleUnit } from '../driver/simple-unit.js'
 import type { Client } from 'pg'
+import type { UnitOwner } from '../driver/unit.js'
 
 /** The settings that differ from what the session began with. Those of the user's own making (a.b) are not listed. */
 const READ_SETTINGS = `
@@ -45,6 +47,28 @@ export async function readResetText(client: Client, customSettings: readonly str
 
 function setBack({ name, value }: { name: string; value: string }): string {
   return `SELECT pg_catalog.set_config(${escapeLiteral(name)}, ${escapeLiteral(value)}, false)`
+}
+
+/** The commands on their way; a session that they did not bring back is lost at once. */
+export class ResetUnit extends SimpleUnit {
+  constructor(session: { lose(cause: Error): void }, text: string) {
+    super(resetOwner(session), { text, rowMode: undefined, types: undefined })
+    this.travel = 'together'
+    this.seal = true
+  }
+}
+
+function resetOwner(session: { lose(cause: Error): void }): UnitOwner {
+  return {
+    admit: () => null,
+    onAnswered: ({ error }, status) => {
+      if (error !== null)
+        session.lose(new Error(`the session reset failed: ${error.message}`, { cause: error }))
+      else if (status !== 'idle') session.lose(new Error('the session reset did not leave the session idle'))
+    },
+    onWithdrawn: () => {},
+    onLost: () => {},
+  }
 }
 
 /** Listens to what `onConnect` sends: the server does not list settings such as `app.tenant`, so they are asked for. */
