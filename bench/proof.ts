@@ -3,8 +3,8 @@ import type { Admin } from '../test/support/admin.js'
 import type { Contestant, Setting } from './contestants/contestant.js'
 import { insertProof } from './work.js'
 
-/** A multiple of what pgbench sends together. */
-const OPERATIONS = 200
+/** As many as pgbench sends together. */
+const OPERATIONS = 50
 
 interface Trace {
   readonly statements: number

@@ -16,6 +16,8 @@ export interface Settings {
   readonly mode: 'full' | 'quick'
   readonly rounds: number
   readonly sampleMillis: number
+  /** Before the first round, for each entry: until then the compiler is still at work. */
+  readonly warmUpMillis: number
 }
 
 export interface RowResult extends Pick<Row, 'id' | 'title' | 'unit' | 'tasks' | 'delayMillis' | 'kind'> {

@@ -29,7 +29,7 @@ const QUERIES = { ...TRANSACTIONS, unit: 'queries' } as const
 /** A growing line may cost a fifth more per transaction, and no more than that. */
 const FLAT = 1 / 1.2
 
-/** All rows. The quick ones leave out the longest line, which takes seconds a round. */
+/** All rows. The quick ones leave out the longest lines, which take seconds a round. */
 export function allRows(quick: boolean): readonly Row[] {
   return [
     {
@@ -100,7 +100,10 @@ export function allRows(quick: boolean): readonly Row[] {
       kind: 'growth',
       entries: [
         { name: '1,000 at once', contestant: managedQuery, tasks: 1_000 },
-        { name: '100,000 at once', contestant: managedQuery, tasks: 100_000, target: 0.8 },
+        { name: '10,000 at once', contestant: managedQuery, tasks: 10_000, target: 0.8 },
+        ...(quick
+          ? []
+          : [{ name: '100,000 at once', contestant: managedQuery, tasks: 100_000, target: 0.8 }]),
       ],
     },
     {

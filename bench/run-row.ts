@@ -47,7 +47,7 @@ async function prepare(row: Row, entry: Entry, course: Course): Promise<Runner |
   try {
     await prove(entry.contestant, { place, work: row.work, tasks }, admin)
     const entrant = await entry.contestant({ place, work: row.work, tasks })
-    await entrant.run(settings.sampleMillis)
+    await entrant.run(settings.warmUpMillis)
     return { entry, tasks, entrant, rates: [] }
   } catch (error) {
     if (row.kind === 'growth' || entry === row.entries[0]) throw error

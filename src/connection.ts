@@ -225,21 +225,26 @@ export class Connection implements AsyncDisposable {
   async transaction<T>(work: (connection: Connection) => T | PromiseLike<T>): Promise<T> {
     const refusal = this.#refusal()
     if (refusal !== null) throw refusal
-    const turn = this.#turn
-    const idle = !turn.owned && !turn.transactionOpen && turn.outstanding === 0
-    const ending = idle
-      ? new OwnTransaction(this.#turn)
-      : new Savepoint(this.#turn, `pgmc_${++this.#savepoints}`)
     const level: Level = { owned: true, nested: false, over: false }
     this.#level.nested = true
-    turn.nested++
+    this.#turn.nested++
     try {
-      return await this.#runNested(work, ending, level)
+      return await this.#runNested(work, await this.#nestedEnding(), level)
     } finally {
-      turn.nested--
+      this.#turn.nested--
       this.#level.nested = false
       level.over = true
     }
+  }
+
+  /** Whether a transaction is open is known for certain once everything before is answered. */
+  async #nestedEnding(): Promise<NestedEnding> {
+    const turn = this.#turn
+    if (turn.outstanding > 0) await turn.quiet()
+    const refusal = turn.refusal()
+    if (refusal !== null) throw refusal
+    const idle = !turn.owned && !turn.transactionOpen
+    return idle ? new OwnTransaction(turn) : new Savepoint(turn, `pgmc_${++this.#savepoints}`)
   }
 
   async #runNested<T>(

@@ -81,7 +81,7 @@ export class Turn implements UnitOwner {
   #loss: { cause: Error; outcome: CommitOutcome; open: boolean } | null = null
   /** Why everything on it is rejected, once it was revoked. */
   #revocation: Error | null = null
-  #whenQuiet: (() => void) | null = null
+  #whenQuiet: (() => void)[] = []
 
   constructor(session: Session, options: TurnOptions, host: TurnHost) {
     this.#session = session
@@ -291,9 +291,7 @@ export class Turn implements UnitOwner {
   /** Resolves once nothing is outstanding. */
   quiet(): Promise<void> {
     if (this.#outstanding === 0) return Promise.resolve()
-    return new Promise((resolve) => {
-      this.#whenQuiet = resolve
-    })
+    return new Promise((resolve) => this.#whenQuiet.push(resolve))
   }
 
   // What the session asks and tells.
@@ -439,9 +437,10 @@ export class Turn implements UnitOwner {
     this.#facts.delete(unit)
     this.#outstanding--
     if (this.#outstanding > 0) return
-    const tell = this.#whenQuiet
-    this.#whenQuiet = null
-    tell?.()
+    const waiting = this.#whenQuiet
+    if (waiting.length === 0) return
+    this.#whenQuiet = []
+    for (const tell of waiting) tell()
   }
 
   /**
