@@ -124,7 +124,12 @@ export class Connection implements AsyncDisposable {
     callback: QueryCallback<R>,
   ): void
   query(config: unknown, values?: unknown, callback?: unknown): unknown {
-    if (isSubmittable(config)) return this.#submit(config, values, callback)
+    if (isSubmittable(config)) {
+      const listener = callbackOf(undefined, values, callback)
+      if (listener !== undefined) (config as { callback?: unknown }).callback ??= listener
+      void this.#submit(config)
+      return config
+    }
     const answered = this.#query(config, values)
     const listener = callbackOf(config, values, callback)
     if (listener === undefined) return answered
@@ -168,7 +173,7 @@ export class Connection implements AsyncDisposable {
     values?: AnyValues,
     options: StreamOptions = {},
   ): AsyncIterableIterator<R> {
-    return readRows<R>(text, values, options, (cursor) => this.#submit(cursor, undefined, undefined))
+    return readRows<R>(text, values, options, (cursor) => this.#submit(cursor))
   }
 
   #guard(unit: Unit, { limits }: StatementCall): void {
@@ -182,15 +187,13 @@ export class Connection implements AsyncDisposable {
     })
   }
 
-  #submit(submittable: DriverSubmittable, values: unknown, callback: unknown): DriverSubmittable {
-    const given = submittable as { callback?: unknown }
-    const listener = callbackOf(undefined, values, callback)
-    if (listener !== undefined) given.callback ??= listener
+  /** Resolves once the connection is done with it. */
+  #submit(submittable: DriverSubmittable): Promise<void> {
     const refusal = this.#refusal()
     const unit = new SubmittableUnit(this.#turn, submittable)
     if (refusal === null) this.#turn.issue(unit, this.#services.defaults.texts.get(unit.text))
-    else process.nextTick(() => submittable.handleError(refusal, null))
-    return submittable
+    else process.nextTick(() => unit.reject(refusal))
+    return unit.over
   }
 
   /**

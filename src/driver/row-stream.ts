@@ -25,12 +25,15 @@ export interface StreamOptions extends CursorConfig {
 
 const DEFAULT_BATCH_SIZE = 100
 
-/** Yields the rows of one statement. `submit` hands the cursor to the connection. */
+/**
+ * Yields the rows of one statement. `submit` hands the cursor to the connection, and gives the promise that
+ * resolves once the connection is done with it.
+ */
 export async function* readRows<R>(
   text: string,
   values: unknown[] | undefined,
   options: StreamOptions,
-  submit: (cursor: DriverSubmittable) => void,
+  submit: (cursor: DriverSubmittable) => Promise<void>,
 ): AsyncGenerator<R, void, undefined> {
   const { batchSize = DEFAULT_BATCH_SIZE, rowMode, types, signal } = options
   if (!Number.isInteger(batchSize) || batchSize < 1) {
@@ -39,7 +42,7 @@ export async function* readRows<R>(
   signal?.throwIfAborted()
   const { default: CursorOfPg } = (await import('pg-cursor')) as unknown as { default: CursorClass }
   const cursor: Cursor<R> = new CursorOfPg(text, values, { rowMode, types: types ?? undefined })
-  submit(cursor)
+  const over = submit(cursor)
   let failed = false
   try {
     for (;;) {
@@ -52,7 +55,9 @@ export async function* readRows<R>(
       if (rows.length < batchSize) return
     }
   } finally {
-    // A cursor that failed is closed already, and would wait for an answer that has come.
-    if (!failed) await cursor.close()
+    // A cursor that failed is closed already; what the session's status is, its ReadyForQuery says.
+    // Where the connection is lost, close() would wait for ever: what is waited for is the end of it all.
+    if (!failed) cursor.close().catch(() => {})
+    await over
   }
 }

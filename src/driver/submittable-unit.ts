@@ -18,10 +18,17 @@ export interface DriverSubmittable extends Omit<Submittable, 'submit'> {
 export class SubmittableUnit extends Unit {
   readonly submittable: DriverSubmittable
 
+  /** Resolves once it is over, however it ended: after ReadyForQuery, or with the loss of the connection. */
+  readonly over: Promise<void>
+  #end!: () => void
+
   constructor(owner: UnitOwner, submittable: DriverSubmittable) {
     super(owner)
     this.submittable = submittable
     this.travel = 'alone'
+    this.over = new Promise((resolve) => {
+      this.#end = resolve
+    })
   }
 
   get text(): string {
@@ -33,8 +40,7 @@ export class SubmittableUnit extends Unit {
   protected override completed(): void {}
 
   override send(sender: Sender): void {
-    this.error = null
-    this.sent = true
+    this.adopt(sender)
     this.#overhear(sender)
     sender.client.pipeline = false
     sender.client.query(this.submittable as never)
@@ -68,9 +74,11 @@ export class SubmittableUnit extends Unit {
   override settle(): void {
     this.#restore?.()
     this.#restore = null
+    this.#end()
   }
 
   override reject(error: Error): void {
+    this.#end()
     if (this.error !== null) {
       this.#instead = error
       return

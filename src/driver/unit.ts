@@ -138,10 +138,15 @@ export abstract class Unit implements Linked<Unit> {
 
   /** Sends the unit; the session calls it when it may go. */
   send(sender: Sender): void {
+    this.adopt(sender)
+    sender.client.query(this as never)
+  }
+
+  /** Begins anew with `sender`. */
+  protected adopt(sender: Sender): void {
     this.error = null
     this.sent = true
     this.#sender = sender
-    sender.client.query(this as never)
   }
 
   // From here on: what pg calls.

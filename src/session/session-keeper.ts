@@ -159,7 +159,9 @@ export class SessionKeeper {
   }
 
   async #openWithPatience(signal: AbortSignal): Promise<Session> {
-    const deadline = this.#wasOpen ? performance.now() + this.#options.reconnectTimeoutMillis : Infinity
+    // With no patience there is one attempt, which takes what it takes.
+    const patience = this.#wasOpen ? this.#options.reconnectTimeoutMillis : 0
+    const deadline = patience > 0 ? performance.now() + patience : Infinity
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.#openOnce(signal, deadline)
@@ -167,7 +169,7 @@ export class SessionKeeper {
         signal.throwIfAborted()
         const wait = backoffMillis(REOPEN_BACKOFF, attempt, Math.random())
         const late = performance.now() + wait >= deadline
-        if (!this.#wasOpen || late || !isTransientOpenError(error)) throw toConnectError(error)
+        if (patience === 0 || late || !isTransientOpenError(error)) throw toConnectError(error)
         await pause(wait, signal)
       }
     }

@@ -32,7 +32,7 @@ interface Channel {
   /** The LISTEN under way. */
   listening: Promise<unknown> | null
   active: boolean
-  unlistening: AbortController | null
+  unlistening: { readonly abort: AbortController; readonly over: Promise<void> } | null
 }
 
 const REOPEN_BACKOFF = { firstMillis: 100, maxMillis: 5_000 }
@@ -86,7 +86,9 @@ export class Subscriptions {
     channel: Channel,
     wait: { timeoutMillis: number; signal?: AbortSignal | undefined },
   ): Promise<void> {
-    channel.unlistening?.abort()
+    // Taken out of the line; or sent already, and then there is nothing to listen with.
+    channel.unlistening?.abort.abort()
+    await channel.unlistening?.over
     while (!channel.active) {
       if (channel.listening === null) return this.#sendListen(channel, wait)
       // Somebody else's, who may leave the line: then it is this one's to send.
@@ -110,27 +112,28 @@ export class Subscriptions {
   #left(channel: Channel, subscription: BufferedSubscription): void {
     channel.subscribers.delete(subscription)
     if (channel.subscribers.size > 0) return
-    if (channel.active && !this.#ended.signal.aborted) void this.#unlisten(channel)
+    if (channel.active && !this.#ended.signal.aborted) this.#unlisten(channel)
     else if (channel.listening === null) this.#channels.delete(channel.name)
     if (this.size === 0) this.#host.onUnsubscribed()
   }
 
-  async #unlisten(channel: Channel): Promise<void> {
+  #unlisten(channel: Channel): void {
     const abort = new AbortController()
-    channel.unlistening = abort
+    const over = this.#sendUnlisten(channel, abort.signal).finally(() => {
+      channel.unlistening = null
+      if (channel.subscribers.size === 0 && channel.listening === null) this.#channels.delete(channel.name)
+    })
+    channel.unlistening = { abort, over }
+  }
+
+  async #sendUnlisten(channel: Channel, signal: AbortSignal): Promise<void> {
     try {
-      await this.#host.sendInLine(`UNLISTEN ${escapeIdentifier(channel.name)}`, {
-        timeoutMillis: Infinity,
-        signal: abort.signal,
-      })
+      const text = `UNLISTEN ${escapeIdentifier(channel.name)}`
+      await this.#host.sendInLine(text, { timeoutMillis: Infinity, signal })
       channel.active = false
     } catch {
       // Taken out of the line, because there is a subscriber again or no session any more; or the session is lost.
-    } finally {
-      channel.unlistening = null
     }
-    if (channel.subscribers.size === 0) this.#channels.delete(channel.name)
-    else if (!channel.active) await this.#listen(channel, { timeoutMillis: Infinity }).catch(() => {})
   }
 
   /** A notification has come. */
@@ -158,7 +161,7 @@ export class Subscriptions {
   onSessionGone(): void {
     for (const channel of this.#channels.values()) {
       channel.active = false
-      channel.unlistening?.abort()
+      channel.unlistening?.abort.abort()
     }
     if (this.size > 0) void this.#reopen()
   }
@@ -197,7 +200,7 @@ export class Subscriptions {
   end(): void {
     this.#ended.abort()
     for (const channel of this.#channels.values()) {
-      channel.unlistening?.abort()
+      channel.unlistening?.abort.abort()
       for (const subscriber of [...channel.subscribers]) subscriber.end()
     }
     this.#channels.clear()

@@ -1,0 +1,221 @@
+/** `listen()`: channels, shared LISTENs, reconnects, bounds and ends. */
+import assert from 'node:assert/strict'
+import {
+  ManagedConnection,
+  ManagerEndedError,
+  ReentrantAcquireError,
+  SubscriptionOverflowError,
+  type Notification,
+  type Subscription,
+} from 'pg-managed-connection'
+import { caught } from './core/caught.js'
+import { openSuite } from './support/suite.js'
+import { until, within } from './support/wait.js'
+
+const { test, database } = await openSuite()
+const { admin } = database
+
+function next(subscription: Subscription): Promise<Notification> {
+  const read = async (): Promise<Notification> => {
+    const { done, value } = await subscription[Symbol.asyncIterator]().next()
+    if (done === true) throw new Error('the subscription ended')
+    return value as Notification
+  }
+  return within(read(), 'a notification')
+}
+
+async function channels(manager: ManagedConnection): Promise<string[]> {
+  const { rows } = await manager.query<{ name: string }>(
+    'SELECT pg_listening_channels() AS name ORDER BY name',
+  )
+  return rows.map(({ name }) => name)
+}
+
+test('a notification arrives with its channel, its payload and the process that sent it', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await using subscription = await manager.listen('jobs')
+  const [sender] = await admin.rows<{ pid: number }>(
+    "SELECT pg_notify('jobs', 'one'), pg_backend_pid() AS pid",
+  )
+  assert.deepEqual(await next(subscription), { channel: 'jobs', payload: 'one', processID: sender!.pid })
+  await admin.query('NOTIFY jobs')
+  assert.equal(((await next(subscription)) as { payload: string }).payload, '')
+})
+
+test('every subscriber of a channel gets every notification, and they share one LISTEN', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await using first = await manager.listen('shared')
+  await using second = await manager.listen('shared')
+  await using other = await manager.listen('other')
+  assert.deepEqual(await channels(manager), ['other', 'shared'])
+  await admin.query("NOTIFY shared, 'x'")
+  for (const subscription of [first, second]) {
+    assert.equal(((await next(subscription)) as { payload: string }).payload, 'x')
+  }
+  assert.equal(other.buffered, 0)
+})
+
+test('the last subscriber to leave undoes the LISTEN, and one that comes back has it again', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const first = await manager.listen('coming')
+  const second = await manager.listen('coming')
+  await first[Symbol.asyncDispose]()
+  assert.deepEqual(await channels(manager), ['coming'])
+  await second[Symbol.asyncDispose]()
+  await until(async () => (await channels(manager)).length === 0, { what: 'UNLISTEN' })
+  await using third = await manager.listen('coming')
+  await admin.query("NOTIFY coming, 'again'")
+  assert.equal(((await next(third)) as { payload: string }).payload, 'again')
+})
+
+test('leaving and coming back at once, many times over, ends with one LISTEN that works', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  for (let i = 0; i < 50; i++) await (await manager.listen('flicker'))[Symbol.asyncDispose]()
+  await using subscription = await manager.listen('flicker')
+  assert.deepEqual(await channels(manager), ['flicker'])
+  await admin.query("NOTIFY flicker, 'there'")
+  assert.equal(((await next(subscription)) as { payload: string }).payload, 'there')
+})
+
+test('disposal ends a reader that waits, and does not wait for a turn', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const subscription = await manager.listen('left')
+  const waiting = subscription[Symbol.asyncIterator]().next()
+  await using _holder = await manager.acquire()
+  await within(subscription[Symbol.asyncDispose](), 'the disposal', 1_000)
+  assert.deepEqual(await within(waiting, 'the reader', 1_000), { done: true, value: undefined })
+})
+
+test('break leaves the loop and the subscription', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const subscription = await manager.listen('loop')
+  await manager.batch(["SELECT pg_notify('loop', '1')", "SELECT pg_notify('loop', '2')"])
+  const seen: string[] = []
+  for await (const notification of subscription) {
+    if (notification.type === undefined) seen.push(notification.payload)
+    break
+  }
+  assert.deepEqual(seen, ['1'])
+  await until(async () => (await channels(manager)).length === 0, { what: 'UNLISTEN' })
+})
+
+test('notifications reach subscribers while others use the connection', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await using subscription = await manager.listen('busy')
+  let working = true
+  const tasks = Array.from({ length: 8 }, async () => {
+    while (working) await manager.transaction((connection) => connection.query('SELECT 1'))
+  })
+  try {
+    for (let i = 0; i < 20; i++) {
+      await admin.query(`NOTIFY busy, '${i}'`)
+      assert.equal(((await next(subscription)) as { payload: string }).payload, String(i))
+    }
+  } finally {
+    working = false
+    await Promise.all(tasks)
+  }
+})
+
+test('after a reconnect it listens again before anyone gets the connection, and says once that there was a gap', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await using first = await manager.listen('kept')
+  await using second = await manager.listen('kept')
+  await admin.terminate(manager.stats.processID!)
+  // Nobody asks for the connection: the subscription has it opened again by itself.
+  for (const subscription of [first, second]) {
+    assert.deepEqual(await next(subscription), { type: 'gap', channel: 'kept' })
+  }
+  assert.deepEqual(await channels(manager), ['kept'])
+  await admin.query("NOTIFY kept, 'after'")
+  for (const subscription of [first, second]) {
+    assert.equal(((await next(subscription)) as { payload: string }).payload, 'after')
+    assert.equal(subscription.buffered, 0)
+  }
+})
+
+test('close() closes, and the subscription has the connection opened again', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await using subscription = await manager.listen('closed')
+  await manager.close()
+  assert.deepEqual(await next(subscription), { type: 'gap', channel: 'closed' })
+  await admin.query("NOTIFY closed, 'x'")
+  assert.equal(((await next(subscription)) as { payload: string }).payload, 'x')
+})
+
+test('DISCARD ALL and a reset of the session do not lose it', async () => {
+  await using manager = new ManagedConnection(database.conninfo, { reset: 'session' })
+  await using subscription = await manager.listen('stays')
+  await manager.transaction((connection) => connection.query('SET LOCAL work_mem = 1024'))
+  await admin.query("NOTIFY stays, 'reset'")
+  assert.equal(((await next(subscription)) as { payload: string }).payload, 'reset')
+  await manager.query('DISCARD ALL')
+  assert.deepEqual(await next(subscription), { type: 'gap', channel: 'stays' })
+  await admin.query("NOTIFY stays, 'discarded'")
+  assert.equal(((await next(subscription)) as { payload: string }).payload, 'discarded')
+})
+
+test('a slow reader has a bound: what is buffered can be read, then the error comes, and others are spared', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const slow = await manager.listen('flood', { maxBuffered: 3 })
+  await using quick = await manager.listen('flood')
+  await manager.batch([1, 2, 3, 4, 5].map((n) => `SELECT pg_notify('flood', '${n}')`))
+  await until(() => quick.buffered === 5, { what: 'the flood' })
+  const seen: string[] = []
+  const error = await caught(
+    (async () => {
+      for await (const item of slow) if (item.type === undefined) seen.push(item.payload)
+    })(),
+    SubscriptionOverflowError,
+  )
+  assert.deepEqual(seen, ['1', '2', '3'])
+  assert.equal(error.channel, 'flood')
+  assert.equal(error.maxBuffered, 3)
+})
+
+test('an idle time-out does not close the connection while a subscription lives', async () => {
+  await using manager = new ManagedConnection(database.conninfo, { idleTimeoutMillis: 30 })
+  const subscription = await manager.listen('idle')
+  const { processID } = manager.stats
+  await new Promise((resolve) => setTimeout(resolve, 150))
+  assert.equal(manager.stats.processID, processID)
+  await subscription[Symbol.asyncDispose]()
+  await until(() => manager.closed, { what: 'the idle connection to be closed' })
+})
+
+test('end() ends the subscriptions', async () => {
+  const manager = new ManagedConnection(database.conninfo)
+  const subscription = await manager.listen('ending')
+  const waiting = subscription[Symbol.asyncIterator]().next()
+  await manager.end()
+  assert.deepEqual(await within(waiting, 'the reader'), { done: true, value: undefined })
+  await caught(manager.listen('ending'), ManagerEndedError)
+})
+
+test('a channel is quoted, and one that PostgreSQL would cut is refused', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const odd = 'Odd "name"; DROP TABLE x --'
+  await using subscription = await manager.listen(odd)
+  await manager.query('SELECT pg_notify($1, $2)', [odd, 'x'])
+  assert.equal((await next(subscription)).channel, odd)
+  for (const name of ['', 'a'.repeat(64), 'a\0b']) await caught(manager.listen(name), TypeError)
+})
+
+test('listen() inside a callback is refused, and waits when it is detached', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  let detached: Promise<Subscription> | undefined
+  await manager.use(async () => {
+    await caught(manager.listen('inside'), ReentrantAcquireError)
+    detached = manager.listen('inside', { detached: true })
+  })
+  await using _subscription = await within(detached!, 'the detached listen')
+})
+
+test('a subscriber that gave up waiting for its turn leaves nothing behind', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  {
+    await using _holder = await manager.acquire()
+    await assert.rejects(manager.listen('never', { timeoutMillis: 20 }), { code: 'ERR_ACQUIRE_TIMEOUT' })
+  }
+  assert.deepEqual(await channels(manager), [])
+})

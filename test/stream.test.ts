@@ -1,0 +1,156 @@
+/** `connection.stream()`: rows a batch at a time. */
+import assert from 'node:assert/strict'
+import {
+  ConnectionLostError,
+  ConnectionReleasedError,
+  ManagedConnection,
+  type Connection,
+} from 'pg-managed-connection'
+import { caught } from './core/caught.js'
+import { openSuite } from './support/suite.js'
+import { until } from './support/wait.js'
+
+const { test, database } = await openSuite()
+const { admin } = database
+
+const SERIES = 'SELECT n FROM generate_series(1, $1::int) AS n'
+
+async function drain(rows: AsyncIterable<{ n: number }>): Promise<number[]> {
+  const seen: number[] = []
+  for await (const { n } of rows) seen.push(n)
+  return seen
+}
+
+test('all rows come, in order, whatever the size of a batch', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await manager.transaction(async (connection) => {
+    for (const batchSize of [1, 7, 100, 1000]) {
+      const seen = await drain(connection.stream(SERIES, [700], { batchSize }))
+      assert.equal(seen.length, 700)
+      assert.equal(seen.at(-1), 700)
+    }
+    assert.deepEqual(await drain(connection.stream(SERIES, [0])), [])
+  })
+})
+
+test('rows as arrays, as pg gives them', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await manager.transaction(async (connection) => {
+    const rows: unknown[] = []
+    for await (const row of connection.stream(SERIES, [2], { rowMode: 'array' })) rows.push(row)
+    assert.deepEqual(rows, [[1], [2]])
+  })
+})
+
+test('memory stays flat over a million rows', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await manager.transaction(async (connection) => {
+    let count = 0
+    let most = 0
+    const wide = "SELECT n, repeat('x', 100) AS filler FROM generate_series(1, 1000000) AS n"
+    for await (const row of connection.stream<{ n: number }>(wide, [], { batchSize: 1000 })) {
+      assert.equal(row.n, ++count)
+      if (count % 50_000 === 0) most = Math.max(most, process.memoryUsage().heapUsed)
+    }
+    assert.equal(count, 1_000_000)
+    assert.ok(most < 300 * 1024 * 1024, `${most} bytes`)
+  })
+})
+
+const EXITS: readonly { how: string; leave: (connection: Connection) => Promise<void> }[] = [
+  {
+    how: 'break',
+    leave: async (connection) => {
+      for await (const _row of connection.stream(SERIES, [100_000])) break
+    },
+  },
+  {
+    how: 'an error of the reader',
+    leave: async (connection) => {
+      const reading = (async () => {
+        for await (const _row of connection.stream(SERIES, [100_000])) throw new RangeError('enough')
+      })()
+      await caught(reading, RangeError)
+    },
+  },
+  {
+    how: 'an abort',
+    leave: async (connection) => {
+      const abort = new AbortController()
+      const reason = new RangeError('aborted')
+      const reading = (async () => {
+        for await (const _row of connection.stream(SERIES, [100_000], { signal: abort.signal }))
+          abort.abort(reason)
+      })()
+      assert.equal(await caught(reading, RangeError), reason)
+    },
+  },
+]
+for (const { how, leave } of EXITS) {
+  test(`${how} in the middle leaves the connection clean`, async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    await manager.transaction(async (connection) => {
+      await leave(connection)
+      assert.equal(connection.status, 'intrans')
+      assert.deepEqual((await connection.query('SELECT 2 AS n')).rows, [{ n: 2 }])
+    })
+    assert.deepEqual((await manager.query('SELECT 3 AS n')).rows, [{ n: 3 }])
+  })
+}
+
+test('an error of the server in the middle is thrown, and fails the transaction only', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const failing = 'SELECT 100 / (250 - n) AS n FROM generate_series(1, 1000) AS n'
+  await manager.use(async (connection) => {
+    await assert.rejects(drain(connection.stream(failing)), { code: '22012' })
+    assert.equal(connection.status, 'inerror')
+    await connection.rollback()
+  })
+  await manager.transaction(async (connection) => {
+    await assert.rejects(
+      connection.transaction((nested) => drain(nested.stream(failing))),
+      { code: '22012' },
+    )
+    assert.equal((await drain(connection.stream(SERIES, [3]))).length, 3)
+  })
+})
+
+test('the death of the connection in the middle is ConnectionLostError, and nothing was committed', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const holder = manager.use(async (connection) => {
+    let read = 0
+    for await (const _row of connection.stream(SERIES, [1_000_000])) {
+      if (++read === 5) await admin.terminate(manager.stats.processID!)
+    }
+  })
+  const { commitOutcome } = await caught(holder, ConnectionLostError)
+  assert.equal(commitOutcome, 'none')
+  assert.deepEqual((await manager.query('SELECT 1 AS n')).rows, [{ n: 1 }])
+})
+
+test('leaving the loop after the connection has died does not hang', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const holder = manager.use(async (connection) => {
+    for await (const _row of connection.stream(SERIES, [1_000_000])) {
+      await admin.terminate(manager.stats.processID!)
+      await until(() => manager.closed, { what: 'the loss to be noticed' })
+      break
+    }
+  })
+  await caught(holder, ConnectionLostError)
+})
+
+test('a stream of a released handle reads nothing', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const connection = await manager.acquire()
+  await connection.release()
+  await caught(drain(connection.stream(SERIES, [1])), ConnectionReleasedError)
+})
+
+test('a batch size that is none is refused', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await manager.transaction(async (connection) => {
+    for (const batchSize of [0, 1.5, -1])
+      await caught(drain(connection.stream(SERIES, [1], { batchSize })), RangeError)
+  })
+})
