@@ -42,11 +42,14 @@ export class UncommittedTransactionError extends ManagedConnectionError {
   /** The text of the statement that opened the transaction, if it is known. */
   readonly statement: string | null
 
-  constructor(facts: { statement: string | null; retrySafe: boolean; cause?: unknown }) {
+  constructor(facts: { statement: string | null; oneShot?: boolean; retrySafe: boolean; cause?: unknown }) {
     const opened = facts.statement === null ? '' : ` (opened by: ${quoteStatement(facts.statement)})`
+    const advice =
+      facts.oneShot === true
+        ? 'A query of the manager is one statement that commits by itself: use transaction() or use() for more'
+        : 'Call commit() or rollback() before the callback returns or the handle is released, or use transaction()'
     super(
-      `Did not commit or rollback open transaction before releasing connection${opened}; it was rolled back. ` +
-        'Call commit() or rollback() before the callback returns, or use transaction()',
+      `Did not commit or rollback open transaction before releasing connection${opened}; it was rolled back. ${advice}`,
       facts,
     )
     this.statement = facts.statement

@@ -92,7 +92,14 @@ export class OneShots implements UnitOwner {
     else {
       unit.guard?.abandon()
       const retrySafe = !(unit instanceof SimpleUnit && unit.tags.includes('COMMIT'))
-      unit.reject(new UncommittedTransactionError({ statement, retrySafe, cause: unit.error ?? undefined }))
+      unit.reject(
+        new UncommittedTransactionError({
+          statement,
+          oneShot: true,
+          retrySafe,
+          cause: unit.error ?? undefined,
+        }),
+      )
     }
     this.#host.onDone()
   }
