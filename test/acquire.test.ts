@@ -477,3 +477,20 @@ test('10,000 waiters are served, and those in the middle can leave', async () =>
   await within(Promise.all(waiters), 'all waiters')
   assert.equal(served, 10_000)
 })
+
+test('a hundred waiters and statements may share one signal without a warning, and all leave when it aborts', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const abort = new AbortController()
+  const why = new Error('shutting down')
+  const holder = await manager.acquire()
+  const waiting = Array.from({ length: 100 }, () => reason(manager.acquire({ signal: abort.signal })))
+  const statements = Array.from({ length: 20 }, () =>
+    reason(holder.query({ text: 'SELECT pg_sleep(5)', signal: abort.signal })),
+  )
+  assert.equal(getEventListeners(abort.signal, 'abort').length, 1)
+  abort.abort(why)
+  for (const error of await Promise.all([...waiting, ...statements])) assert.equal(error, why)
+  assert.equal(getEventListeners(abort.signal, 'abort').length, 0)
+  await holder.rollback()
+  await holder.release()
+})

@@ -67,8 +67,9 @@ test('the stack of a warning leads to whoever called acquire() or transaction(),
   const stacks: (string | null)[] = []
   manager.on('holdWarning', ({ stack, returned }) => void (returned || stacks.push(stack)))
   async function borrower(): Promise<void> {
-    await using _connection = await manager.acquire()
+    await using connection = await manager.acquire()
     await sleep(120)
+    assert.equal(connection.status, 'idle')
   }
   async function transactor(): Promise<void> {
     await manager.transaction(() => sleep(120))
@@ -246,9 +247,12 @@ test('a transaction() whose COMMIT has been sent is not taken back any more', as
     await using manager = openManager({ maxHoldMillis: 250 })
     const [outcome] = await within(
       Promise.allSettled([
-        manager.transaction((connection) => connection.query('INSERT INTO slower_commit VALUES ($1)', [Number(close)]), {
-          close,
-        }),
+        manager.transaction(
+          (connection) => connection.query('INSERT INTO slower_commit VALUES ($1)', [Number(close)]),
+          {
+            close,
+          },
+        ),
       ]),
       'the holder',
     )
@@ -362,4 +366,40 @@ test('a floating statement never crashes the process, nor reaches the next holde
     await connection.query('SELECT 1')
     await connection.commit()
   })
+})
+
+test('a nested transaction that waits for its floating statement is over when the connection is taken back', async () => {
+  await using manager = openManager({ maxHoldMillis: 150 })
+  let nested: Promise<unknown> | undefined
+  const held = manager.transaction((outer) => {
+    nested = outer.transaction(async (inner) => {
+      await inner.query('SELECT 1')
+      void inner.query('SELECT pg_sleep(30)').catch(() => {})
+    })
+    return nested
+  })
+  assertTakenBack((await failureOf(held)).error, 150)
+  await within(Promise.allSettled([nested]), 'the nested transaction')
+  await isFree(manager)
+  assert.equal(manager.stats.connects, 1)
+})
+
+test('work that ends nested transactions after it was taken back does not keep the connection', async () => {
+  await using manager = openManager({ maxHoldMillis: 100, releaseGraceMillis: 300 })
+  let nested: Promise<unknown> | undefined
+  const held = manager.use((outer) => {
+    nested = outer.transaction(async (inner) => {
+      await inner.query('SELECT 1')
+      // Cannot be cancelled, so that the work ends while it is still waited for.
+      const stubborn = inner.query(`DO $$ BEGIN
+        BEGIN PERFORM pg_sleep(30); EXCEPTION WHEN query_canceled THEN NULL; END; PERFORM pg_sleep(1); END $$`)
+      await stubborn.catch(() => {})
+    })
+    return nested
+  })
+  assertTakenBack((await failureOf(held)).error, 100)
+  await within(Promise.allSettled([nested]), 'the nested transaction')
+  await isFree(manager)
+  const gone = async (): Promise<boolean> => (await admin.activity()).every(({ state }) => state === 'idle')
+  await until(gone, { what: 'the stubborn statement to go' })
 })

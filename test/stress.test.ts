@@ -3,7 +3,7 @@
  * nest, kill their backend. STRESS_SEED repeats a run as far as time allows; STRESS_MS says how long to go on.
  */
 import assert from 'node:assert/strict'
-import { getEventListeners } from 'node:events'
+import { getEventListeners, setMaxListeners } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { inspect } from 'node:util'
 import {
@@ -55,13 +55,14 @@ class Round {
   readonly shared = new AbortController()
   #asked = 0
   #lastServed = 0
-  #holder: { token: string; since: number } | null = null
+  #holder: { token: string; connection: Connection } | null = null
   readonly codes = new Map<string, number>()
   /** What each task is at, for the report when one of them never ends. */
   readonly doing = new Map<string, string>()
 
   constructor(seed: number) {
     this.random = new Random(seed)
+    setMaxListeners(0, this.shared.signal)
     const { random } = this
     this.options = {
       pipeline: random.chance(0.85),
@@ -70,7 +71,7 @@ class Round {
       reset: random.chance(0.25) ? 'session' : 'none',
       closeOn: random.chance(0.15) ? 'database-error' : 'broken',
       maxLifetimeMillis: random.chance(0.2) ? 40 : 0,
-      maxHoldMillis: random.chance(0.25) ? 30 : 0,
+      maxHoldMillis: random.chance(0.25) ? random.pick([5, 20]) : 0,
       holdWarningMillis: random.chance(0.2) ? 10 : 0,
       validateAfterIdleMillis: random.chance(0.2) ? 1 : 30_000,
       idleTimeoutMillis: random.chance(0.2) ? 5 : 0,
@@ -87,15 +88,14 @@ class Round {
   }
 
   /** A holder begins: nobody else may hold, and nobody who asked later may have been before it. */
-  enter(ask: number, token: string): void {
-    const limit = this.options.maxHoldMillis || Infinity
+  enter(ask: number, token: string, connection: Connection): void {
     const before = this.#holder
-    if (before !== null && performance.now() - before.since < limit) {
-      this.wrong.push(`two holders at once: ${before.token} and ${token}`)
-    }
+    // One whose time was up goes on working, but its handle is dead.
+    const takenBack = (this.options.maxHoldMillis ?? 0) > 0 && before?.connection.status === 'unknown'
+    if (before !== null && !takenBack) this.wrong.push(`two holders at once: ${before.token} and ${token}`)
     if (ask < this.#lastServed) this.wrong.push(`${token} was served after one who had asked later`)
     this.#lastServed = Math.max(this.#lastServed, ask)
-    this.#holder = { token, since: performance.now() }
+    this.#holder = { token, connection }
   }
 
   leave(token: string): void {
@@ -134,13 +134,14 @@ class Holder {
   readonly rows: number[] = []
   /** Rows of the transaction that is open. */
   open: number[] = []
-  /** Set while a COMMIT is under way. */
-  committing = false
+  /** What it did, for the report. */
+  readonly log: string[]
   #fresh = true
 
   constructor(round: Round, token: string, autocommit: boolean) {
     this.round = round
     this.token = token
+    this.log = [`${token}${autocommit ? ' (autocommit)' : ''}`]
     this.autocommit = autocommit
   }
 
@@ -152,6 +153,7 @@ class Holder {
         await this.#step(connection, mayEnd)
       } catch (error) {
         this.round.note(error, this.token)
+        this.log.push(String(error))
         if (random.chance(0.5)) throw error
       }
     }
@@ -162,6 +164,7 @@ class Holder {
     const { random, manager } = this.round
     const dice = random.below(100)
     this.round.doing.set(this.token, `step ${dice}`)
+    this.log.push(`step ${dice} when ${connection.status}`)
     if (dice < 35) return this.#insert(connection)
     if (dice < 45) return this.#look(connection)
     if (dice < 52) return void (await Promise.all([this.#insert(connection), this.#insert(connection)]))
@@ -237,7 +240,8 @@ class Holder {
   async #nest(connection: Connection, mayEnd: boolean): Promise<void> {
     const { random, ledger } = this.round
     const inner: number[] = []
-    const wasIdle = mayEnd && connection.status === 'idle'
+    // With autocommit nothing else is ever open.
+    const wasIdle = mayEnd && (this.autocommit || connection.status === 'idle')
     try {
       await connection.transaction(async (nested) => {
         await this.#insertNested(nested, inner)
@@ -291,15 +295,21 @@ class Holder {
     const left = this.rows.filter((id) => ledger.fateOf(id) === 'pending')
     if (outcome.status === 'fulfilled') {
       if (kind !== 'transaction' && left.length > 0)
-        wrong.push(`${this.token} left rows open and was told nothing`)
+        wrong.push(`${kind} left rows open and was told nothing: ${this.log.join(', ')}`)
       for (const id of left) ledger.settle(id, 'confirmed', `${kind} resolved`)
       return
     }
     const error: unknown = outcome.reason
     this.round.note(error, this.token)
+    // A COMMIT may have been under way when the connection was lost or taken back.
     const lost = error instanceof ConnectionLostError && error.commitOutcome === 'unknown'
+    const takenBack = error instanceof HoldTimeoutError && !error.retrySafe
     for (const id of left)
-      ledger.settle(id, lost || this.autocommit ? 'unknown' : 'refused', `${kind}: ${String(error)}`)
+      ledger.settle(
+        id,
+        lost || takenBack || this.autocommit ? 'unknown' : 'refused',
+        `${kind}: ${String(error)}`,
+      )
     if (error instanceof ManagedConnectionError && error.retrySafe) {
       ledger.forbid(this.rows, `${kind} was safe to retry: ${String(error)}`)
     }
@@ -348,7 +358,7 @@ async function hold(round: Round, token: string, kind: 'use' | 'transaction'): P
   const holder = new Holder(round, token, autocommit)
   const ask = round.ask()
   const work = async (connection: Connection): Promise<void> => {
-    round.enter(ask, token)
+    round.enter(ask, token, connection)
     try {
       await holder.run(connection, kind === 'use')
     } finally {
@@ -377,7 +387,7 @@ async function acquire(round: Round, token: string): Promise<void> {
   const held = connection
   const holder = new Holder(round, token, false)
   holder.marksContext = false
-  round.enter(ask, token)
+  round.enter(ask, token, held)
   const worked = await Promise.allSettled([holder.run(held, true)])
   round.leave(token)
   const [released] = await Promise.allSettled([held.release()])
@@ -457,6 +467,8 @@ async function runRound(seed: number): Promise<Round> {
         `${error.message}: ${left} of ${inspect(round.manager)} ${JSON.stringify(round.manager.stats)}`,
       )
     })
+    // A holder whose time was up has its answer before its statement is cancelled and rolled back.
+    await until(() => !round.manager.stats.held, { what: 'the last holder to be tidied up' })
     const { stats } = round.manager
     if (stats.waiting > 0 || stats.held) round.wrong.push(`somebody is left: ${JSON.stringify(stats)}`)
     const left = getEventListeners(round.shared.signal, 'abort').length

@@ -122,13 +122,18 @@ test('a query stream is read to its end, and broken off in the middle', async ()
   await using manager = openManager()
   await amid(manager, async (connection) => {
     let sum = 0
-    for await (const { n } of connection.query(new QueryStream(SERIES, [], { batchSize: 7 })) as AsyncIterable<{
+    for await (const { n } of connection.query(
+      new QueryStream(SERIES, [], { batchSize: 7 }),
+    ) as AsyncIterable<{
       n: number
     }>)
       sum += n
     assert.equal(sum, 5050)
     let seen = 0
-    for await (const _row of connection.query(new QueryStream(SERIES, [], { batchSize: 7 }))) if (++seen === 3) break
+    for await (const row of connection.query(new QueryStream(SERIES, [], { batchSize: 7 }))) {
+      assert.ok(row)
+      if (++seen === 3) break
+    }
     assert.equal(seen, 3)
     assert.deepEqual((await connection.query('SELECT 2 AS n')).rows, [{ n: 2 }])
   })
@@ -137,9 +142,11 @@ test('a query stream is read to its end, and broken off in the middle', async ()
 test('an error inside a query stream is thrown into the loop', async () => {
   await using manager = openManager()
   const failing = amid(manager, async (connection) => {
-    const stream = connection.query(new QueryStream('SELECT 1 / (50 - n) AS x FROM generate_series(1, 100) AS n'))
-    for await (const _row of stream) {
-      // until it fails
+    const stream = connection.query(
+      new QueryStream('SELECT 1 / (50 - n) AS x FROM generate_series(1, 100) AS n'),
+    )
+    for await (const row of stream) {
+      assert.ok(row) // until it fails
     }
   })
   await assert.rejects(failing, { code: '22012' })
@@ -241,12 +248,15 @@ test('after release a submittable is told so, and never reaches the server', asy
   await using manager = openManager()
   let handle!: Connection
   await manager.use((connection) => void (handle = connection))
-  await assert.rejects(within(handle.query(new Cursor(SERIES)).read(1), 'the cursor'), ConnectionReleasedError)
+  await assert.rejects(
+    within(handle.query(new Cursor(SERIES)).read(1), 'the cursor'),
+    ConnectionReleasedError,
+  )
   const stream = handle.query(new QueryStream(SERIES))
   await assert.rejects(
     (async () => {
-      for await (const _row of stream) {
-        // never
+      for await (const row of stream) {
+        assert.fail(`it gave ${String(row)}`)
       }
     })(),
     ConnectionReleasedError,

@@ -659,38 +659,56 @@ for (const text of ['DEALLOCATE ALL', 'DISCARD ALL', 'deallocate all; select 1']
   })
 }
 
-test('statements deallocated behind its back fail a transaction once, and a one-shot not at all', async () => {
+test('statements deallocated behind its back fail a later statement of a transaction, and nobody else', async () => {
   await using wire = await openProxied(database)
   const { manager } = wire
-  const hidden = `DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$`
-  for (let i = 0; i < 3; i++) await manager.query('SELECT 1 AS one')
-  await manager.query(hidden)
-  assert.deepEqual((await manager.query('SELECT 1 AS one')).rows, [{ one: 1 }])
-  for (let i = 0; i < 3; i++) await manager.query('SELECT 1 AS one')
-  await manager.query(hidden)
-  await assert.rejects(
-    manager.transaction((connection) => connection.query('SELECT 1 AS one')),
-    { code: '26000' },
-  )
-  const { rows } = await manager.transaction((connection) => connection.query('SELECT 1 AS one'))
-  assert.deepEqual(rows, [{ one: 1 }])
+  const text = 'SELECT 1 AS one'
+  const forget = async (): Promise<void> => {
+    for (let i = 0; i < 3; i++) await manager.query(text)
+    await manager.query(`DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$`)
+  }
+  const inTransaction = (...before: string[]): Promise<{ rows: unknown[] }> =>
+    manager.transaction(async (connection) => {
+      for (const other of before) await connection.query(other)
+      return connection.query(text)
+    })
+  await forget()
+  assert.deepEqual((await manager.query(text)).rows, [{ one: 1 }])
+  await forget()
+  assert.deepEqual((await manager.batch(['SELECT 0', text]))[1]!.rows, [{ one: 1 }])
+  await forget()
+  await assert.rejects(inTransaction('CREATE TEMP TABLE t (id int)'), { code: '26000' })
+  assert.deepEqual((await inTransaction('SELECT 2')).rows, [{ one: 1 }])
+  await forget()
+  assert.deepEqual((await inTransaction()).rows, [{ one: 1 }])
 })
 
-test('ALTER TABLE elsewhere fails a prepared SELECT * in a transaction once, and a one-shot not at all', async () => {
+test('ALTER TABLE elsewhere fails a prepared SELECT * later in a transaction once, and nobody else', async () => {
   await admin.query('CREATE TABLE altered AS SELECT 1 AS one')
   await using wire = await openProxied(database)
   const { manager } = wire
-  for (let i = 0; i < 3; i++) await manager.query('SELECT * FROM altered')
+  const text = 'SELECT * FROM altered'
+  const prepare = async (): Promise<void> => {
+    for (let i = 0; i < 3; i++) await manager.query(text)
+  }
+  await prepare()
   await admin.query('ALTER TABLE altered ADD two int')
-  assert.deepEqual((await manager.query('SELECT * FROM altered')).rows, [{ one: 1, two: null }])
-  for (let i = 0; i < 3; i++) await manager.query('SELECT * FROM altered')
+  assert.deepEqual((await manager.query(text)).rows, [{ one: 1, two: null }])
+  await prepare()
   await admin.query('ALTER TABLE altered ADD three int')
-  await assert.rejects(
-    manager.transaction((connection) => connection.query('SELECT * FROM altered')),
-    { code: '0A000' },
-  )
-  const { rows } = await manager.transaction((connection) => connection.query('SELECT * FROM altered'))
-  assert.deepEqual(rows, [{ one: 1, two: null, three: null }])
+  const later = async (): Promise<unknown[]> => {
+    const { rows } = await manager.transaction(async (connection) => {
+      await connection.query('SELECT 0')
+      return connection.query(text)
+    })
+    return rows
+  }
+  await assert.rejects(later(), { code: '0A000' })
+  assert.deepEqual(await later(), [{ one: 1, two: null, three: null }])
+  await prepare()
+  await admin.query('ALTER TABLE altered DROP two')
+  const { rows } = await manager.transaction((connection) => connection.query(text))
+  assert.deepEqual(rows, [{ one: 1, three: null }])
 })
 
 test('the rows of pipelined uses of a text that changes its columns are read right', async () => {
@@ -716,4 +734,27 @@ test('the same text twice in one pipeline, and a third time, gives its rows each
     )
   }
   assert.equal(manager.stats.prepared, 1)
+})
+
+test('a nested transaction asked for while an autocommit statement is unanswered is atomic all the same', async () => {
+  await admin.query('CREATE TABLE nested_behind (id int)')
+  await using wire = await openProxied(database)
+  const { manager } = wire
+  await manager.use(
+    async (connection) => {
+      const slow = connection.query('SELECT pg_sleep(0.2)')
+      const nested = connection.transaction(async (inner) => {
+        await inner.query('INSERT INTO nested_behind VALUES (1)')
+        throw new Error('thrown by the nested work')
+      })
+      await assert.rejects(nested, /thrown by the nested work/)
+      await slow
+      assert.equal(connection.status, 'idle')
+      await connection.transaction(async (inner) => {
+        await inner.query('INSERT INTO nested_behind VALUES (2)')
+      })
+    },
+    { autocommit: true },
+  )
+  assert.deepEqual(await admin.rows('SELECT id FROM nested_behind'), [{ id: 2 }])
 })

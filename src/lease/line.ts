@@ -2,6 +2,7 @@
  * The line of those who wait, strictly in order of asking. Pure: it knows neither pg nor time, but for the
  * deadlines that it is handed.
  */
+import { onAbort } from '../util/abort-listeners.js'
 import { LinkedList } from '../util/linked-list.js'
 import type { Linked } from '../util/linked-list.js'
 import type { Deadlines, Timed, Watch } from '../util/deadlines.js'
@@ -18,7 +19,7 @@ export abstract class Waiter<G> implements Linked<Waiter<G>>, Timed {
   later: Timed | null = null
   watch: Watch | null = null
   #line: Line<G> | null = null
-  #abort: AbortWatch | null = null
+  #ignoreAbort: (() => void) | null = null
 
   /** It is granted what it waited for. */
   protected abstract accept(granted: G): void
@@ -30,7 +31,7 @@ export abstract class Waiter<G> implements Linked<Waiter<G>>, Timed {
   /** For `Line` alone. */
   joined(line: Line<G>, signal: AbortSignal | undefined): void {
     this.#line = line
-    if (signal !== undefined) this.#abort = new AbortWatch(signal, (reason) => this.reject(reason))
+    if (signal !== undefined) this.#ignoreAbort = onAbort(signal, () => this.reject(signal.reason))
   }
 
   onDue(): void {
@@ -59,23 +60,8 @@ export abstract class Waiter<G> implements Linked<Waiter<G>>, Timed {
     if (this.#line === null) return false
     this.#line.remove(this)
     this.#line = null
-    this.#abort?.stop()
+    this.#ignoreAbort?.()
     return true
-  }
-}
-
-class AbortWatch {
-  readonly #signal: AbortSignal
-  readonly #listener: () => void
-
-  constructor(signal: AbortSignal, aborted: (reason: unknown) => void) {
-    this.#signal = signal
-    this.#listener = () => aborted(signal.reason)
-    signal.addEventListener('abort', this.#listener, { once: true })
-  }
-
-  stop(): void {
-    this.#signal.removeEventListener('abort', this.#listener)
   }
 }
 

@@ -4,6 +4,7 @@
  * about that, but waits no longer than a short grace for it.
  */
 import { StatementTimeoutError } from '../errors.js'
+import { onAbort } from '../util/abort-listeners.js'
 import { deadline } from '../util/deadlines.js'
 import type { Deadlines, Timed } from '../util/deadlines.js'
 import type { Unit, UnitGuard } from '../driver/unit.js'
@@ -33,6 +34,7 @@ export class StatementGuard implements UnitGuard {
   readonly #hooks: GuardHooks
   readonly #timeout: Timed | null
   readonly #grace: Timed
+  readonly #ignoreAbort: (() => void) | null
   /** Makes the caller's error once a limit was reached. */
   #reason: ((cause?: unknown) => unknown) | null = null
 
@@ -43,7 +45,7 @@ export class StatementGuard implements UnitGuard {
     this.#grace = deadline(() => this.#unit.reject(this.#reason!()))
     this.#timeout = limits.timeoutMillis > 0 ? deadline(this.#onTimeout) : null
     if (this.#timeout !== null) hooks.deadlines.add(this.#timeout, limits.timeoutMillis)
-    limits.signal?.addEventListener('abort', this.#onAbort, { once: true })
+    this.#ignoreAbort = limits.signal === undefined ? null : onAbort(limits.signal, this.#onAbort)
   }
 
   settle(error: Error | null): unknown {
@@ -60,7 +62,7 @@ export class StatementGuard implements UnitGuard {
   #stop(): void {
     if (this.#timeout !== null) this.#hooks.deadlines.remove(this.#timeout)
     this.#hooks.deadlines.remove(this.#grace)
-    this.#limits.signal?.removeEventListener('abort', this.#onAbort)
+    this.#ignoreAbort?.()
   }
 
   readonly #onTimeout = (): void => {

@@ -49,7 +49,7 @@ export async function logIn(
   const { connection } = internals(client)
   watch = new AuthWatch(connection, plan, encryption)
   const status = collectParameters(connection)
-  const opening = guardParser(connection)
+  guardParser(connection)
   try {
     await abortable(signal, client.connect() as unknown as Promise<void>)
     if (watch.violation) throw watch.violation
@@ -58,7 +58,6 @@ export async function logIn(
     connection.stream.destroy()
     throw signal.aborted ? signal.reason : explain(error as Error, watch, plan, target)
   } finally {
-    opening.over = true
     status.stop()
   }
 }
@@ -93,11 +92,10 @@ function makeClient(
 }
 
 /**
- * pg's parser throws, inside a socket's event, at an authentication method that it does not know. Until the
- * session is open that is a failed attempt, not an uncaught exception.
+ * pg's parser throws, inside a socket's event, at bytes that are no message and at an authentication method that it
+ * does not know. That is the end of the connection, with this as its reason, and no uncaught exception.
  */
-function guardParser(connection: PgConnection): { over: boolean } {
-  const opening = { over: false }
+function guardParser(connection: PgConnection): void {
   const attach = connection.attachListeners.bind(connection)
   connection.attachListeners = (stream) => {
     attach(
@@ -105,24 +103,18 @@ function guardParser(connection: PgConnection): { over: boolean } {
         get: (target, name) =>
           name === 'on'
             ? (event: string, listener: (...values: unknown[]) => void) =>
-                target.on(event, event === 'data' ? guard(target, listener, opening) : listener)
+                target.on(event, event === 'data' ? guard(target, listener) : listener)
             : (Reflect.get(target, name, target) as unknown),
       }),
     )
   }
-  return opening
 }
 
-function guard(
-  stream: Duplex,
-  listener: (...values: unknown[]) => void,
-  opening: { readonly over: boolean },
-): (...values: unknown[]) => void {
+function guard(stream: Duplex, listener: (...values: unknown[]) => void): (...values: unknown[]) => void {
   return (...values) => {
     try {
       listener(...values)
     } catch (error) {
-      if (opening.over) throw error
       stream.destroy(error as Error)
     }
   }
