@@ -17,7 +17,7 @@ import { describeEnvironment } from './environment.js'
 import { isWanted, readFlags, type Flags } from './flags.js'
 import { measureFootprint } from './footprint.js'
 import type { Place } from './place.js'
-import { profileTransactions } from './profile.js'
+import { writeProfiles } from './profile.js'
 import { Progress } from './progress.js'
 import { save } from './report/save.js'
 import { textTable } from './report/table.js'
@@ -34,12 +34,12 @@ async function main(flags: Flags): Promise<void> {
   if (server !== null) Object.assign(process.env, server.env)
   await using database = await createDatabase()
   await database.admin.query(TABLES)
-  if (flags.profile) await profile(database)
+  if (flags.profile) await profile(database, flags)
   else await measure(database, flags)
 }
 
-async function profile(database: TestDatabase): Promise<void> {
-  for (const file of await profileTransactions(placeOf(database))) say(`wrote ${file}`)
+async function profile(database: TestDatabase, { only }: Flags): Promise<void> {
+  for (const file of await writeProfiles(placeOf(database), only)) say(`wrote ${file}`)
 }
 
 async function measure(database: TestDatabase, flags: Flags): Promise<void> {

@@ -9,8 +9,8 @@ export interface Flags {
   readonly profile: boolean
 }
 
-const FULL: Settings = { mode: 'full', rounds: 9, sampleMillis: 500, warmUpMillis: 1_000 }
-const QUICK: Settings = { mode: 'quick', rounds: 3, sampleMillis: 150, warmUpMillis: 200 }
+const FULL: Settings = { mode: 'full', rounds: 9, sampleMillis: 800, warmUpMillis: 1_000 }
+const QUICK: Settings = { mode: 'quick', rounds: 3, sampleMillis: 120, warmUpMillis: 250 }
 
 export function readFlags(args?: string[]): Flags {
   const { values } = parseArgs({

@@ -2,7 +2,7 @@
  * Prints where the time of a CPU profile goes: the functions that ran longest themselves, and the same by package.
  *
  * ```
- * node build/bench/self-times.js bench/results/profiles/transaction-managed.cpuprofile [HOW_MANY]
+ * node build/bench/self-times.js bench/results/profiles/transaction.cpuprofile [HOW_MANY]
  * ```
  */
 import { readFile } from 'node:fs/promises'

@@ -43,7 +43,7 @@ export const managedQuery = managed((manager, work) => async (n) => {
 /** `batch()`: all statements in one round trip. */
 export const managedBatch = managed((manager, work) => async (n) => {
   const statement = { text: work.text, values: [work.value(n)] }
-  const results = await manager.batch(Array.from({ length: work.statements }, () => statement))
+  const results = await manager.batch(new Array<typeof statement>(work.statements).fill(statement))
   if (results.length !== work.statements) throw new Error(`a batch had ${results.length} results`)
   for (const { rows } of results) work.check(rows, n)
 })

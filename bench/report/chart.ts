@@ -21,7 +21,8 @@ const STYLE = `
   text { fill: #1f2328; font: 12px ${FONT} }
   .title { font-size: 18px; font-weight: 600 }
   .group { font-size: 13px; font-weight: 600 }
-  .quiet { fill: #59636e }
+  .quiet, .aside { fill: #59636e }
+  .aside { font-size: 12px; font-weight: 400 }
   .ours { fill: #0969da }
   .other { fill: #afb8c1 }
   .met { fill: #1a7f37 }
@@ -29,7 +30,7 @@ const STYLE = `
   @media (prefers-color-scheme: dark) {
     .paper { fill: #0d1117; stroke: #30363d }
     text { fill: #e6edf3 }
-    .quiet { fill: #9198a1 }
+    .quiet, .aside { fill: #9198a1 }
     .ours { fill: #4493f8 }
     .other { fill: #57606a }
     .met { fill: #3fb950 }
@@ -50,7 +51,7 @@ export function drawChart(results: Results): string {
       text('group', MARGIN, y + 12, `${count(footprint.bytes.median)} bytes of heap per pending acquire()`),
     )
     const wanted = `wanted: at most ${footprint.target} ${mark(footprint.met)}`
-    body.push(text(footprint.met ? 'met' : 'missed', BARS_AT + LONGEST, y + 12, wanted))
+    body.push(text(footprint.met ? 'met' : 'missed', BARS_AT + LONGEST + 170, y + 12, wanted))
     y += LINE + GROUP_GAP
   }
   const footer = describe(results)
@@ -78,7 +79,8 @@ function page(body: readonly string[], height: number): string {
 
 function drawGroup(row: RowResult, top: number): string {
   const fastest = Math.max(...row.entries.map(({ median }) => median))
-  const title = text('group', MARGIN, top + 12, row.title) + text('quiet', BARS_AT, top + 12, conditions(row))
+  const about = `<tspan class="aside" dx="8">${escape(conditions(row))}</tspan>`
+  const title = `<text class="group" x="${MARGIN}" y="${top + 12}">${escape(row.title)}${about}</text>`
   const bars = row.entries.map((entry, index) => drawBar(row, entry, top + LINE * (index + 1), fastest))
   return [title, ...bars].join('\n')
 }
@@ -112,6 +114,9 @@ function mark(met: boolean): string {
 }
 
 function text(style: string, x: number, y: number, content: string): string {
-  const escaped = content.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
-  return `<text${style && ` class="${style}"`} x="${x}" y="${y}">${escaped}</text>`
+  return `<text${style && ` class="${style}"`} x="${x}" y="${y}">${escape(content)}</text>`
+}
+
+function escape(content: string): string {
+  return content.replaceAll('&', '&amp;').replaceAll('<', '&lt;').replaceAll('>', '&gt;')
 }

@@ -20,6 +20,8 @@ export interface PreparedStatement {
   state: 'new' | 'parsing' | 'ready' | 'gone'
   /** The columns of its rows, once described; null where it gives none. */
   fields: FieldDef[] | null | undefined
+  /** The row of nulls that pg copies for each row of these columns. */
+  emptyRow: Record<string, null> | null
   lastUse: number
 }
 
@@ -69,6 +71,7 @@ export class PreparedStatements {
       name,
       state: 'new',
       fields: undefined,
+      emptyRow: null,
       lastUse: ++this.#clock,
     }
     this.#prepared.set(text, statement)

@@ -16,6 +16,20 @@ export class RowCollector {
     this.result.addFields(fields)
   }
 
+  /**
+   * Columns that an earlier execution was described with, and the row that pg copies for each new one. The parsers
+   * are asked for anew: the user may have set others meanwhile.
+   */
+  describeAgain(fields: FieldDef[], emptyRow: Record<string, null> | null): void {
+    const { result } = this
+    const types = result._types
+    result.fields = fields.slice()
+    result._parsers = fields.map(({ dataTypeID, format }) =>
+      types.getTypeParser(dataTypeID, format as 'text'),
+    )
+    result._prebuiltEmptyResultObject = emptyRow
+  }
+
   add(values: (string | null)[]): void {
     if (this.parseError !== null) return
     try {

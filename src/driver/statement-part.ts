@@ -57,12 +57,14 @@ export class StatementPart {
     if (statement?.fields === undefined) {
       writer.describe()
       this.#described = true
-    } else if (statement.fields !== null) this.rows.describe(statement.fields.slice())
+    } else if (statement.fields !== null) this.rows.describeAgain(statement.fields, statement.emptyRow)
   }
 
   describe(fields: FieldDef[]): void {
-    if (this.#prepared !== null) this.#prepared.fields = fields
     this.rows.describe(fields)
+    if (this.#prepared === null) return
+    this.#prepared.fields = fields
+    this.#prepared.emptyRow = this.rows.result._prebuiltEmptyResultObject
   }
 
   /** The command ran to its end (`tag`), or was empty: so its Parse had been accepted. */

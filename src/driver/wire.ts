@@ -103,14 +103,16 @@ export class MessageWriter {
 
   #begin(code: number, bytes: number): number {
     this.#ensure(bytes + 5)
-    const at = this.#offset
-    this.#chunk[at] = code
-    this.#offset = at + 5
+    const at = this.#offset - this.#start
+    this.#chunk[this.#offset] = code
+    this.#offset += 5
     return at
   }
 
+  /** Fills in the length. `at` counts from `#start`, because a message that grows may have moved to a new chunk. */
   #end(at: number): this {
-    this.#chunk.writeUInt32BE(this.#offset - at - 1, at + 1)
+    const begin = this.#start + at
+    this.#chunk.writeUInt32BE(this.#offset - begin - 1, begin + 1)
     return this
   }
 

@@ -1,0 +1,47 @@
+import { Failure } from '../../driver/open/attempt-error.js'
+import type { ConninfoError } from '../../errors.js'
+import type { Problem } from '../report.js'
+import { adviseOnConninfo } from './conninfo.js'
+import { networkRules } from './network.js'
+import { policyRules, sessionRules } from './policy.js'
+import { accessRules, refusalRules } from './refusal.js'
+import type { FailedAttempt } from './rule.js'
+import { tlsRules } from './tls.js'
+
+/** The first that applies counts. */
+const rules = [...networkRules, ...policyRules, ...sessionRules, ...refusalRules, ...tlsRules, ...accessRules]
+
+/** The names of all kinds of problems. */
+export const problemCodes: readonly string[] = [
+  ...new Set([...rules.map(({ code }) => code), 'unknown', 'conninfo', 'silent-server', 'connection-lost']),
+]
+
+/** What kind of failure it is, and what to do about it. */
+export function diagnose(failed: FailedAttempt): Problem {
+  const { reason } = failed.error
+  const rule = rules.find(({ applies }) => applies(failed))
+  if (rule === undefined)
+    return { code: 'unknown', message: reason, advice: 'The server’s log may say more.' }
+  return { code: rule.code, message: reason, advice: rule.advice(failed) }
+}
+
+/** What to do about a bad connection string. */
+export function diagnoseConninfo(error: ConninfoError): Problem {
+  return adviseOnConninfo(error.message)
+}
+
+/** What to do about a connection that was opened, and then gave no answers. */
+export function diagnoseSession(error: unknown): Problem {
+  const timeout = error instanceof Failure && error.kind === 'timeout'
+  return timeout
+    ? {
+        code: 'silent-server',
+        message: 'the connection was opened, but the server did not answer a query in time',
+        advice: 'The server may be overloaded, or something on the way keeps its answers back.',
+      }
+    : {
+        code: 'connection-lost',
+        message: `the connection was opened, and lost again: ${error instanceof Error ? error.message : String(error)}`,
+        advice: 'The server’s log says why it ended the session, unless the network did.',
+      }
+}

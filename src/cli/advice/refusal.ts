@@ -1,0 +1,183 @@
+import { userInfo } from 'node:os'
+import { originOf, routineOf, type FailedAttempt, type Rule } from './rule.js'
+
+const code = (pattern: RegExp) => (failed: FailedAttempt) =>
+  failed.error.kind === 'refused' && pattern.test(failed.error.code ?? '')
+const isUnauthorized = code(/^28000$/)
+
+/** What the server refuses for reasons that it says clearly. */
+export const refusalRules: readonly Rule[] = [
+  {
+    code: 'wrong-password',
+    applies: code(/^28P01$/),
+    advice: (failed) =>
+      `The password (from: ${describePassword(failed)}) is not that of "${failed.plan.user}"; or the role does not ` +
+      'exist, has no password, or its password has expired: the server tells its log, not its clients. Set a ' +
+      `new one with: ALTER ROLE ${quote(failed.plan.user)} PASSWORD '…'`,
+  },
+  {
+    code: 'role-may-not-log-in',
+    applies: (failed) =>
+      isUnauthorized(failed) && isAboutRole(failed) && /not permitted/.test(failed.error.reason),
+    advice: ({ plan }) =>
+      `"${plan.user}" is a role for granting rights. Let it log in with: ALTER ROLE ${quote(plan.user)} LOGIN`,
+  },
+  {
+    code: 'role-missing',
+    applies: (failed) => isUnauthorized(failed) && isAboutRole(failed),
+    advice: (failed) =>
+      `The server has no role "${failed.plan.user}" (user, from: ${originOf(failed, 'user')}). Give another user, ` +
+      `or make it with: CREATE ROLE ${quote(failed.plan.user)} LOGIN PASSWORD '…'`,
+  },
+  {
+    code: 'database-missing',
+    applies: code(/^3D000$/),
+    advice: (failed) =>
+      `The server has no database "${failed.plan.database}" (dbname, from: ${originOf(failed, 'dbname')}). Give ` +
+      `another dbname, or make it with: CREATE DATABASE ${quote(failed.plan.database)}`,
+  },
+  {
+    code: 'too-many-connections',
+    applies: code(/^53300$/),
+    advice: () =>
+      'All connections that the server, the database or the role may have are in use. See who has them in ' +
+      'pg_stat_activity, close what is idle, share connections (this library, a pooler), or raise max_connections ' +
+      'or the CONNECTION LIMIT.',
+  },
+  {
+    code: 'shutting-down',
+    applies: (failed) =>
+      code(/^57P0[12]$/)(failed) || (isUnavailable(failed) && /shutting/.test(failed.error.reason)),
+    advice: () => 'The server is shutting down or restarting. Try again in a moment.',
+  },
+  {
+    code: 'starting-up',
+    applies: code(/^57P03$/),
+    advice: () =>
+      'The server is not ready yet: it is starting, or recovering after a crash. Try again in a moment; if it stays ' +
+      'like this, its log says how far it is. A standby that never lets anybody in may have hot_standby = off.',
+  },
+  {
+    code: 'database-closed',
+    applies: (failed) => code(/^55000$/)(failed) && routineOf(failed).startsWith('CheckMyDatabase'),
+    advice: ({ plan }) =>
+      `Nobody may connect to "${plan.database}". Open it with: ` +
+      `ALTER DATABASE ${quote(plan.database)} ALLOW_CONNECTIONS true`,
+  },
+  {
+    code: 'no-connect-privilege',
+    applies: (failed) => code(/^42501$/)(failed) && routineOf(failed).startsWith('CheckMyDatabase'),
+    advice: ({ plan }) =>
+      `"${plan.user}" may not connect to this database. Allow it with: ` +
+      `GRANT CONNECT ON DATABASE ${quote(plan.database)} TO ${quote(plan.user)}`,
+  },
+  {
+    code: 'bad-setting',
+    applies: code(/^(?:42704|22023|42501|55P02)$/),
+    advice: (failed) =>
+      `A setting that the session should begin with is not accepted. It comes from options (from: ` +
+      `${originOf(failed, 'options')}), PGOPTIONS, PGTZ, PGDATESTYLE or PGGEQO.`,
+  },
+  {
+    code: 'refused-by-pooler',
+    applies: code(/^08P01$/),
+    advice: () =>
+      'This is probably a pooler such as PgBouncer: check that it knows the database and the user, and let it pass ' +
+      'what it does not know with ignore_startup_parameters.',
+  },
+]
+
+/** What the server refuses because of pg_hba.conf; less certain, since encryption may have failed before. */
+export const accessRules: readonly Rule[] = [
+  {
+    code: 'pg-hba-reject',
+    applies: (failed) => isUnauthorized(failed) && /pg_hba\.conf rejects/.test(failed.error.reason),
+    advice: () =>
+      'A line of the server’s pg_hba.conf says "reject" for this user, database, address and encryption. Remove it, ' +
+      'or put one that allows the login above it, and reload with: SELECT pg_reload_conf()',
+  },
+  {
+    code: 'no-pg-hba-entry',
+    applies: (failed) => isUnauthorized(failed) && /pg_hba\.conf/.test(failed.error.reason),
+    advice: (failed) =>
+      `No line of the server's pg_hba.conf lets this user in from here${describeEncryption(failed)}. Add one, such as\n` +
+      `    ${describeLine(failed)}\nand reload with: SELECT pg_reload_conf()`,
+  },
+  {
+    code: 'client-certificate',
+    applies: (failed) => isUnauthorized(failed) && routineOf(failed) === 'ClientAuthentication',
+    advice: () =>
+      'The server wants a certificate of the client’s. Give one with sslcert and sslkey; by default it is ' +
+      '~/.postgresql/postgresql.crt with postgresql.key. It must be signed by an authority in the server’s ssl_ca_file.',
+  },
+  {
+    code: 'login-refused',
+    applies: code(/^28/),
+    advice: (failed) =>
+      'The line of pg_hba.conf that applies asks for something else than a password (peer, ident, a certificate, ' +
+      `LDAP…), and it was not met. With peer, the operating system's user (here "${localName()}") must have the ` +
+      `role's name ("${failed.plan.user}") or be mapped to it in pg_ident.conf; by TCP with host=localhost another ` +
+      'line applies.',
+  },
+  {
+    code: 'refused',
+    applies: ({ error }) => error.kind === 'refused',
+    advice: ({ error }) =>
+      `The server refused the session with SQLSTATE ${error.code ?? 'unknown'}; its log may say more. The manual's ` +
+      'appendix "PostgreSQL Error Codes" explains the code.',
+  },
+]
+
+/** The role is missing, or may not log in: found before anything is asked of the client. */
+function isAboutRole(failed: FailedAttempt): boolean {
+  return routineOf(failed) === 'InitializeSessionUserId'
+}
+
+function isUnavailable({ error }: FailedAttempt): boolean {
+  return error.code === '57P03'
+}
+
+function describePassword(failed: FailedAttempt): string {
+  const { password } = failed.plan
+  return password.kind === 'file' ? `password file ${password.file}` : originOf(failed, 'password')
+}
+
+/** With both tried, encryption is not the point. */
+function describeEncryption({ error, plan, socket }: FailedAttempt): string {
+  if (socket !== null || error.reason.includes('(with SSL)')) return ''
+  return error.encryption === 'tls'
+    ? ' with encryption (there may be a "hostnossl" line: sslmode=disable uses it)'
+    : ` without encryption (there may be a "hostssl" line: sslmode=require uses it; now it is ${plan.tls.mode})`
+}
+
+/** A line that would let the user in; the address is the one that the server sees. */
+function describeLine({ error, plan, socket }: FailedAttempt): string {
+  const names = `${databaseOf(plan.startup)} ${word(plan.user)}`
+  if (socket !== null) return `local ${names} scram-sha-256`
+  const address = /host "([0-9A-Fa-f.:]+)"/.exec(error.reason)?.[1]
+  const range = address === undefined ? 'ADDRESS' : `${address}/${address.includes(':') ? 128 : 32}`
+  return `${error.encryption === 'tls' ? 'hostssl' : 'host'} ${names} ${range} scram-sha-256`
+}
+
+/** Physical replication has no database, and a word of its own in pg_hba.conf. */
+function databaseOf({ replication = '', database = '' }: FailedAttempt['plan']['startup']): string {
+  return /^(?:on|true|yes|1)$/i.test(replication) ? 'replication' : word(database)
+}
+
+/** A name as pg_hba.conf wants it. */
+function word(name: string): string {
+  return /^[a-z_][a-z0-9_]*$/.test(name) ? name : `"${name}"`
+}
+
+/** A name as SQL wants it. */
+function quote(name: string): string {
+  return `"${name.replace(/"/g, '""')}"`
+}
+
+function localName(): string {
+  try {
+    return userInfo().username
+  } catch {
+    return '?'
+  }
+}

@@ -1,0 +1,41 @@
+import type { ConnectPlan } from '../../conninfo/plan.js'
+import type { AttemptError } from '../../driver/open/index.js'
+import { describeSource } from '../parameter-facts.js'
+import type { ParameterFacts } from '../report.js'
+
+/** A failed attempt, with all that advice may depend on. */
+export interface FailedAttempt {
+  readonly error: AttemptError
+  /** The Unix socket that was tried, if it was one. */
+  readonly socket: string | null
+  readonly plan: ConnectPlan
+  readonly parameters: readonly ParameterFacts[]
+  /** Why a password file that is there is not used. */
+  readonly fileWarnings: readonly string[]
+}
+
+/** A kind of problem: how it is recognised, and what to do about it. */
+export interface Rule {
+  readonly code: string
+  readonly applies: (failed: FailedAttempt) => boolean
+  readonly advice: (failed: FailedAttempt) => string
+}
+
+/** The name of the function in the server that refused: unlike the message, it is never translated. */
+export function routineOf({ error }: FailedAttempt): string {
+  const { routine } = (error.cause ?? {}) as { routine?: unknown }
+  return typeof routine === 'string' ? routine : ''
+}
+
+/** Whom the attempt went to: a socket, or a host and its address. */
+export function whereOf({ error: { host, address, port }, socket }: FailedAttempt): string {
+  if (socket !== null) return `the socket ${socket}`
+  if (address === null) return `${host}, port ${port}`
+  return host === '' || host === address ? `${address}, port ${port}` : `${host} (${address}), port ${port}`
+}
+
+/** Where a parameter's value comes from, in words. */
+export function originOf({ parameters }: FailedAttempt, name: string): string {
+  const found = parameters.find((one) => one.name === name)
+  return found === undefined ? 'default' : describeSource(found)
+}

@@ -1,0 +1,101 @@
+import { readFileSync } from 'node:fs'
+import type { WriteStream } from 'node:tty'
+import { parseArgs } from 'node:util'
+import { check } from './check.js'
+import { makePalette, wantsColor } from './palette.js'
+import { printReport } from './print.js'
+
+/** 0: it works. 1: it does not. 2: the command was not understood. */
+export type ExitCode = 0 | 1 | 2
+
+/** What the command has to do with the process it runs in. */
+export interface Surroundings {
+  readonly env: NodeJS.ProcessEnv
+  readonly stdout: Partial<WriteStream> & { write(text: string): unknown }
+  readonly stderr: { write(text: string): unknown }
+}
+
+const USAGE = `usage: pg-managed-connection check [CONNINFO] [--json] [--no-color]
+
+Connects to a PostgreSQL server, says with which parameters and what came of it, and what to do if it does not work.
+
+CONNINFO is one argument: a URI (postgresql://user@host/dbname) or a list in quotes ("host=… dbname=…"). What it leaves
+out, or everything without it, comes from the service file, the environment (PGHOST…), the password file and defaults.
+
+  --json      print one JSON document
+  --no-color  print without colours; so does the environment variable NO_COLOR
+  --help      print this
+  --version   print the version
+
+exit status: 0 if the connection works, 1 if it does not, 2 if the command was not understood
+`
+
+/** Runs the command. */
+export async function run(args: readonly string[], { env, stdout, stderr }: Surroundings): Promise<ExitCode> {
+  const command = understand(args)
+  switch (command.kind) {
+    case 'wrong':
+      stderr.write(`pg-managed-connection: ${command.why}\n\n${USAGE}`)
+      return 2
+    case 'help':
+      stdout.write(USAGE)
+      return 0
+    case 'version':
+      stdout.write(`${readVersion()}\n`)
+      return 0
+    case 'check': {
+      const report = await check(command.conninfo, env)
+      const palette = makePalette(command.color && wantsColor(stdout, env))
+      stdout.write(command.json ? `${JSON.stringify(report, null, 2)}\n` : printReport(report, palette))
+      return report.ok ? 0 : 1
+    }
+  }
+}
+
+type Command =
+  | { readonly kind: 'wrong'; readonly why: string }
+  | { readonly kind: 'help' | 'version' }
+  | {
+      readonly kind: 'check'
+      readonly conninfo: string | undefined
+      readonly json: boolean
+      readonly color: boolean
+    }
+
+/** An argument may hold a password, so none is quoted. */
+function understand(args: readonly string[]): Command {
+  const parsed = parse(args)
+  if (parsed === null) return { kind: 'wrong', why: 'there is an option that is not known, or has a value' }
+  const { values, positionals } = parsed
+  if (values.help) return { kind: 'help' }
+  if (values.version) return { kind: 'version' }
+  const [command, conninfo, ...more] = positionals
+  if (command === undefined) return { kind: 'wrong', why: 'what to do? There is one command, check' }
+  if (command !== 'check') return { kind: 'wrong', why: 'the only command is check' }
+  if (more.length > 0) {
+    return { kind: 'wrong', why: 'the connection string must be one argument; put it in quotes' }
+  }
+  return { kind: 'check', conninfo, json: values.json, color: !values['no-color'] }
+}
+
+function parse(args: readonly string[]) {
+  try {
+    return parseArgs({
+      args: [...args],
+      allowPositionals: true,
+      options: {
+        json: { type: 'boolean', default: false },
+        'no-color': { type: 'boolean', default: false },
+        help: { type: 'boolean', short: 'h', default: false },
+        version: { type: 'boolean', default: false },
+      },
+    })
+  } catch {
+    return null
+  }
+}
+
+function readVersion(): string {
+  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  return (JSON.parse(text) as { version: string }).version
+}
