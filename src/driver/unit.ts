@@ -35,6 +35,8 @@ export interface Sender {
   readonly client: DriverClient
   readonly writer: MessageWriter
   readonly prepared: PreparedStatements
+  /** The unit's messages are in `writer`: they are to be sent now, or with others. */
+  onWritten(): void
   /** BEGIN, at the head of the unit, has been answered: what waits behind it may go. */
   onBegun(unit: Unit): void
   /** A command of the user's has dropped all prepared statements, and with DISCARD every LISTEN, too. */
@@ -151,10 +153,10 @@ export abstract class Unit implements Linked<Unit> {
 
   // From here on: what pg calls.
 
-  submit(connection: DriverConnection): null {
+  submit(): null {
     const sender = this.#sender!
     this.encode(sender)
-    connection.stream.write(sender.writer.take())
+    sender.onWritten()
     return null
   }
 

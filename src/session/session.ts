@@ -65,7 +65,8 @@ export class Session implements Sender {
   /** COMMITs, ROLLBACKs and resets in flight. */
   #seals = 0
   #cancel: CancelRequest | null = null
-  #corked = false
+  /** What is written stays in `writer` until the next tick, to be sent together. */
+  #gathering = false
   #lost: Error | null = null
   #gone: Promise<void>
   #kept = true
@@ -246,7 +247,7 @@ export class Session implements Sender {
 
   #send(unit: Unit): void {
     if (unit.guard !== null && unit.travel === 'together') unit.travel = 'last'
-    this.#cork()
+    this.#gather()
     this.#inFlight.push(unit)
     if (unit.travel !== 'together') this.#gates++
     if (unit.seal) this.#seals++
@@ -259,16 +260,24 @@ export class Session implements Sender {
   }
 
   /** Gathers what is sent while something is in flight into one write; the first of a pause goes at once. */
-  #cork(): void {
-    if (this.#inFlight.size === 0 || this.#corked) return
-    this.#corked = true
-    this.client.connection.stream.cork()
-    process.nextTick(this.#uncork)
+  #gather(): void {
+    if (this.#inFlight.size === 0 || this.#gathering) return
+    this.#gathering = true
+    process.nextTick(this.#flushGathered)
   }
 
-  readonly #uncork = (): void => {
-    this.#corked = false
-    this.client.connection.stream.uncork()
+  onWritten(): void {
+    if (!this.#gathering) this.#flush()
+  }
+
+  readonly #flushGathered = (): void => {
+    this.#gathering = false
+    this.#flush()
+  }
+
+  #flush(): void {
+    const messages = this.writer.take()
+    if (messages.length > 0 && this.#lost === null) this.client.connection.stream.write(messages)
   }
 
   #onReadyForQuery(letter: string): void {

@@ -85,7 +85,12 @@ async function attemptWith(
   const reached = plan.stream === undefined ? await reach(target, plan, wished, signal) : null
   const encryption = reached?.encryption ?? wished
   const stream = reached === null ? plan.stream! : handOver(reached.socket)
-  const loggedIn = await logIn(stream, encryption, target, plan, signal)
+  const loggedIn = await logIn(stream, encryption, target, plan, signal).catch((error: unknown) => {
+    // The server declined TLS, so this was the try without it already: there is no other to fall back on.
+    throw error instanceof Failure && encryption !== wished
+      ? new AttemptError(target, error, encryption)
+      : error
+  })
   await checkOrClose(loggedIn, wanted, signal)
   onStep({ kind: 'opened', target, encryption })
   return {

@@ -87,7 +87,9 @@ export class Opening {
       if (!(failure instanceof AttemptError)) throw error
       errors.push(failure)
       this.#step({ kind: 'failed', error: failure })
-      this.stopped = isFinal(failure) || performance.now() >= (this.#options.deadline ?? Infinity)
+      // A timer may fire a little early by this clock: what is left then is no time for another attempt.
+      const late = performance.now() + 2 >= (this.#options.deadline ?? Infinity)
+      this.stopped = isFinal(failure) || late
       return null
     }
   }
