@@ -1,0 +1,50 @@
+/** What a query method was called with, in pg's many forms. */
+import type { Submittable } from 'pg'
+
+/** pg's callbacks, as one. */
+export type Callback = (error: Error | undefined, result?: unknown) => void
+
+/** A submittable, with what pg calls beyond its published type. */
+export interface SubmittableLike extends Submittable {
+  handleError(error: Error, connection: null): void
+  readonly destroyed?: boolean
+}
+
+export function isSubmittable(config: unknown): config is SubmittableLike {
+  return typeof (config as { submit?: unknown } | null | undefined)?.submit === 'function'
+}
+
+/** Where pg looks for a callback; undefined where a promise is wanted. */
+export function callbackOf(config: unknown, values: unknown, callback: unknown): Callback | undefined {
+  const inConfig = (config as { callback?: unknown } | null | undefined)?.callback
+  const given = typeof values === 'function' ? values : (callback ?? inConfig)
+  return typeof given === 'function' ? (given as Callback) : undefined
+}
+
+/** The config without the callback, which is called by whoever has read it. */
+export function withoutCallback(config: unknown): unknown {
+  const { callback } = (config ?? {}) as { callback?: unknown }
+  return callback === undefined ? config : { ...(config as object), callback: undefined }
+}
+
+/** The text, for messages. */
+export function textOf(config: unknown): string | null {
+  if (typeof config === 'string') return config
+  const { text, cursor } = (config ?? {}) as { text?: unknown; cursor?: { text?: unknown } }
+  const found = text ?? cursor?.text
+  return typeof found === 'string' ? found : null
+}
+
+const LISTEN = /^\s*listen\s/i
+
+export function isListen(text: string | null): boolean {
+  return text !== null && LISTEN.test(text)
+}
+
+/** Calls back on a tick of its own, so that what the callback throws is an uncaught exception, as in pg. */
+export function callBack(answered: Promise<unknown>, callback: Callback): void {
+  answered.then(
+    (result) => process.nextTick(callback, undefined, result),
+    (error: unknown) => process.nextTick(callback, error),
+  )
+}

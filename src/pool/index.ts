@@ -1,0 +1,7 @@
+/**
+ * The shape of `pg.Pool` over one shared connection, for libraries and code that were written for a pool.
+ *
+ * @module pg-managed-connection/pool
+ */
+export { asPool } from './as-pool.js'
+export type { LeakEvent, ManagedPool, PoolFaceOptions } from './types.js'
