@@ -75,6 +75,8 @@ export class Turn implements UnitOwner {
   /** Something of it was committed, or may have been. */
   #mayHaveCommitted = false
   #replayed = false
+  /** A new session is being opened for it. */
+  #reopening = false
   /** The opening was sent again because its prepared statement was stale. */
   #repeated = false
   /** Set when its session died and could not be replaced. */
@@ -200,7 +202,7 @@ export class Turn implements UnitOwner {
     // A statement outside a transaction cannot be sent again, so it waits for a predecessor's COMMIT.
     unit.unrepeatable = this.#autocommit && !this.#owned
     const session = this.#session
-    if (session === null) this.#parked.push(unit)
+    if (session === null) this.#park([unit])
     else if (session.lost === null) session.submit(unit)
     else {
       this.#parked.push(unit)
@@ -457,8 +459,16 @@ export class Turn implements UnitOwner {
       for (const unit of sent) if (unit instanceof ControlUnit) this.#settled(unit)
       this.#parked = [...openings, ...unsent, ...this.#parked]
       for (const unit of openings) unit.sent = false
-      this.#host.reopen(this)
+      this.#park([])
     } else this.#lose(cause, sent, [...unsent, ...this.#parked])
+  }
+
+  /** Keeps `units` for a new session, and has one opened: not before there is something to send on it. */
+  #park(units: readonly Unit[]): void {
+    this.#parked.push(...units)
+    if (this.#parked.length === 0 || this.#reopening) return
+    this.#reopening = true
+    this.#host.reopen(this)
   }
 
   #canReplay(sent: readonly Unit[]): boolean {
@@ -481,12 +491,13 @@ export class Turn implements UnitOwner {
 
   /** A new session is being opened for it. */
   get awaitsSession(): boolean {
-    return this.#session === null && this.#loss === null
+    return this.#reopening && this.#loss === null
   }
 
   /** A new session for what was parked. */
   resume(session: Session): void {
     this.#session = session
+    this.#reopening = false
     const parked = this.#parked
     this.#parked = []
     for (const unit of parked) session.submit(unit)
