@@ -56,6 +56,8 @@ const END_TIMEOUT_MILLIS = 30_000
 /** The first statement opens a transaction, as in Python's DB-API. */
 const DB_API: TurnOptions = { autocommit: false, begin: 'BEGIN', owned: false }
 const AUTOCOMMIT: TurnOptions = { autocommit: true, begin: 'BEGIN', owned: false }
+/** The library commits. */
+const OWNED: TurnOptions = { autocommit: false, begin: 'BEGIN', owned: true }
 
 /**
  * One PostgreSQL connection that many concurrent tasks share safely. Each gets exclusive access for a while, in
@@ -120,11 +122,25 @@ export class ManagedConnection extends SafeEmitter implements Manager {
    * })
    * ```
    */
-  async use<T>(work: (connection: Connection) => T | PromiseLike<T>, options: UseOptions = {}): Promise<T> {
-    const join = this.#readAsk('use', work, options)
-    const close = readClose(options)
-    const turn = await this.#scheduler.acquire(this.#turnOptions(options), join, itself)
-    return this.#hold(turn, work, close)
+  use<T>(work: (connection: Connection) => T | PromiseLike<T>, options: UseOptions = {}): Promise<T> {
+    // Not an async function, as none is that waits in line: a hundred thousand may, and each would keep its frame.
+    try {
+      const join = this.#readAsk('use', work, options)
+      const close = readClose(options)
+      return this.#take(this.#turnOptions(options), join, work, close)
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
+  }
+
+  /** Waits for a turn and runs `work` with it. */
+  #take<T>(
+    options: TurnOptions,
+    join: JoinOptions,
+    work: (connection: Connection) => T | PromiseLike<T>,
+    close: boolean,
+  ): Promise<T> {
+    return this.#scheduler.acquire(options, join, itself).then((turn) => this.#hold(turn, work, close))
   }
 
   /**
@@ -134,7 +150,6 @@ export class ManagedConnection extends SafeEmitter implements Manager {
    * `ReentrantAcquireError`, `signal.reason`
    */
   acquire(options: AcquireOptions = {}): Promise<Connection> {
-    // Not an async function: a hundred thousand may wait, and each of those holds on to its frame.
     try {
       this.#refuseReentrance('acquire', options)
       return this.#scheduler.acquire(
@@ -179,22 +194,31 @@ export class ManagedConnection extends SafeEmitter implements Manager {
    * )
    * ```
    */
-  async transaction<T>(
+  transaction<T>(
     work: (connection: Connection) => T | PromiseLike<T>,
     options: TransactionOptions = {},
   ): Promise<T> {
-    const join = this.#readAsk('transaction', work, options)
-    const turnOptions = { autocommit: false, begin: beginText(options), owned: true }
-    const close = readClose(options)
-    const retries = readRetries(options)
-    for (let attempt = 0; ; attempt++) {
-      const turn = await this.#scheduler.acquire(turnOptions, join, itself)
+    try {
+      const join = this.#readAsk('transaction', work, options)
+      const turnOptions = transactionOptions(beginText(options))
+      const close = readClose(options)
+      const retries = readRetries(options)
+      const attempt = (): Promise<T> => this.#take(turnOptions, join, work, close)
+      return retries === 0 ? attempt() : this.#repeat(attempt, retries, options.signal)
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
+  }
+
+  /** Makes up to so many more attempts at a transaction that may succeed when it is done again. */
+  async #repeat<T>(attempt: () => Promise<T>, retries: number, signal: AbortSignal | undefined): Promise<T> {
+    for (let count = 0; ; count++) {
       try {
-        return await this.#hold(turn, work, close)
+        return await attempt()
       } catch (error) {
-        if (attempt >= retries || !isWorthRepeating(error) || this.#scheduler.ending) throw error
+        if (count >= retries || !isWorthRepeating(error) || this.#scheduler.ending) throw error
       }
-      await pause(backoffMillis(RETRY_BACKOFF, attempt, Math.random()), options.signal)
+      await pause(backoffMillis(RETRY_BACKOFF, count, Math.random()), signal)
     }
   }
 
@@ -245,12 +269,19 @@ export class ManagedConnection extends SafeEmitter implements Manager {
         )
       }
       const call = readCall(config, values, this.#services.defaults)
-      const unit = createUnit(this.#scheduler.oneShots, call)
-      if (call.text.kind !== 'plain') unit.travel = 'alone'
-      return this.#sendUnit<QueryResult>(unit, call.limits, this.#options.acquireTimeoutMillis)
+      return this.#scheduler.send(
+        { call, travel: call.text.kind === 'plain' ? 'together' : 'alone', create: this.#createQuery },
+        { timeoutMillis: this.#options.acquireTimeoutMillis, signal: call.limits.signal },
+      )
     } catch (error) {
       return Promise.reject(error as Error)
     }
+  }
+
+  readonly #createQuery = (call: StatementCall): Unit => {
+    const unit = createUnit(this.#scheduler.oneShots, call)
+    if (call.text.kind !== 'plain') unit.travel = 'alone'
+    return this.#guarded(unit, call.limits)
   }
 
   /**
@@ -269,12 +300,18 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     const modes = readBatchBegin(options)
     const calls = statements.map((statement, index) => this.#readBatched(statement, index))
     if (calls.length === 0) return []
-    const explicit = modes !== null || calls.some((call) => call.text.kind !== 'plain')
-    const requests = calls.map((call) => call.request)
-    const unit = new BatchUnit(this.#scheduler.oneShots, requests, explicit ? (modes ?? 'BEGIN') : null)
+    const explicit = modes !== null || calls.some(({ text }) => text.kind !== 'plain')
+    const begin = explicit ? (modes ?? 'BEGIN') : null
     // Each result is the user's own request of it; the limits are those of the whole.
     const limits = { timeoutMillis: this.#options.statementTimeoutMillis, signal: join.signal }
-    return this.#sendUnit<QueryResult[]>(unit, limits, join.timeoutMillis)
+    return this.#scheduler.send(
+      {
+        call: calls.map(({ request }) => request),
+        travel: begin === null ? 'together' : 'alone',
+        create: (requests) => this.#guarded(new BatchUnit(this.#scheduler.oneShots, requests, begin), limits),
+      },
+      join,
+    )
   }
 
   #readBatched(statement: unknown, index: number): StatementCall {
@@ -315,24 +352,16 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     return this.#scheduler.subscriptions.add(channel, maxBuffered, readWait(options, this.#options))
   }
 
-  #sendUnit<T>(unit: Unit, limits: StatementLimits, timeoutMillis: number): Promise<T> {
-    const answered = unit.promise<T>()
-    const guarded = limits.timeoutMillis > 0 || limits.signal !== undefined
-    this.#scheduler.send(
-      unit,
-      { timeoutMillis, signal: limits.signal },
-      guarded ? () => this.#guard(unit, limits) : null,
-    )
-    return answered
-  }
-
-  #guard(unit: Unit, limits: StatementLimits): void {
+  /** Puts a guard on a unit that has limits. */
+  #guarded(unit: Unit, limits: StatementLimits): Unit {
+    if (limits.timeoutMillis === 0 && limits.signal === undefined) return unit
     unit.guard = new StatementGuard(unit, limits, {
       deadlines: this.#scheduler.deadlines,
       withdraw: () => this.#scheduler.session?.withdraw(unit),
       cancel: () => this.#scheduler.session?.cancel(unit),
       retrySafe: () => true,
     })
+    return unit
   }
 
   /** No live server connection right now. */
@@ -450,6 +479,10 @@ function checkChannel(channel: unknown): void {
   ) {
     throw new TypeError('a channel is a name of 1 to 63 bytes')
   }
+}
+
+function transactionOptions(begin: string): TurnOptions {
+  return begin === OWNED.begin ? OWNED : { ...OWNED, begin }
 }
 
 function itself(turn: Turn): Turn {

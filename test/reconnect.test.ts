@@ -303,6 +303,8 @@ test('onConnect runs on every connect before anyone gets the connection', async 
     (await manager.query<{ name: string }>(`SELECT current_setting('app.name') AS name`)).rows[0]!.name
   assert.deepEqual(await Promise.all([read(), read()]), ['number 1', 'number 1'])
   await admin.terminate(manager.stats.processID ?? 0)
+  // A one-shot that went out before the loss was seen could not be sent again.
+  await until(() => manager.closed, { what: 'the loss to be seen' })
   assert.equal(await read(), 'number 2')
   assert.equal(runs, 2)
 })

@@ -428,7 +428,7 @@ test('a COMMIT that was sent and not answered: unknown for use(), whether it was
     wire.proxy.onChunk = null
     if (done) await until(async () => (await stored()).length === 1, { what: 'it to be stored' })
     else assert.deepEqual(await stored(), [])
-    assert.equal(timesSent(wire, 'Parse COMMIT'), 1)
+    assert.equal(timesSent(wire, 'Query COMMIT'), 1)
   }
 })
 

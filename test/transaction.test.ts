@@ -845,16 +845,17 @@ test('what cannot be sent again is not sent behind a COMMIT that is not answered
     () => manager.use((connection) => connection.query('INSERT INTO t VALUES (10)'), { autocommit: true }),
   ]
   for (const ask of behind) {
+    recording.clear()
     const first = manager.transaction(async (connection) => {
       await insert(connection, 1)
       proxy.pause('toClient')
       recording.clear()
     })
     const second = ask(manager)
-    await until(() => recording.sent().includes('Parse COMMIT'), { what: 'the COMMIT' })
+    await until(() => recording.sent().includes('Query COMMIT'), { what: 'the COMMIT' })
     await new Promise((resolve) => setTimeout(resolve, 50))
     assert.ok(!recording.sent().some((message) => message.includes('(10)')), recording.sent().join())
-    assert.ok(!recording.sent().slice(recording.sent().indexOf('Parse COMMIT')).includes('Parse BEGIN'))
+    assert.ok(!recording.sent().slice(recording.sent().indexOf('Query COMMIT')).includes('Parse BEGIN'))
     proxy.resume()
     await Promise.all([first, second])
   }
@@ -878,7 +879,7 @@ for (const options of [{ closeOn: 'database-error' }, {}] as const) {
     )
     let served = false
     const second = manager.use(() => (served = true))
-    await until(() => recording.sent().includes('Parse COMMIT'), { what: 'the COMMIT' })
+    await until(() => recording.sent().includes('Query COMMIT'), { what: 'the COMMIT' })
     await new Promise((resolve) => setTimeout(resolve, 50))
     assert.equal(served, false)
     proxy.resume()

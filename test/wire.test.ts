@@ -10,8 +10,8 @@ import type { Recording } from './support/recording.js'
 const { test, database } = await openSuite()
 const { admin } = database
 
-const COMMIT = ['Parse COMMIT', 'Bind', 'Execute', 'Sync']
-const ROLLBACK = ['Parse ROLLBACK', 'Bind', 'Execute', 'Sync']
+const COMMIT = ['Query COMMIT']
+const ROLLBACK = ['Query ROLLBACK']
 
 /** A statement that is sent without a name, with what goes before it in the same piece. */
 function unnamed(text: string, ...before: string[]): string[] {
@@ -349,12 +349,12 @@ for (const { what, next } of [
       proxy.pause('toServer')
     })
     const second = next(manager)
-    await until(() => recording.sent().includes('Sync'), { what: 'COMMIT to be sent' })
+    await until(() => recording.sent().includes('Query COMMIT'), { what: 'COMMIT to be sent' })
     await settle()
     assert.deepEqual(recording.sent(), COMMIT)
     proxy.resume()
     await Promise.all([first, second])
-    assertTravelledAlone(recording, 'Parse COMMIT')
+    assertTravelledAlone(recording, 'Query COMMIT')
   })
 }
 
@@ -377,7 +377,7 @@ for (const { what, options, turn } of [
       served = true
       await connection.query('SELECT 2')
     })
-    await until(() => recording.sent().includes('Sync'), { what: 'COMMIT to be sent' })
+    await until(() => recording.sent().includes('Query COMMIT'), { what: 'COMMIT to be sent' })
     await settle()
     assert.deepEqual(recording.sent(), COMMIT)
     assert.equal(served, false)

@@ -1,5 +1,5 @@
 /** The library's own small units: transaction control, and a bare Sync. */
-import { Unit, writeControl } from './unit.js'
+import { Unit } from './unit.js'
 import type { Sender, UnitOwner } from './unit.js'
 
 /**
@@ -26,8 +26,7 @@ export class ControlUnit extends Unit {
 
   protected override encode({ writer }: Sender): void {
     this.tag = null
-    writeControl(writer, this.text)
-    writer.sync()
+    writer.query(this.text)
   }
 
   protected override completed(tag: string): void {

@@ -3,6 +3,7 @@
  * 8.23, and the tests fail when one of them changes.
  */
 import pg from 'pg'
+import textParsers from 'pg-types/lib/textParsers.js'
 import type { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'
 import type { Client, CustomTypesConfig, FieldDef, QueryResult } from 'pg'
@@ -58,3 +59,12 @@ export const pgQueryPrototype: object = pg.Query.prototype
 export const DatabaseError = pg.DatabaseError
 export const escapeIdentifier = pg.escapeIdentifier
 export const escapeLiteral = pg.escapeLiteral
+
+/** pg's own parser of a type's text, whatever the user has set in its place. */
+export function builtInParser(wanted: number): (text: string) => unknown {
+  let found: ((text: string) => unknown) | undefined
+  textParsers.init((oid, parser) => {
+    if (oid === wanted) found = parser
+  })
+  return found ?? String
+}

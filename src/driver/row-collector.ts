@@ -1,6 +1,7 @@
 /** Collects one command's rows into pg's result. */
 import type { CustomTypesConfig, FieldDef } from 'pg'
 import { createResult } from './pg-driver.js'
+import { quickParser } from './timestamp.js'
 import type { DriverResult } from './pg-driver.js'
 
 export class RowCollector {
@@ -14,6 +15,7 @@ export class RowCollector {
 
   describe(fields: FieldDef[]): void {
     this.result.addFields(fields)
+    this.result._parsers = this.result._parsers?.map(quickParser)
   }
 
   /**
@@ -25,7 +27,7 @@ export class RowCollector {
     const types = result._types
     result.fields = fields.slice()
     result._parsers = fields.map(({ dataTypeID, format }) =>
-      types.getTypeParser(dataTypeID, format as 'text'),
+      quickParser(types.getTypeParser(dataTypeID, format as 'text')),
     )
     result._prebuiltEmptyResultObject = emptyRow
   }

@@ -106,6 +106,12 @@ export abstract class Unit implements Linked<Unit> {
     return promise
   }
 
+  /** Somebody waits for it already: these settle what that one has. In place of `promise()`. */
+  settleWith(resolve: (value: never) => void, reject: (error: unknown) => void): void {
+    this.#resolve = resolve
+    this.#reject = reject
+  }
+
   resolve(value: unknown): void {
     this.#resolve?.(value as never)
   }

@@ -1,6 +1,7 @@
 /** What may stand in the line: a request for a turn, and a one-shot or a batch. */
 import { Waiter } from './line.js'
 import type { Unit } from '../driver/unit.js'
+import type { Line } from './line.js'
 import type { Session } from '../session/session.js'
 import type { Turn, TurnOptions } from './turn.js'
 
@@ -19,13 +20,18 @@ export interface RequestHost {
 export abstract class Request extends Waiter<Session> {
   protected readonly host: RequestHost
   readonly #timeoutMillis: number
-  /** When it asked, in whole milliseconds: a fraction would be an object of its own. */
-  readonly #askedAt = Math.trunc(performance.now())
+  /** When it joined the line, in whole milliseconds: a fraction would be an object of its own. 0: it never did. */
+  #joinedAt = 0
 
   constructor(host: RequestHost, timeoutMillis: number) {
     super()
     this.host = host
     this.#timeoutMillis = timeoutMillis
+  }
+
+  override joined(line: Line<Session>, signal: AbortSignal | undefined): void {
+    this.#joinedAt = Math.trunc(performance.now())
+    super.joined(line, signal)
   }
 
   /** Whether the session can serve it now. */
@@ -45,7 +51,7 @@ export abstract class Request extends Waiter<Session> {
   }
 
   protected get waitedMillis(): number {
-    return Math.max(0, Math.trunc(performance.now()) - this.#askedAt)
+    return this.#joinedAt === 0 ? 0 : Math.max(0, Math.trunc(performance.now()) - this.#joinedAt)
   }
 
   override timedOut(): Error {
@@ -94,28 +100,55 @@ export class TurnRequest<T> extends Request {
   }
 }
 
-/** A one-shot or a batch that waits to be sent. */
-export class UnitRequest extends Request {
-  readonly #unit: Unit
-  readonly #onSend: (() => void) | null
+/** A one-shot or a batch, as it was asked for. */
+export interface OneShot<C> {
+  readonly call: C
+  /** How its unit will travel. */
+  readonly travel: Unit['travel']
+  /** Makes the unit, when it is to be sent. */
+  readonly create: (call: C) => Unit
+}
 
-  constructor(host: RequestHost, unit: Unit, timeoutMillis: number, onSend: (() => void) | null) {
+/**
+ * A one-shot or a batch that waits to be sent. Its unit is made when it is: a hundred thousand may wait, and what is
+ * new when it is answered is cheaply collected.
+ */
+export class UnitRequest<C, T> extends Request {
+  readonly #call: C
+  readonly #create: (call: C) => Unit
+  readonly #travel: Unit['travel']
+  #resolve!: (value: T) => void
+  #reject!: (error: unknown) => void
+
+  constructor(host: RequestHost, { call, travel, create }: OneShot<C>, timeoutMillis: number) {
     super(host, timeoutMillis)
-    this.#unit = unit
-    this.#onSend = onSend
+    this.#call = call
+    this.#travel = travel
+    this.#create = create
+  }
+
+  /** Settles with the unit, or with the request. To be asked for once. */
+  get promise(): Promise<T> {
+    return new Promise((resolve, reject) => {
+      this.#resolve = resolve
+      this.#reject = reject
+    })
   }
 
   override fits(session: Session): boolean {
-    return session.hasRoomFor(this.#unit)
+    return session.hasRoomFor(this.#travel)
   }
 
   override serve(session: Session): void {
     this.host.wake(session)
-    this.#onSend?.()
-    session.submit(this.#unit)
+    const unit = this.#create(this.#call)
+    // It could not be sent again, if the connection died behind a COMMIT.
+    unit.unrepeatable = true
+    unit.settleWith(this.#resolve, this.#reject)
+    session.submit(unit)
   }
 
   override fail(error: unknown): void {
-    this.#unit.reject(error)
+    this.#reject(error)
   }
 }

@@ -30,7 +30,7 @@ import type { KeeperHost } from '../session/session-keeper.js'
 import type { SubscriptionHost } from '../session/subscriptions.js'
 import type { JoinOptions } from './line.js'
 import type { OneShotHost } from './one-shots.js'
-import type { Request, RequestHost } from './requests.js'
+import type { OneShot, Request, RequestHost } from './requests.js'
 import type { TurnHost, TurnOptions } from './turn.js'
 
 /** Tells a listener of the manager's. */
@@ -136,10 +136,12 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     return this.options.traceHolders || this.options.holdWarningMillis > 0
   }
 
-  /** Asks for `unit` to be sent in its turn. Its promise is the unit's own. */
-  send(unit: Unit, join: JoinOptions, onSend: (() => void) | null): void {
-    unit.unrepeatable = true
-    this.#ask(new UnitRequest(this, unit, join.timeoutMillis, onSend), join)
+  /** Asks for a one-shot to be sent in its turn. Resolves with what its unit gives. */
+  send<C, T>(oneShot: OneShot<C>, join: JoinOptions): Promise<T> {
+    const request = new UnitRequest<C, T>(this, oneShot, join.timeoutMillis)
+    const { promise } = request
+    this.#ask(request, join)
+    return promise
   }
 
   #ask(request: Request, join: JoinOptions): void {
@@ -490,10 +492,11 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   }
 
   sendInLine(text: string, join: JoinOptions): Promise<unknown> {
-    const unit = new SimpleUnit(this.oneShots, { text, rowMode: undefined, types: undefined })
-    const answered = unit.promise()
-    this.send(unit, join, null)
-    return answered
+    const request = { text, rowMode: undefined, types: undefined }
+    return this.send(
+      { call: request, travel: 'alone', create: (call) => new SimpleUnit(this.oneShots, call) },
+      join,
+    )
   }
 
   open(): Promise<unknown> {

@@ -112,9 +112,9 @@ export class Session implements Sender {
     return this.client.processID
   }
 
-  /** Whether `unit` could be sent now, with nothing waiting before it. */
-  hasRoomFor(unit: Unit): boolean {
-    return this.#unsent.size === 0 && this.#maySend(unit)
+  /** Whether a one-shot that travels so could be sent now, with nothing waiting before it. */
+  hasRoomFor(travel: Unit['travel']): boolean {
+    return this.#unsent.size === 0 && this.#maySend(travel, true)
   }
 
   /** Sends `unit` as soon as it may go. The session must be live. */
@@ -222,17 +222,17 @@ export class Session implements Sender {
     this.lose(error)
   }
 
-  #maySend(unit: Unit): boolean {
+  #maySend(travel: Unit['travel'], unrepeatable: boolean): boolean {
     if (this.#lost !== null || this.#cancel !== null) return false
     if (this.#inFlight.size === 0) return true
-    if (this.#gates > 0 || unit.travel === 'alone') return false
-    if (unit.unrepeatable && this.#seals > 0) return false
+    if (this.#gates > 0 || travel === 'alone') return false
+    if (unrepeatable && this.#seals > 0) return false
     return this.#options.pipeline && this.#inFlight.size < MAX_IN_FLIGHT
   }
 
   #pump(): void {
     for (let unit = this.#unsent.head; unit !== null; unit = this.#unsent.head) {
-      if (!this.#maySend(unit)) return
+      if (!this.#maySend(unit.travel, unit.unrepeatable)) return
       const conflict = unit instanceof QueryUnit ? namedConflict(unit.request, this) : null
       const verdict = conflict ?? unit.owner.admit(unit)
       if (verdict !== null && typeof verdict === 'object' && !(verdict instanceof Error)) {
