@@ -3,7 +3,9 @@ import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { access } from 'node:fs/promises'
+import type { Duplex } from 'node:stream'
 import { text } from 'node:stream/consumers'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { toConninfo } from './support/address.js'
@@ -23,6 +25,11 @@ async function connectThrough(proxy: Proxy): Promise<pg.Client & AsyncDisposable
   client.on('error', () => {})
   await client.connect()
   return Object.assign(client, { [Symbol.asyncDispose]: () => client.end() })
+}
+
+/** What pg's types leave out. */
+function internals(client: pg.Client): { readonly stream: Duplex } {
+  return (client as unknown as { connection: { stream: Duplex } }).connection
 }
 
 serverTest('a private server crashes, restarts on the same port and keeps what was committed', async () => {
@@ -209,6 +216,23 @@ test('a proxy cuts at a byte: the server has part of a statement and does nothin
   await within(planned.happened, 'the cut')
   assert.ok(proxy.bytes.toServer - before > 10)
   assert.deepEqual(await database.admin.rows("SELECT to_regclass('never') AS found"), [{ found: null }])
+})
+
+test('a proxy goes deaf at a byte, counted over all connections: neither side notices', async () => {
+  await using proxy = await startProxy(database.login)
+  await using first = await connectThrough(proxy)
+  await using second = await connectThrough(proxy)
+  const plan = proxy.cutAfter({ direction: 'toServer', bytes: 30, how: 'deaf', counting: 'all' })
+  await first.query('SELECT 1') // 14 bytes
+  const unanswered = second.query('SELECT 1 AS two').catch((error: Error) => error)
+  await within(plan.happened, 'the fault')
+  assert.equal(await Promise.race([unanswered, sleep(100, 'nothing')]), 'nothing')
+  assert.equal((await database.admin.backends()).length, 2)
+  await first.query('SELECT 1')
+  // The server learns of it when the client has had enough.
+  internals(second).stream.destroy()
+  await until(async () => (await database.admin.backends()).length === 1, { what: 'the backend to go' })
+  assert.ok((await unanswered) instanceof Error)
 })
 
 test('a proxy refuses newcomers and keeps those who are there', async () => {

@@ -4,19 +4,25 @@ import type { Socket } from 'node:net'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import type { Direction } from './wire.js'
 
-/** How a connection ends: with a RST (ECONNRESET at the client) or with a FIN (an orderly end of the stream). */
-export type CutKind = 'reset' | 'fin'
+/**
+ * How a connection ends: with a RST (ECONNRESET at the client), with a FIN (an orderly end of the stream), or deaf:
+ * nothing passes any more, and neither side learns of it.
+ */
+export type CutKind = 'reset' | 'fin' | 'deaf'
 
 /** What a link asks of its proxy while bytes pass. */
 export interface LinkRules {
   delayMillis(): number
   splitBytes(): number
+  pieceMillis(): number
   /** A promise while bytes of this direction are kept back. */
   passGate(direction: Direction): Promise<void> | null
   arrived(direction: Direction, chunk: Buffer): void
   transform(direction: Direction, chunk: Buffer): Buffer | null
   /** How many bytes may pass when so many have passed since {@link Link.mark}. */
   room(direction: Direction, since: number): number
+  /** So many more have passed. */
+  passed(direction: Direction, bytes: number): void
   /** Everything that had room has passed. */
   full(): void
   closed(): void
@@ -31,6 +37,7 @@ export class Link {
   readonly #lanes: Record<Direction, Lane>
   readonly #rules: LinkRules
   readonly #lifetime = new AbortController()
+  #deaf = false
   #open = 2
 
   constructor(id: number, client: Socket, upstream: Socket, rules: LinkRules) {
@@ -48,6 +55,8 @@ export class Link {
       socket.on('error', () => this.cut('reset')) // one side failed, or the server is down: the other learns it
       socket.on('close', () => this.#closed())
     }
+    // A deaf connection tells the client nothing, but the server must not keep what the client has given up.
+    client.on('end', () => this.#deaf && upstream.destroy())
   }
 
   /** Counts the bytes of a direction from here. */
@@ -55,12 +64,13 @@ export class Link {
     this.#lanes[direction].since = 0
   }
 
-  /** Ends both sides. The server always gets an orderly end, after what has already been passed to it. */
+  /** Ends both sides, unless it only goes deaf. The server always gets an orderly end, after what has already been passed to it. */
   cut(how: CutKind): void {
     this.#lifetime.abort()
+    this.#deaf = how === 'deaf'
     if (how === 'reset') this.#client.resetAndDestroy()
-    else this.#client.end()
-    this.#upstream.end()
+    if (how === 'fin') this.#client.end()
+    if (how !== 'deaf') this.#upstream.end()
     // What still arrives is thrown away, or the sockets would never see their end.
     this.#client.resume()
     this.#upstream.resume()
@@ -157,6 +167,7 @@ class Lane {
     const allowed = chunk.subarray(0, Math.max(0, room))
     await this.#write(allowed)
     this.since += allowed.length
+    this.#rules.passed(this.#direction, allowed.length)
     if (chunk.length >= room) this.#rules.full()
     this.#signal.throwIfAborted()
   }
@@ -164,9 +175,15 @@ class Lane {
   async #write(chunk: Buffer): Promise<void> {
     const size = this.#rules.splitBytes()
     for (let start = 0; start < chunk.length; start += size) {
-      if (start > 0) await nextTurn(undefined, { signal: this.#signal })
+      if (start > 0) await this.#pauseBetweenPieces()
       await this.#writePiece(chunk.subarray(start, start + size))
     }
+  }
+
+  async #pauseBetweenPieces(): Promise<void> {
+    const pause = this.#rules.pieceMillis()
+    if (pause > 0) await sleep(pause, undefined, { signal: this.#signal })
+    else await nextTurn(undefined, { signal: this.#signal })
   }
 
   /** Resolves when the kernel has the bytes, so that a reset behind them cannot take them back. */

@@ -18,6 +18,8 @@ export interface CutPoint {
   /** So many bytes still pass, counted from now, or from the start of a connection that is made later. */
   readonly bytes: number
   readonly how?: CutKind
+  /** Whose bytes are counted: each connection's by itself (default), or those of all connections together. */
+  readonly counting?: 'each' | 'all'
 }
 
 /** A cut that will happen to the first connection that reaches its place. */
@@ -25,6 +27,8 @@ export interface PlannedCut extends Required<CutPoint> {
   /** Settles when it has happened. */
   readonly happened: Promise<void>
 }
+
+type Plan = PlannedCut & { readonly fire: () => void; passed: number }
 
 /** Starts a proxy on 127.0.0.1 before a server that listens on TCP or on a Unix socket. */
 export async function startProxy(target: Address): Promise<Proxy> {
@@ -52,8 +56,10 @@ export class Proxy implements Address, AsyncDisposable {
   readonly bytes: Record<Direction, number> = { toServer: 0, toClient: 0 }
   /** How long every chunk is on its way, in each direction. */
   delayMillis = 0
-  /** Chunks are delivered in pieces of at most so many bytes, with a turn of the event loop in between. */
+  /** Chunks are delivered in pieces of at most so many bytes, with a pause in between. */
   splitBytes = Infinity
+  /** How long the pause between such pieces is; 0 is a turn of the event loop. */
+  pieceMillis = 0
   /** See {@link ChunkHook}. */
   onChunk: ChunkHook | null = null
 
@@ -61,7 +67,7 @@ export class Proxy implements Address, AsyncDisposable {
   readonly #links = new Set<Link>()
   readonly #recordings: Recording[] = []
   readonly #gates = { toServer: new Gate(), toClient: new Gate() }
-  #planned: (PlannedCut & { readonly fire: () => void }) | null = null
+  #planned: Plan | null = null
   #server: Server | null = null
 
   constructor(target: Address, port: number) {
@@ -89,11 +95,16 @@ export class Proxy implements Address, AsyncDisposable {
     for (const link of this.#links) link.cut(how)
   }
 
+  /** Takes a plan back that has not happened yet. */
+  cancelPlan(): void {
+    this.#planned = null
+  }
+
   /** Ends one connection when so many bytes have passed. Replaces an earlier plan that has not happened yet. */
-  cutAfter({ direction, bytes, how = 'fin' }: CutPoint): PlannedCut {
+  cutAfter({ direction, bytes, how = 'fin', counting = 'each' }: CutPoint): PlannedCut {
     let fire!: () => void
     const happened = new Promise<void>((resolve) => (fire = resolve))
-    const planned = { direction, bytes, how, happened, fire }
+    const planned = { direction, bytes, how, counting, happened, fire, passed: 0 }
     for (const link of this.#links) link.mark(direction)
     this.#planned = planned
     return planned
@@ -136,10 +147,12 @@ export class Proxy implements Address, AsyncDisposable {
     const link: Link = new Link(++this.accepted, client, connectTo(this.#target), {
       delayMillis: () => this.delayMillis,
       splitBytes: () => this.splitBytes,
+      pieceMillis: () => this.pieceMillis,
       passGate: (direction) => this.#gates[direction].passed(),
       arrived: (direction, chunk) => this.#arrived(direction, chunk, link),
       transform: (direction, chunk) => (this.onChunk === null ? chunk : this.onChunk(direction, chunk, link)),
       room: (direction, since) => this.#room(direction, since),
+      passed: (direction, bytes) => this.#passed(direction, bytes),
       full: () => this.#firePlanned(link),
       closed: () => this.#links.delete(link),
     })
@@ -153,7 +166,12 @@ export class Proxy implements Address, AsyncDisposable {
 
   /** How many bytes may still pass before the planned cut, when so many have passed since it was planned. */
   #room(direction: Direction, since: number): number {
-    return this.#planned?.direction === direction ? this.#planned.bytes - since : Infinity
+    if (this.#planned?.direction !== direction) return Infinity
+    return this.#planned.bytes - (this.#planned.counting === 'all' ? this.#planned.passed : since)
+  }
+
+  #passed(direction: Direction, bytes: number): void {
+    if (this.#planned?.direction === direction) this.#planned.passed += bytes
   }
 
   #firePlanned(link: Link): void {

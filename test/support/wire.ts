@@ -106,8 +106,9 @@ abstract class Parser {
 
 /** Reads what a client sends. */
 export class FrontendParser extends Parser {
-  constructor() {
-    super('opening')
+  /** `messages`: the stream is read from a place where the session is open already. */
+  constructor(from: 'opening' | 'messages' = 'opening') {
+    super(from)
   }
 
   /** The server has agreed to encryption. */
