@@ -474,6 +474,7 @@ class Savepoint implements NestedEnding {
       // Both at once: a savepoint that is rolled back to is still there.
       const back = this.#turn.control(
         new ControlUnit(this.#turn, `ROLLBACK TO SAVEPOINT ${this.#name}`, true),
+        'rollback',
       )
       await Promise.all([back, this.#release()])
     } catch {

@@ -10,7 +10,13 @@ export interface ManagedConnectionOptions {
    * ever, 0 = do not wait in line. Default: 30,000.
    */
   readonly acquireTimeoutMillis?: number | undefined
-  /** The limit of each statement that has none of its own. 0 = none. Default: 0. */
+  /**
+   * The limit of each statement that has none of its own. 0 = none. Default: 0.
+   *
+   * It bounds the COMMIT, BEGIN and SAVEPOINT that the library sends, too: when the server does not answer one in
+   * that time, the connection is dropped and the caller gets `ConnectionLostError`, for a COMMIT with
+   * `commitOutcome: 'unknown'`.
+   */
   readonly statementTimeoutMillis?: number | undefined
   /** How many may wait; a newcomer beyond gets `TooManyWaitingError`. Default: `Infinity`. */
   readonly maxWaiting?: number | undefined
@@ -42,7 +48,7 @@ export interface ManagedConnectionOptions {
   readonly maxHoldMillis?: number | undefined
   /**
    * How long a release waits for statements still in flight before they are cancelled and the connection is
-   * dropped. Default: 5,000.
+   * dropped. The answer to a ROLLBACK is waited for as long, and at least for a second. Default: 5,000.
    */
   readonly releaseGraceMillis?: number | undefined
   /**

@@ -72,6 +72,11 @@ export abstract class Unit implements Linked<Unit> {
   seal = false
   /** Sent, it may be committed before its answer arrives. Its owner sets it when it admits the unit. */
   mayCommit = false
+  /**
+   * How long the server may take to answer it once everything before it is answered, in milliseconds; then the
+   * connection is given up. For what nobody cancels: the library's own commands. 0 = for ever.
+   */
+  limitMillis = 0
   /** Watches its deadline and its signal; null where it has neither. */
   guard: UnitGuard | null = null
   /** What the server said against it, first. */

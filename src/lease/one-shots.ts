@@ -11,8 +11,10 @@ import { SILENT_OWNER } from '../session/silent-owner.js'
 import type { RollbackEvent } from '../events.js'
 import type { ReadyStatus, Unit, UnitOwner } from '../driver/unit.js'
 import type { Session } from '../session/session.js'
+import type { ControlLimits } from './turn.js'
 
 export interface OneShotHost {
+  readonly limits: ControlLimits
   /** The live session. */
   readonly session: Session | null
   onRollback(event: RollbackEvent): void
@@ -76,6 +78,7 @@ export class OneShots implements UnitOwner {
     }
     const rollback = new ControlUnit(SILENT_OWNER, 'ROLLBACK')
     rollback.seal = true
+    rollback.limitMillis = this.#host.limits.rollback
     void rollback
       .promise<ControlUnit>()
       .then(() => null)

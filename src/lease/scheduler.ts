@@ -31,7 +31,7 @@ import type { SubscriptionHost } from '../session/subscriptions.js'
 import type { JoinOptions } from './line.js'
 import type { OneShotHost } from './one-shots.js'
 import type { OneShot, Request, RequestHost } from './requests.js'
-import type { TurnHost, TurnOptions } from './turn.js'
+import type { ControlLimits, TurnHost, TurnOptions } from './turn.js'
 
 /** Tells a listener of the manager's. */
 export type Tell = <K extends keyof ManagedConnectionEvents>(
@@ -62,6 +62,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   readonly deadlines = new Deadlines()
   readonly keeper: SessionKeeper
   readonly options: ResolvedOptions
+  readonly limits: ControlLimits
   readonly oneShots = new OneShots(this)
   readonly counters: Counters = { acquires: 0, releases: 0, rollbacks: 0, timeouts: 0, disconnects: 0 }
   readonly subscriptions = new Subscriptions(this)
@@ -90,6 +91,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     host: SchedulerHost,
   ) {
     this.options = options
+    this.limits = controlLimits(options)
     this.#wantsWritable = wantsWritable
     this.#host = host
     this.keeper = new SessionKeeper(plan, options, this)
@@ -265,7 +267,9 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   #resetSession(): void {
     const { session } = this
     if (this.options.reset !== 'session' || session === null) return
-    session.submit(new ResetUnit(session, this.keeper.resetText))
+    const reset = new ResetUnit(session, this.keeper.resetText)
+    reset.limitMillis = this.limits.rollback
+    session.submit(reset)
   }
 
   // ---- the session
@@ -493,10 +497,12 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
 
   sendInLine(text: string, join: JoinOptions): Promise<unknown> {
     const request = { text, rowMode: undefined, types: undefined }
-    return this.send(
-      { call: request, travel: 'alone', create: (call) => new SimpleUnit(this.oneShots, call) },
-      join,
-    )
+    const create = (call: typeof request): SimpleUnit => {
+      const unit = new SimpleUnit(this.oneShots, call)
+      unit.limitMillis = this.limits.statement
+      return unit
+    }
+    return this.send({ call: request, travel: 'alone', create }, join)
   }
 
   open(): Promise<unknown> {
@@ -538,6 +544,17 @@ class Deferred {
   readonly promise = new Promise<void>((resolve) => {
     this.resolve = resolve
   })
+}
+
+/** A release has to wait for the answer to its rollback, however short its patience is with statements. */
+const SHORTEST_ROLLBACK_MILLIS = 1_000
+
+function controlLimits({ statementTimeoutMillis, releaseGraceMillis }: ResolvedOptions): ControlLimits {
+  const forRollback = Math.max(releaseGraceMillis, SHORTEST_ROLLBACK_MILLIS)
+  return {
+    statement: statementTimeoutMillis,
+    rollback: Math.min(forRollback, statementTimeoutMillis || Infinity),
+  }
 }
 
 /** Each waiter gets an error of its own: a shared one would carry somebody else's stack. */

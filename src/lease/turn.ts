@@ -22,8 +22,17 @@ import type { Classified } from '../sql/classify.js'
 
 /** What a turn needs of whoever granted it. */
 export interface TurnHost {
+  readonly limits: ControlLimits
   /** The turn's session is gone, and its opening is to be sent on a new one: `turn.resume` or `turn.giveUp`. */
   reopen(turn: Turn): void
+}
+
+/** How long the server may take to answer what the library says by itself, in milliseconds; 0 = for ever. */
+export interface ControlLimits {
+  /** BEGIN, COMMIT, SAVEPOINT, RELEASE, LISTEN. */
+  readonly statement: number
+  /** ROLLBACK and the session's reset. */
+  readonly rollback: number
 }
 
 export interface TurnOptions {
@@ -224,11 +233,12 @@ export class Turn implements UnitOwner {
     if (!this.#open && this.#outstanding === 0) return null
     const unit = new ControlUnit(this, text)
     unit.seal = true
-    return this.control(unit)
+    return this.control(unit, text === 'COMMIT' ? 'statement' : 'rollback')
   }
 
   /** Sends transaction control of the library's own. */
-  control(unit: ControlUnit): Promise<ControlUnit> {
+  control(unit: ControlUnit, kind: keyof ControlLimits = 'statement'): Promise<ControlUnit> {
+    unit.limitMillis = this.#host.limits[kind]
     const answered = unit.promise<ControlUnit>()
     this.issue(unit)
     return answered
@@ -335,6 +345,7 @@ export class Turn implements UnitOwner {
   #opener(): ControlUnit {
     const begin = new ControlUnit(this, this.options.begin, true)
     begin.travel = 'last'
+    begin.limitMillis = this.#host.limits.statement
     this.#outstanding++
     this.#facts.set(begin, OPENER)
     this.#open = true
@@ -368,7 +379,7 @@ export class Turn implements UnitOwner {
     this.#repeated = true
     const rollback = new ControlUnit(this, 'ROLLBACK', true)
     rollback.seal = true
-    this.control(rollback).catch(() => {})
+    this.control(rollback, 'rollback').catch(() => {})
     this.#session!.submit(unit)
     return true
   }

@@ -13,11 +13,13 @@ import { namedConflict } from '../driver/statement-part.js'
 import { PreparedStatements } from '../driver/prepared-statements.js'
 import { QueryUnit } from '../driver/query-unit.js'
 import { MessageWriter } from '../driver/wire.js'
+import { deadline } from '../util/deadlines.js'
 import { LinkedList } from '../util/linked-list.js'
 import { CancelRequest } from './cancel-request.js'
 import type { OpenedClient } from '../driver/open/index.js'
 import type { DriverClient } from '../driver/pg-driver.js'
 import type { ReadyStatus, Sender, Unit, UnitOwner } from '../driver/unit.js'
+import type { Deadlines } from '../util/deadlines.js'
 
 /** What was unanswered when a session was lost. */
 export interface Unanswered {
@@ -27,6 +29,7 @@ export interface Unanswered {
 
 /** Whoever owns a session. */
 export interface SessionHost {
+  readonly deadlines: Deadlines
   /** The user's own DISCARD ALL has undone every LISTEN. */
   onListensDropped(): void
   /** Something was answered: there may be room for more. */
@@ -65,6 +68,8 @@ export class Session implements Sender {
   /** COMMITs, ROLLBACKs and resets in flight. */
   #seals = 0
   #cancel: CancelRequest | null = null
+  /** Watches the unit that the server is answering, where that one has a limit. */
+  readonly #headLimit = deadline(() => this.#onHeadLimit())
   /** What is written stays in `writer` until the next tick, to be sent together. */
   #gathering = false
   #lost: Error | null = null
@@ -187,6 +192,7 @@ export class Session implements Sender {
     this.#lost = cause
     const unanswered = { sent: takeAll(this.#inFlight), unsent: takeAll(this.#unsent) }
     this.#cancel?.abandon()
+    this.#host.deadlines.remove(this.#headLimit)
     this.client.connection.stream.destroy()
     this.#host.onLost(this, cause, unanswered)
   }
@@ -249,6 +255,7 @@ export class Session implements Sender {
     if (unit.guard !== null && unit.travel === 'together') unit.travel = 'last'
     this.#gather()
     this.#inFlight.push(unit)
+    if (this.#inFlight.size === 1) this.#watchHead()
     if (unit.travel !== 'together') this.#gates++
     if (unit.seal) this.#seals++
     try {
@@ -257,6 +264,19 @@ export class Session implements Sender {
       // Nothing of what a user gives can fail here: it was converted and checked when it was asked for.
       this.lose(new Error('BUG: a unit could not be written', { cause: error }))
     }
+  }
+
+  /** Another unit is the one that the server answers: its time begins. */
+  #watchHead(): void {
+    const { deadlines } = this.#host
+    deadlines.remove(this.#headLimit)
+    const { limitMillis = 0 } = this.#inFlight.head ?? {}
+    if (limitMillis > 0) deadlines.add(this.#headLimit, limitMillis)
+  }
+
+  #onHeadLimit(): void {
+    const { text, limitMillis } = this.#inFlight.head!
+    this.lose(new Error(`the server did not answer ${text} within ${limitMillis}ms`))
   }
 
   /** Gathers what is sent while something is in flight into one write; the first of a pause goes at once. */
@@ -289,6 +309,7 @@ export class Session implements Sender {
       return
     }
     if (this.#lost !== null) return
+    this.#watchHead()
     this.#status = status
     if (unit.travel !== 'together') this.#gates--
     if (unit.seal) this.#seals--
