@@ -15,7 +15,7 @@ import {
 } from 'pg-managed-connection'
 import { openProxied, type Proxied } from './support/proxied.js'
 import { openSuite } from './support/suite.js'
-import { until, within } from './support/wait.js'
+import { within } from './support/wait.js'
 
 const { test, database } = await openSuite()
 const { admin } = database
@@ -408,4 +408,16 @@ test('close() and end() of a deaf connection take no more than their time', asyn
     ((await within(held, 'who waited', LATE_MILLIS)) as { code?: string }).code,
     'ERR_MANAGER_ENDED',
   )
+})
+
+test('a holder whose connection has gone deaf is out of its callback by the limit of end()', async () => {
+  await using wire = await openConnected({ statementTimeoutMillis: 0, releaseGraceMillis: 60_000 })
+  const { manager, proxy } = wire
+  const held = manager.transaction(async (connection) => {
+    proxy.cut('deaf')
+    await connection.query(INSERT)
+  })
+  const lost = inTime(held, 'transaction', LIMIT)
+  await within(manager.end({ timeoutMillis: LIMIT }), 'end()', LIMIT + LATE_MILLIS)
+  assert.equal(describeError(await lost), 'ERR_CONNECTION_LOST none')
 })

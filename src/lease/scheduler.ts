@@ -81,6 +81,8 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   #idleTimer: NodeJS.Timeout | null = null
   #ended: Promise<void> | null = null
   #drained: (() => void) | null = null
+  /** The time of `end()` is over: nothing is opened any more. */
+  #abandoned = false
   /** Set while listeners' or waiters' reactions could enter `#advance` again. */
   #advancing = false
 
@@ -333,6 +335,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   }
 
   reopen(turn: Turn): void {
+    if (this.#abandoned) return turn.giveUp(new ManagerEndedError())
     this.keeper.open().then(
       (session) => turn.awaitsSession && turn.resume(session),
       (error: Error) => {
@@ -440,6 +443,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   }
 
   #abandonAll(): void {
+    this.#abandoned = true
     this.#line.rejectAll(() => new ManagerEndedError())
     this.keeper.abortOpening()
     this.session?.lose(new ManagerEndedError())
