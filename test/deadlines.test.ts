@@ -15,7 +15,7 @@ import {
 } from 'pg-managed-connection'
 import { openProxied, type Proxied } from './support/proxied.js'
 import { openSuite } from './support/suite.js'
-import { within } from './support/wait.js'
+import { until, within } from './support/wait.js'
 
 const { test, database } = await openSuite()
 const { admin } = database
@@ -420,4 +420,14 @@ test('a holder whose connection has gone deaf is out of its callback by the limi
   const lost = inTime(held, 'transaction', LIMIT)
   await within(manager.end({ timeoutMillis: LIMIT }), 'end()', LIMIT + LATE_MILLIS)
   assert.equal(describeError(await lost), 'ERR_CONNECTION_LOST none')
+})
+
+test('releaseGraceMillis may be Infinity: a cancelled statement then has all the time of the world', async () => {
+  await using wire = await openProxied(database, { releaseGraceMillis: Infinity })
+  const { manager } = wire
+  await assert.rejects(manager.query({ text: 'SELECT pg_sleep(30)', timeoutMillis: 50 }), {
+    code: 'ERR_STATEMENT_TIMEOUT',
+  })
+  await until(() => manager.stats.inFlight === 0, { what: 'the statement to be cancelled' })
+  assert.equal(manager.stats.connects, 1)
 })

@@ -20,7 +20,7 @@ export class CancelRequest {
   readonly #opened: OpenedClient
   readonly #hooks: CancelHooks
   readonly #abort = new AbortController()
-  readonly #impatience: NodeJS.Timeout
+  readonly #impatience: NodeJS.Timeout | undefined
   /** `waiting` (others are answered first) → `sent` → `closed`; or `needless`. */
   #request: 'waiting' | 'sent' | 'closed' | 'needless' = 'waiting'
   #answered = false
@@ -29,9 +29,11 @@ export class CancelRequest {
     this.#unit = unit
     this.#opened = opened
     this.#hooks = hooks
+    const { patienceMillis } = hooks
+    if (patienceMillis > 2_147_483_647) return
     this.#impatience = setTimeout(
-      () => hooks.onIgnored(new Error(`a cancelled statement did not end within ${hooks.patienceMillis}ms`)),
-      hooks.patienceMillis,
+      () => hooks.onIgnored(new Error(`a cancelled statement did not end within ${patienceMillis}ms`)),
+      patienceMillis,
     )
   }
 
