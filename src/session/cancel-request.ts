@@ -6,6 +6,9 @@
 import type { OpenedClient } from '../driver/open/index.js'
 import type { Unit } from '../driver/unit.js'
 
+/** Before the server is asked again, in milliseconds. */
+const AGAIN_MILLIS = 250
+
 export interface CancelHooks {
   /** How long the statement may go on after it was to be cancelled, in milliseconds. */
   readonly patienceMillis: number
@@ -21,6 +24,7 @@ export class CancelRequest {
   readonly #hooks: CancelHooks
   readonly #abort = new AbortController()
   readonly #impatience: NodeJS.Timeout | undefined
+  #again: NodeJS.Timeout | undefined
   /** `waiting` (others are answered first) → `sent` → `closed`; or `needless`. */
   #request: 'waiting' | 'sent' | 'closed' | 'needless' = 'waiting'
   #answered = false
@@ -51,23 +55,31 @@ export class CancelRequest {
   answered(): void {
     this.#answered = true
     if (this.#request === 'waiting') this.#request = 'needless'
+    clearTimeout(this.#again)
     this.#finish()
   }
 
   /** The connection is lost: there is nothing to cancel. */
   abandon(): void {
     clearTimeout(this.#impatience)
+    clearTimeout(this.#again)
     this.#abort.abort()
   }
 
+  /**
+   * The server says nothing to a request. One that is lost on its way, or arrives before the statement does, has no
+   * effect, so the server is asked again while the statement goes on.
+   */
   async #send(): Promise<void> {
     this.#request = 'sent'
     try {
       await this.#opened.cancel({ timeoutMillis: this.#hooks.patienceMillis, signal: this.#abort.signal })
     } catch {
-      // The request did not arrive; the statement may end by itself, and if it does not, patience does.
+      // The next request may arrive; the statement may end by itself, and if it does not, patience does.
     }
     this.#request = 'closed'
+    if (!this.#answered && !this.#abort.signal.aborted)
+      this.#again = setTimeout(() => void this.#send(), AGAIN_MILLIS)
     this.#finish()
   }
 

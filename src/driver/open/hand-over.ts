@@ -1,10 +1,12 @@
 import type { Socket } from 'node:net'
+import { hearLastWords } from './last-words.js'
 
 /**
  * Makes a connected socket fit pg, which calls `connect(port, host)` on its stream and waits for `connect`. The
  * socket flows from then on.
  */
 export function handOver(socket: Socket): () => Socket {
+  hearLastWords(socket)
   const connect = () => {
     process.nextTick(() => {
       if (socket.destroyed) return
