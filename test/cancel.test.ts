@@ -270,6 +270,23 @@ test('a request that comes late hits nobody: what follows waits until it has bee
   assert.equal((rows as { two: number }[])[0]!.two, 2)
 })
 
+test('a request that is lost on its way is sent again: the statement is cancelled, the connection stays', async () => {
+  await using wire = await openConnected()
+  const { manager, proxy } = wire
+  let lost = 0
+  proxy.onChunk = (direction, chunk, link) => {
+    if (direction === 'toClient' || link.id !== 2) return chunk
+    lost++
+    link.cut('fin')
+    return null
+  }
+  const { error } = await rejection(manager.query({ text: 'SELECT pg_sleep(30)', timeoutMillis: 50 }))
+  assertTimedOut(error, 50)
+  await until(() => manager.stats.inFlight === 0, { what: 'the statement to end', timeoutMillis: 4_000 })
+  assert.equal(lost, 1)
+  assert.equal(manager.stats.connects, 1)
+})
+
 test('where the server finished first its answer wins', async () => {
   await using wire = await openConnected()
   const { manager, proxy } = wire
