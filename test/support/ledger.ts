@@ -28,6 +28,11 @@ export class Ledger {
     return this.#fates.get(id) ?? 'pending'
   }
 
+  /** Every row that was issued, and what is known of it. */
+  get fates(): ReadonlyMap<number, Fate> {
+    return this.#fates
+  }
+
   /** Settles a row that is pending; what was said first stands. */
   settle(id: number, fate: Fate, why: string): void {
     this.#stories.get(id)?.push(`${fate}: ${why}`)

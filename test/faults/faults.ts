@@ -1,0 +1,118 @@
+/**
+ * `make faults`: everything that can break, broken. Every byte of a conversation, the storm, the load.
+ *
+ * ```
+ * node build/test/faults/faults.js [--only=bytes|storm|load]… [--minutes=N]
+ * ```
+ *
+ * FAULTS_SEED repeats the order of the trials and the storm, SOAK_MS says how long the storm and the watch over the
+ * memory go on. `--minutes` bounds the trials of the bytes; how many were left out is said then. The exit code tells
+ * whether all is well.
+ */
+import { parseArgs } from 'node:util'
+import { toConninfo } from '../support/address.js'
+import { startServer } from '../support/postgres.js'
+import { Random } from '../support/random.js'
+import { prepareGrounds } from './grounds.js'
+import { Progress, duration, say } from './progress.js'
+import { judgeLoad, runLoad } from './run-load.js'
+import { managed } from './storm/managed.js'
+import { pool } from './storm/pool.js'
+import { postgresJs } from './storm/postgres-js.js'
+import { runStorm, startStormServer, type StormResult } from './storm/storm.js'
+import { measureLengths, planFaults, shuffle, sweep } from './sweep.js'
+
+const SEED = Number(process.env['FAULTS_SEED'] || Math.floor(Math.random() * 2 ** 31))
+const SOAK_MILLIS = Number(process.env['SOAK_MS'] || 60_000)
+const TASKS = 64
+const QUEUED = 100_000
+/** A third of the trials only wait. */
+const AT_ONCE = 16
+
+const { values: flags } = parseArgs({
+  options: {
+    only: { type: 'string', multiple: true, default: [] },
+    minutes: { type: 'string', default: '60' },
+  },
+})
+
+/** Sentences about what is wrong, and one that sums up. */
+interface Part {
+  readonly summary: string
+  readonly wrong: readonly string[]
+}
+
+async function cutEverywhere(): Promise<Part> {
+  await using grounds = await prepareGrounds()
+  const lengths = await measureLengths(grounds)
+  say(`  the conversation: ${JSON.stringify(lengths)} bytes; deaf peers have ${grounds.patienceMillis} ms`)
+  const faults = shuffle(planFaults(lengths), new Random(SEED))
+  const start = performance.now()
+  using progress = new Progress('every byte')
+  const tally = await sweep(grounds, faults, {
+    atOnce: AT_ONCE,
+    wave: 500,
+    deadline: start + Number(flags.minutes) * 60_000,
+    onProgress: ({ trials, unknown, wrong }, all) =>
+      progress.show(trials, all, `${unknown} unknown, ${wrong.length} wrong`),
+  })
+  const { trials, notReached, confirmed, refused, unknown, longestMillis, wrong } = tally
+  const left = faults.length - trials
+  return {
+    wrong,
+    summary:
+      `${trials} faults at ${faults.length / 3} byte positions in ${duration(performance.now() - start)}` +
+      `${left > 0 ? `, ${left} left out` : ''} (${notReached} behind the end of the conversation): ${confirmed} rows ` +
+      `confirmed, ${refused} refused, ${unknown} unknown; the longest call took ${Math.round(longestMillis)} ms`,
+  }
+}
+
+async function storm(): Promise<Part> {
+  await using server = await startStormServer()
+  const results: StormResult[] = []
+  for (const enter of [managed, pool, postgresJs]) {
+    using progress = new Progress(`storm ${results.length + 1} of 3`)
+    const result = await runStorm(server, enter, {
+      ...{ seed: SEED, millis: SOAK_MILLIS, tasks: TASKS },
+      onProgress: (share, figures) => progress.show(share * 100, 100, JSON.stringify(figures)),
+    })
+    results.push(result)
+    const { wrong: _, blows, ...figures } = result
+    say(`  ${JSON.stringify({ ...figures, blows: Object.fromEntries(blows) })}`)
+  }
+  const [own] = results as [StormResult]
+  const faults = [...own.blows.values()].reduce((sum, times) => sum + times, 0)
+  return {
+    wrong: own.hung > 0 ? [...own.wrong, `${own.hung} calls never settled`] : own.wrong,
+    summary:
+      `${faults} faults: ${own.confirmed} rows confirmed, ${own.refused} refused, ${own.unknown} unknown, ` +
+      `${own.lost} lost, ${own.duplicated} duplicated, ${own.hung} hung`,
+  }
+}
+
+async function load(): Promise<Part> {
+  await using server = await startServer()
+  const conninfo = toConninfo(server, 'postgres')
+  const figures = await runLoad({ conninfo, queued: QUEUED, millis: SOAK_MILLIS, seed: SEED })
+  return { wrong: judgeLoad(figures), summary: JSON.stringify(figures) }
+}
+
+const PARTS = { bytes: cutEverywhere, storm, load }
+
+async function main(): Promise<number> {
+  say(`FAULTS_SEED=${SEED} SOAK_MS=${SOAK_MILLIS}`)
+  let found = 0
+  for (const [name, run] of Object.entries(PARTS)) {
+    if (flags.only.length > 0 && !flags.only.includes(name)) continue
+    say(`\n== ${name}`)
+    const { summary, wrong } = await run()
+    say(summary)
+    for (const sentence of wrong.slice(0, 20)) say(`✖ ${sentence}`)
+    found += wrong.length
+  }
+  say(found === 0 ? '\nall well' : `\n${found} things are wrong; FAULTS_SEED=${SEED} repeats it`)
+  return found === 0 ? 0 : 1
+}
+
+// What the others leave hanging in the storm keeps the process alive.
+process.exit(await main())
