@@ -1,6 +1,6 @@
 # Everything a newcomer needs; each target installs and builds what it uses, and only what has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench bench-quick lint build build-tests clean
+.PHONY: help demo test faults bench bench-quick lint build build-tests clean
 MAKEFLAGS += --no-print-directory
 
 # Set these on the command line: make test TESTS='turn test/harness.test.ts' FLAGS=--test-timeout=5000
@@ -24,6 +24,9 @@ demo: build-tests ## watch many tasks share one connection, and faults being cau
 
 test: build-tests ## run all tests, on an own server or on the one that PG* variables name
 	@node build/test/run.js $(FLAGS) $(TESTS)
+
+faults: build-tests ## break everything that can break, and see that nothing is lost; FLAGS=--only=storm
+	@node --enable-source-maps build/test/faults/faults.js $(FLAGS)
 
 bench: build-tests $(installed_peers) ## compare with other libraries and pgbench; FLAGS=--only=batch, --rounds=3, --profile
 	@node --expose-gc build/bench/bench.js $(FLAGS)

@@ -27,7 +27,7 @@ const SOAK_MILLIS = Number(process.env['SOAK_MS'] || 60_000)
 const TASKS = 64
 const QUEUED = 100_000
 /** A third of the trials only wait. */
-const AT_ONCE = 16
+const AT_ONCE = 8
 
 const { values: flags } = parseArgs({
   options: {

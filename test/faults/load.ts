@@ -30,7 +30,7 @@ export interface LoadFigures {
 const GIVES_UP_ONE_IN = 10
 const SIGNALS = 50
 /** A long run in pieces, so that the heap is looked at now and then. */
-const PIECE = 2_000
+const PIECE = 1_000
 const WARM_UP_PIECES = 5
 
 async function queueAll(

@@ -20,7 +20,7 @@ export async function runLoad({ conninfo, queued, millis, seed }: LoadOptions): 
   const program = fileURLToPath(new URL('load.js', import.meta.url))
   const given = [conninfo, queued, millis, seed].map(String)
   const { stdout } = await promisify(execFile)(process.execPath, ['--expose-gc', program, ...given], {
-    timeout: 600_000 + millis,
+    timeout: 3_600_000 + millis,
   })
   return JSON.parse(stdout) as LoadFigures
 }
