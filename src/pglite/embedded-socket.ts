@@ -126,9 +126,9 @@ export class EmbeddedSocket extends Duplex implements Occupant {
   async #start(bytes: Buffer, settings: ReadonlyMap<string, string>): Promise<void> {
     await this.#seat.take(this, settings)
     for (const part of await this.#seat.run(bytes, true)) await this.#say(part)
-    // What PGlite's own callers cause goes to them, notifications that are ours, too.
+    // What comes while PGlite's own callers speak would be told to them only.
     this.#unlisten = this.#db.onNotification((channel, payload) => {
-      if (!this.destroyed) this.push(notification(channel, payload))
+      if (!this.destroyed) this.push(notification(this.#seat.processID, channel, payload))
     })
   }
 

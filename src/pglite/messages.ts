@@ -113,9 +113,11 @@ export function fatalError(code: string, text: string): Buffer {
   return message(0x45, 'SFATAL', 'VFATAL', `C${code}`, `M${text}`, '')
 }
 
-/** NotificationResponse, by the only session that there is. */
-export function notification(channel: string, payload: string): Buffer {
-  return message(0x41, Buffer.alloc(4), channel, payload)
+/** NotificationResponse. */
+export function notification(processID: number, channel: string, payload: string): Buffer {
+  const process = Buffer.alloc(4)
+  process.writeUInt32BE(processID)
+  return message(0x41, process, channel, payload)
 }
 
 /** A message of one code and fields: texts, each ended by a zero, and bytes. */

@@ -24,21 +24,23 @@ export class SeatRefusal extends Error {
 
 /** What DISCARD ALL does, but for UNLISTEN: PGlite's own listen() would hear nothing any more. */
 const CLEAN = `
-  CLOSE ALL; SET SESSION AUTHORIZATION DEFAULT; RESET ALL; DEALLOCATE ALL; SELECT pg_advisory_unlock_all();
+  CLOSE ALL; RESET ALL; DEALLOCATE ALL; SELECT pg_advisory_unlock_all();
   DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES`
 
 export class Seat {
   readonly #db: PGliteDatabase
   #occupant: Occupant | null = null
-  /** The role that PGlite had before any stream came: its `username`. */
-  #role: string | null = null
+  /** Who PGlite's owner was before any stream came. */
+  #identity: { login: string; role: string } | null = null
   #release: (() => void) | null = null
+  /** The server process that PGlite says it is. */
+  #processID = 0
 
   constructor(db: PGliteDatabase) {
     this.#db = db
   }
 
-  /** Takes the seat, with a session as clean as a new one. @throws SeatRefusal, or what PostgreSQL says */
+  /** Takes the seat. @throws SeatRefusal, or what PostgreSQL says */
   async take(occupant: Occupant, settings: ReadonlyMap<string, string>): Promise<void> {
     while (this.#occupant?.destroyed) await this.#occupant.gone
     if (this.#occupant !== null) {
@@ -47,7 +49,7 @@ export class Seat {
     this.#occupant = occupant
     await this.#db.waitReady
     this.refuseClosed()
-    await this.#clean()
+    await this.#learn()
     for (const [name, value] of startupSettings(settings)) {
       await this.#db.query('SELECT set_config($1, $2, false)', [name, value])
     }
@@ -58,15 +60,17 @@ export class Seat {
     if (this.#db.closed) throw new SeatRefusal('08004', 'PGlite is closed')
   }
 
-  async #clean(): Promise<void> {
-    this.#role ??= await this.#readRole()
-    await this.#db.exec(CLEAN)
-    await this.#db.query("SELECT set_config('role', $1, false)", [this.#role])
+  async #learn(): Promise<void> {
+    if (this.#identity !== null) return
+    const { rows } = await this.#db.query<{ login: string; role: string; pid: number }>(
+      "SELECT session_user::text AS login, current_setting('role') AS role, pg_backend_pid() AS pid",
+    )
+    this.#identity = rows[0]!
+    this.#processID = rows[0]!.pid
   }
 
-  async #readRole(): Promise<string> {
-    const { rows } = await this.#db.query<{ role: string }>("SELECT current_setting('role') AS role")
-    return rows[0]!.role
+  get processID(): number {
+    return this.#processID
   }
 
   /** Runs messages and gives the answer. The session stays this occupant's until it is idle again. */
@@ -102,17 +106,31 @@ export class Seat {
     this.#release = null
   }
 
-  /** Gets up, if it was this one that sat. What it had open is rolled back. Never rejects. */
+  /**
+   * Gets up, if it was this one that sat, and leaves a session as clean as a new one behind: for the next, and for
+   * PGlite's own callers. Never rejects.
+   */
   async leave(occupant: Occupant): Promise<void> {
     if (this.#occupant !== occupant) return
     try {
       if (this.#release !== null) await this.#rollBack()
+      this.#letGo()
+      await this.#clean()
     } catch {
       // PGlite is closed or broken: whoever comes next is told.
     } finally {
       this.#letGo()
       this.#occupant = null
     }
+  }
+
+  async #clean(): Promise<void> {
+    if (this.#identity === null) return
+    const { login, role } = this.#identity
+    await this.#db.exec(CLEAN)
+    // In its single-user mode PostgreSQL knows no default for the first.
+    await this.#db.query("SELECT set_config('session_authorization', $1, false)", [login])
+    await this.#db.query("SELECT set_config('role', $1, false)", [role])
   }
 
   async #rollBack(): Promise<void> {
