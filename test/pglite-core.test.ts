@@ -1,9 +1,9 @@
 /** The tests of the core once more, on PGlite: the same sentences, the same bodies. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { PGlite } from '@electric-sql/pglite'
 import { LEFT_OUT } from './pglite/left-out.js'
 import { createPGliteDatabase, Streams } from './pglite/pglite-face.js'
+import { startPGlite } from './support/embedded.js'
 import { useFace } from './support/face.js'
 
 /** The files that ask for nothing but a connection and another way to look. */
@@ -26,7 +26,7 @@ const FILES = [
   'pool',
 ]
 
-const db = new PGlite()
+const db = await startPGlite()
 // PGlite itself keeps no process alive, and node would take a test that waits for it for the end.
 const alive = setInterval(() => {}, 60_000)
 

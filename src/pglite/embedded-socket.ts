@@ -7,13 +7,16 @@
  */
 import { AsyncResource } from 'node:async_hooks'
 import { Duplex } from 'node:stream'
-import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { ClientMessages, NO_ENCRYPTION, fatalError, notification } from './messages.js'
 import type { PGliteDatabase } from './database.js'
 import type { ClientRequest } from './messages.js'
 import type { Occupant, Seat } from './seat.js'
 
 const LONGEST_TIMER = 2 ** 31 - 1
+
+/** How long its end waits, in milliseconds, for PGlite's own callers to let it clean up. */
+const LEAVE_MILLIS = 1_000
 
 export class EmbeddedSocket extends Duplex implements Occupant {
   readonly gone: Promise<void>
@@ -82,8 +85,10 @@ export class EmbeddedSocket extends Duplex implements Occupant {
     this.unref()
     this.#unlisten?.()
     this.#roomForMore?.()
-    void this.#leave()
-    done(error)
+    const left = new AbortController()
+    const patience = sleep(LEAVE_MILLIS, undefined, { signal: left.signal }).catch(() => {})
+    const leaving = this.#leave().finally(() => left.abort())
+    void Promise.race([leaving, patience]).then(() => done(error))
   }
 
   async #leave(): Promise<void> {
