@@ -1,11 +1,12 @@
 # Everything a newcomer needs; each target installs and builds what it uses, and only what has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo test faults bench bench-quick lint build build-tests clean
+.PHONY: help demo example test faults bench bench-quick lint build build-tests clean
 MAKEFLAGS += --no-print-directory
 
 # Set these on the command line: make test TESTS='turn test/harness.test.ts' FLAGS=--test-timeout=5000
 TESTS ?=
 FLAGS ?=
+NAME ?= quick-start
 
 installed := node_modules/.installed
 installed_peers := bench/node_modules/.installed
@@ -21,6 +22,9 @@ help: ## show what there is to make
 
 demo: build-tests ## watch many tasks share one connection, and faults being caught
 	@node build/demo/demo.js
+
+example: build-tests ## run one of examples/, make example NAME=kysely
+	@node build/examples/$(NAME).js
 
 test: build-tests ## run all tests, on an own server or on the one that PG* variables name
 	@node build/test/run.js $(FLAGS) $(TESTS)

@@ -26,6 +26,8 @@ export interface ConnectEvent {
   readonly processID: number | null
   /** True when the manager had been connected before. */
   readonly reconnected: boolean
+  /** How long the attempt that opened it took, `onConnect` included, in milliseconds. */
+  readonly openedMillis: number
 }
 
 /** A message from the server that is not an error. */
@@ -45,7 +47,7 @@ export interface ManagedConnectionEvents {
   disconnect: [error?: Error]
   /** A holder was given its turn, after so many milliseconds. */
   acquire: [event: { readonly waitedMillis: number }]
-  /** A holder's turn is over. */
+  /** A holder's turn is over, after so many milliseconds (a fraction, since most are short). */
   release: [event: { readonly heldMillis: number }]
   /** The library rolled back. */
   rollback: [event: RollbackEvent]

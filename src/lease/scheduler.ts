@@ -260,7 +260,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     turn.finish()
     if (turn.used) this.#resetSession()
     if (this.#host.listens('release')) {
-      this.#host.tell('release', { heldMillis: Math.round(performance.now() - turn.grantedAt) })
+      this.#host.tell('release', { heldMillis: performance.now() - turn.grantedAt })
     }
     this.#advance()
   }
@@ -452,9 +452,10 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
 
   // ---- what the session, the keeper and the one-shots tell
 
-  onOpened(session: Session): void {
+  onOpened(session: Session, openedMillis: number): void {
     this.#idleSince = null
-    this.#host.tell('connect', { processID: session.processID, reconnected: this.keeper.openings > 1 })
+    const reconnected = this.keeper.openings > 1
+    this.#host.tell('connect', { processID: session.processID, reconnected, openedMillis })
     // Whoever had it opened is served first: their promise settles before this one's.
     queueMicrotask(() => this.#advance())
   }

@@ -23,7 +23,7 @@ import type { DriverClient } from '../driver/pg-driver.js'
 /** Whoever the keeper works for. */
 export interface KeeperHost extends SessionHost {
   /** A session is open, set up, and nobody has it yet. */
-  onOpened(session: Session): void
+  onOpened(session: Session, openedMillis: number): void
   onNotice(notice: unknown): void
   onNotification(message: { channel: string; payload?: string | undefined; processId: number }): void
   /** Sets up what outlives a session, behind `onConnect`. */
@@ -52,6 +52,8 @@ export class SessionKeeper {
   #wasOpen = false
   #resetText = ''
   #openings = 0
+  /** `performance.now()` when the last attempt to open one began. */
+  #attemptedAt = 0
 
   constructor(plan: () => ConnectPlan, options: ResolvedOptions, host: KeeperHost) {
     this.#plan = plan
@@ -150,7 +152,7 @@ export class SessionKeeper {
       this.#wasOpen = true
       this.#openings++
       this.#opening = null
-      this.#host.onOpened(opened)
+      this.#host.onOpened(opened, performance.now() - this.#attemptedAt)
       return opened
     } finally {
       // Where it was given up, this may be the next one's.
@@ -176,6 +178,7 @@ export class SessionKeeper {
   }
 
   async #openOnce(signal: AbortSignal, deadline: number): Promise<Session> {
+    this.#attemptedAt = performance.now()
     const opened = await openClient(this.#plan(), { signal, ...(deadline === Infinity ? {} : { deadline }) })
     const abandon = (): void => void (opened.client as unknown as DriverClient).connection.stream.destroy()
     signal.addEventListener('abort', abandon, { once: true })

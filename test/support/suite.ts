@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { after, test as nodeTest, type TestContext } from 'node:test'
 import { createDatabase, type DatabaseOptions, type TestDatabase } from './database.js'
 import { TIMEOUT_VARIABLE } from './environment.js'
+import { currentFace } from './face.js'
 import { watchLeaks, type LeakOptions } from './leaks.js'
 
 /** Options of a single test: node's own, and what the leak check may leave out. */
@@ -34,6 +35,7 @@ const TEST_MILLIS = Number(process.env[TIMEOUT_VARIABLE] || 60_000)
 export function leakTest(leaks: LeakOptions = {}): TestFunction {
   return (sentence: string, ...rest: [TestBody] | [TestOptions, TestBody]): void => {
     const [{ resources, ...options }, body] = rest.length === 1 ? [{} as TestOptions, rest[0]] : rest
+    if (currentFace()?.leavesOut(sentence)) return
     const watched = { ...leaks, resources: resources ?? leaks.resources }
     void nodeTest(sentence, { timeout: TEST_MILLIS, ...options }, (t) => runWatched(t, body, watched))
   }
@@ -41,6 +43,7 @@ export function leakTest(leaks: LeakOptions = {}): TestFunction {
 
 async function runWatched(t: TestContext, body: TestBody, leaks: LeakOptions): Promise<void> {
   await leaks.admin?.backends() // connected before the watch begins, so that this is not taken for a leak
+  t.signal.addEventListener('abort', () => currentFace()?.abandon())
   const watch = watchLeaks(leaks)
   try {
     await body(t)
@@ -67,7 +70,7 @@ async function runWatched(t: TestContext, body: TestBody, leaks: LeakOptions): P
 export async function openSuite(
   options: DatabaseOptions & LeakOptions = {},
 ): Promise<{ test: TestFunction; database: TestDatabase }> {
-  const database = await createDatabase(options)
+  const database = await (currentFace()?.createDatabase() ?? createDatabase(options))
   after(() => database.drop())
   return { test: leakTest({ ...options, admin: database.admin }), database }
 }
