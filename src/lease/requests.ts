@@ -7,6 +7,8 @@ import type { Turn, TurnOptions } from './turn.js'
 /** What a request needs of the scheduler. */
 export interface RequestHost {
   takeFloor(session: Session, options: TurnOptions, stack: string | null, waitedMillis: number): Turn
+  /** The live session. */
+  readonly session: Session | null
   /** The session is used again. */
   wake(session: Session): void
   /** A request has left the line without being granted. */
@@ -42,6 +44,11 @@ export abstract class Request extends Waiter<Session> {
   protected override refuse(error: unknown): void {
     this.fail(error)
     this.host.onLeft()
+  }
+
+  /** Its asker is gone: it leaves the line, and what it has under way is cancelled where that hits nobody else. */
+  abandon(error: unknown): void {
+    this.reject(error)
   }
 
   protected get waitedMillis(): number {
@@ -117,5 +124,9 @@ export class UnitRequest extends Request {
 
   override fail(error: unknown): void {
     this.#unit.reject(error)
+  }
+
+  override abandon(error: unknown): void {
+    if (!this.reject(error)) this.host.session?.cancelAlone(this.#unit)
   }
 }
