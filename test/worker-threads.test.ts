@@ -267,8 +267,9 @@ test('share and attach refuse what is not theirs', async () => {
 })
 
 test('a turn whose time passes is started or refused, and never both', async () => {
-  await using manager = open({ acquireTimeoutMillis: 40 })
+  await using manager = open({ acquireTimeoutMillis: 80 })
   const remote = attach(share(manager))
+  await remote.use(() => {}, { timeoutMillis: 30_000 })
   let started = 0
   let refused = 0
   const one = async (n: number): Promise<void> => {
@@ -283,7 +284,7 @@ test('a turn whose time passes is started or refused, and never both', async () 
     )
     if (settled.status === 'fulfilled') return assert.ok(ran)
     assert.ok(settled.reason instanceof AcquireTimeoutError, String(settled.reason))
-    assert.equal(settled.reason.timeoutMillis, 40)
+    assert.equal(settled.reason.timeoutMillis, 80)
     assert.equal(ran, false, 'refused after it had been started')
     refused++
   }
@@ -313,6 +314,7 @@ test('a turn that was started ahead and then got no connection has lost it', asy
     begun = true
     await connection.query('SELECT 1')
   })
+  const lostSecond = caught(second, ConnectionLostError)
   await until(() => manager.stats.held && manager.stats.waiting === 1, { what: 'the second to wait' })
   asked.open()
   await until(() => manager.stats.prepared > 0 || manager.status === 'idle', { what: 'the answer' })
@@ -321,7 +323,7 @@ test('a turn that was started ahead and then got no connection has lost it', asy
   await until(() => manager.closed, { what: 'the loss' })
   lost.open()
   await first
-  const error = await caught(second, ConnectionLostError)
+  const error = await lostSecond
   assert.ok(error.cause instanceof ConnectError)
   assert.equal(begun, true)
   assert.equal(error.commitOutcome, 'none')
