@@ -17,6 +17,8 @@ export interface Row {
    * much of the first entry's rate each other one keeps.
    */
   readonly kind: 'race' | 'growth'
+  /** How many microseconds longer one operation alone may take with each other entry than with the first. */
+  readonly addedMicros?: number
   readonly entries: readonly Entry[]
 }
 

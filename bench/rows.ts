@@ -6,6 +6,7 @@ import { pgbenchPipeline, pgbenchTransaction } from './contestants/pgbench.js'
 import { pgPromiseTransaction } from './contestants/pg-promise.js'
 import { postgresJsQuery, postgresJsTransaction } from './contestants/postgres-js.js'
 import { slonikTransaction } from './contestants/slonik.js'
+import { workersFiveMessages, workersQuery, workersTransaction } from './contestants/workers.js'
 import type { Entry, Row } from './row.js'
 import { SELECT_ITEMS, selectNumber } from './work.js'
 
@@ -147,6 +148,47 @@ export function allRows(quick: boolean): readonly Row[] {
         ...(quick
           ? []
           : [{ name: '100,000 waiting', contestant: managedTransaction, tasks: 100_000, target: FLAT }]),
+      ],
+    },
+    {
+      ...TRANSACTIONS,
+      id: 'worker',
+      title: 'transaction() in 4 worker threads',
+      kind: 'growth',
+      entries: [
+        { name: "on the owner's thread", contestant: managedTransaction },
+        { name: '4 workers x 16 tasks', contestant: workersTransaction, target: 0.4 },
+      ],
+    },
+    {
+      ...TRANSACTIONS,
+      id: 'worker-messages',
+      title: 'transaction() in 4 worker threads, and five messages for each',
+      entries: [
+        { name: OURSELVES, contestant: workersTransaction },
+        { name: 'five messages', contestant: workersFiveMessages, target: 2 },
+      ],
+    },
+    {
+      ...QUERIES,
+      id: 'worker-query',
+      title: 'query() in 4 worker threads',
+      kind: 'growth',
+      entries: [
+        { name: "on the owner's thread", contestant: managedQuery },
+        { name: '4 workers x 16 tasks', contestant: workersQuery, target: 0.45 },
+      ],
+    },
+    {
+      ...TRANSACTIONS,
+      id: 'worker-alone',
+      title: 'transaction() in a worker thread, one task alone',
+      tasks: 1,
+      kind: 'growth',
+      addedMicros: 150,
+      entries: [
+        { name: "on the owner's thread", contestant: managedTransaction },
+        { name: 'in a worker', contestant: workersTransaction },
       ],
     },
   ]

@@ -36,7 +36,19 @@ export async function runRow(row: Row, course: Course): Promise<RowResult | null
   } finally {
     for (const { entrant } of runners) await entrant.close()
   }
+  noteLatency(row, runners, course)
   return conclude(row, runners)
+}
+
+/** How much longer one operation takes than with the first: the median of the rounds' differences. */
+function noteLatency({ id, addedMicros }: Row, [first, ...others]: readonly Runner[], course: Course): void {
+  if (addedMicros === undefined) return
+  for (const { entry, rates } of others) {
+    const added = rates.map((rate, round) => 1e6 / rate - 1e6 / first!.rates[round]!)
+    const { median } = summarise(added)
+    const verdict = median <= addedMicros ? 'met' : 'MISSED'
+    course.note(`${id}: ${entry.name} +${Math.round(median)} µs (target <= ${addedMicros}: ${verdict})`)
+  }
 }
 
 /** Connects, proves and warms up. Null when it is somebody else who can't. */

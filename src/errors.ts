@@ -266,8 +266,9 @@ export class ConnectionLostError extends ManagedConnectionError {
 export class ManagerEndedError extends ManagedConnectionError {
   readonly code = 'ERR_MANAGER_ENDED'
 
-  constructor() {
-    super('end() was called on this manager; it takes no more work', { retrySafe: true })
+  constructor(facts: { cause?: unknown } = {}) {
+    const why = facts.cause instanceof Error ? `: ${facts.cause.message}` : ''
+    super(`end() was called on this manager; it takes no more work${why}`, { ...facts, retrySafe: true })
   }
 }
 

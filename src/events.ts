@@ -3,7 +3,15 @@
 /** The library rolled something back, or could not. */
 export interface RollbackEvent {
   /** Why: as in the settlement table. */
-  readonly reason: 'error' | 'uncommitted' | 'unfinished' | 'ended' | 'hold timeout' | 'one-shot'
+  readonly reason:
+    | 'error'
+    | 'uncommitted'
+    | 'unfinished'
+    | 'ended'
+    | 'hold timeout'
+    /** The worker thread that had the connection is gone. */
+    | 'holder gone'
+    | 'one-shot'
   /** The statement that had opened the transaction, if it is known. */
   readonly statement: string | null
   /** Why the rollback itself failed, where it did; the connection was dropped then. */

@@ -11,6 +11,7 @@ import { callbackOf, isSubmittable, readCall } from './query-arguments.js'
 import { depart, settleDown, takeBack } from './lease/departure.js'
 import { createScope, enclosingScope, runInScope } from './lease/holder-context.js'
 import { SafeEmitter } from './safe-emitter.js'
+import { Sharing } from './sharing.js'
 import { Scheduler } from './lease/scheduler.js'
 import { StatementGuard } from './session/statement-guard.js'
 import { ClassifiedTexts } from './sql/classify.js'
@@ -391,6 +392,11 @@ export class ManagedConnection extends SafeEmitter implements Manager {
       connects: keeper.openings,
       ...counters,
     })
+  }
+
+  /** @internal For the other side of a worker's port. */
+  get sharing(): Sharing {
+    return new Sharing(this.#scheduler)
   }
 
   /** Closes the server connection after the present holder; the next use opens it again. */

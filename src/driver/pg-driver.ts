@@ -53,6 +53,11 @@ export function createResult(rowMode: string | undefined, types: CustomTypesConf
 /** pg's conversion of a value that a user gave into what travels. Throws what the value's own conversion throws. */
 export const prepareValue = internals.utils.prepareValue
 
+/** The parsers of a client's results, those of its own among them; without a client, those that all share. */
+export function typesOf(client: DriverClient | null): CustomTypesConfig {
+  return client?._types ?? pg.types
+}
+
 /** The prototype that makes pg accept our units in its pipeline. */
 export const pgQueryPrototype: object = pg.Query.prototype
 

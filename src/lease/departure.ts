@@ -5,7 +5,6 @@
 import { CommitRolledBackError, UncommittedTransactionError, UnfinishedStatementError } from '../errors.js'
 import { settle } from '../transaction/settlement.js'
 import { isFromServer } from '../transaction/failures.js'
-import type { HoldTimeoutError } from '../errors.js'
 import type { RollbackEvent } from '../events.js'
 import type { ControlUnit } from '../driver/control-unit.js'
 import type { CallerOutcome, Left } from '../transaction/settlement.js'
@@ -180,8 +179,16 @@ async function handOn(scheduler: Scheduler, turn: Turn, { left, error, close }: 
   await closed
 }
 
-/** The hold of `turn` timed out: everything on it is rejected at once, and its session is tidied up behind it. */
-export async function takeBack(scheduler: Scheduler, turn: Turn, error: HoldTimeoutError): Promise<void> {
+/**
+ * Its hold timed out, or its holder is gone: everything on it is rejected with `error` at once, and its session is
+ * tidied up behind it.
+ */
+export async function takeBack(
+  scheduler: Scheduler,
+  turn: Turn,
+  error: Error,
+  reason: 'hold timeout' | 'holder gone' = 'hold timeout',
+): Promise<void> {
   const statement = turn.openedBy
   turn.revoke(error)
   const { running } = turn
@@ -190,6 +197,5 @@ export async function takeBack(scheduler: Scheduler, turn: Turn, error: HoldTime
   const server = turn.serverState
   const answered = server === 'intrans' || server === 'inerror' ? turn.rollback() : null
   scheduler.handOver(turn)
-  if (answered !== null)
-    scheduler.onRollback({ reason: 'hold timeout', statement, ...(await failureOf(answered)) })
+  if (answered !== null) scheduler.onRollback({ reason, statement, ...(await failureOf(answered)) })
 }

@@ -52,8 +52,11 @@ export abstract class Waiter<G> implements Linked<Waiter<G>>, Timed {
     return false
   }
 
-  reject(error: unknown): void {
-    if (this.#leave()) this.refuse(error)
+  /** False when it is too late: it has left the line. */
+  reject(error: unknown): boolean {
+    const left = this.#leave()
+    if (left) this.refuse(error)
+    return left
   }
 
   #leave(): boolean {

@@ -8,6 +8,8 @@ import type { Turn, TurnOptions } from './turn.js'
 /** What a request needs of the scheduler. */
 export interface RequestHost {
   takeFloor(session: Session, options: TurnOptions, stack: string | null, waitedMillis: number): Turn
+  /** The live session. */
+  readonly session: Session | null
   /** The session is used again. */
   wake(session: Session): void
   /** A request has left the line without being granted. */
@@ -48,6 +50,16 @@ export abstract class Request extends Waiter<Session> {
   protected override refuse(error: unknown): void {
     this.fail(error)
     this.host.onLeft()
+  }
+
+  /** Its asker may call `abandon`. */
+  keepUnit(): this {
+    return this
+  }
+
+  /** Its asker is gone: it leaves the line, and what it has under way is cancelled where that hits nobody else. */
+  abandon(error: unknown): void {
+    this.reject(error)
   }
 
   protected get waitedMillis(): number {
@@ -117,6 +129,9 @@ export class UnitRequest<C, T> extends Request {
   readonly #call: C
   readonly #create: (call: C) => Unit
   readonly #travel: Unit['travel']
+  #keepsUnit = false
+  /** What was sent, where its asker may want it cancelled; else it is not to outlive its answer. */
+  #unit: Unit | null = null
   #resolve!: (value: T) => void
   #reject!: (error: unknown) => void
 
@@ -145,10 +160,20 @@ export class UnitRequest<C, T> extends Request {
     // It could not be sent again, if the connection died behind a COMMIT.
     unit.unrepeatable = true
     unit.settleWith(this.#resolve, this.#reject)
+    if (this.#keepsUnit) this.#unit = unit
     session.submit(unit)
   }
 
   override fail(error: unknown): void {
     this.#reject(error)
+  }
+
+  override keepUnit(): this {
+    this.#keepsUnit = true
+    return this
+  }
+
+  override abandon(error: unknown): void {
+    if (!this.reject(error) && this.#unit !== null) this.host.session?.cancelAlone(this.#unit)
   }
 }

@@ -28,7 +28,7 @@ import type { ResolvedOptions } from '../options.js'
 import type { Session, Unanswered } from '../session/session.js'
 import type { KeeperHost } from '../session/session-keeper.js'
 import type { SubscriptionHost } from '../session/subscriptions.js'
-import type { JoinOptions } from './line.js'
+import type { JoinOptions, Waiter } from './line.js'
 import type { OneShotHost } from './one-shots.js'
 import type { OneShot, Request, RequestHost } from './requests.js'
 import type { ControlLimits, TurnHost, TurnOptions } from './turn.js'
@@ -47,6 +47,12 @@ export interface SchedulerHost {
   listens(event: keyof ManagedConnectionEvents): boolean
   /** The hold of `turn` has timed out: its holder is to be told, and its session tidied up. */
   onHoldTimeout(turn: Turn, error: HoldTimeoutError): void
+}
+
+/** A request on its way into the line that somebody wants to know. */
+interface WatchedAsk {
+  readonly stack: string | null
+  request: Request | null
 }
 
 /** How many of each thing has happened. */
@@ -83,6 +89,8 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   #drained: (() => void) | null = null
   /** The time of `end()` is over: nothing is opened any more. */
   #abandoned = false
+  #whenEnded: (() => void)[] = []
+  #watched: WatchedAsk | null = null
   /** Set while listeners' or waiters' reactions could enter `#advance` again. */
   #advancing = false
 
@@ -129,11 +137,31 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
 
   /** Asks for a turn. Resolves with what `receive` makes of it, at the moment that it is granted. */
   acquire<T>(options: TurnOptions, join: JoinOptions, receive: (turn: Turn) => T): Promise<T> {
-    const stack = this.#traces ? holderStack() : null
+    const stack = this.#traces ? (this.#watched?.stack ?? holderStack()) : null
     const request = new TurnRequest<T>(this, { options, stack, receive, timeoutMillis: join.timeoutMillis })
     const { promise } = request
     this.#ask(request, join)
     return promise
+  }
+
+  /**
+   * Runs `ask`, which asks for something once. Gives the request, and has `stack` for the place where it was asked,
+   * where that was in another thread.
+   */
+  watchAsk(stack: string | null, ask: () => void): Request | null {
+    const watched: WatchedAsk = { stack, request: null }
+    this.#watched = watched
+    try {
+      ask()
+    } finally {
+      this.#watched = null
+    }
+    return watched.request
+  }
+
+  /** The first in line. */
+  get first(): Waiter<Session> | null {
+    return this.#line.first
   }
 
   get #traces(): boolean {
@@ -149,6 +177,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   }
 
   #ask(request: Request, join: JoinOptions): void {
+    if (this.#watched !== null) this.#watched.request = request.keepUnit()
     const refusal = this.#refusal(join)
     if (refusal !== null) return request.fail(refusal.reason)
     if (this.#floor === null && this.#line.length === 0) {
@@ -440,6 +469,12 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     if (this.#idleTimer !== null) clearTimeout(this.#idleTimer)
     this.#idleTimer = null
     this.deadlines.clear()
+    for (const tell of this.#whenEnded) tell()
+  }
+
+  /** Calls `ended` at the very end. */
+  onEnded(ended: () => void): void {
+    this.#whenEnded.push(ended)
   }
 
   #abandonAll(): void {

@@ -162,6 +162,11 @@ export class Session implements Sender {
     this.#cancel.headIs(this.#inFlight.head)
   }
 
+  /** Asks for that where `unit` is all that is in flight: whatever comes next waits until it is certain what was hit. */
+  cancelAlone(unit: Unit): void {
+    if (this.#inFlight.size === 1 && this.#inFlight.head === unit) this.cancel(unit)
+  }
+
   /**
    * Gives the connection up because of what `owner` has in flight: the server is asked to cancel that first, where
    * it is `owner`'s statement that runs.

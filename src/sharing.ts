@@ -1,0 +1,82 @@
+/**
+ * What sharing a manager with other threads takes beside its public members; for `worker/` alone. One small class, so
+ * that it is plain to see what the other side of a port relies on.
+ */
+import { takeBack } from './lease/departure.js'
+import { typesOf } from './driver/pg-driver.js'
+import type { CustomTypesConfig } from 'pg'
+import type { Scheduler } from './lease/scheduler.js'
+import type { ResolvedOptions } from './options.js'
+
+/** Something that was asked for, as it stands in the line. */
+export interface Asked {
+  /** The one behind it in the line. */
+  readonly next: object | null
+  /** Takes it out of the line; false when it has left it already. */
+  reject(error: unknown): boolean
+  /** The same, and what is under way is cancelled where that hits nobody else. */
+  abandon(error: unknown): void
+}
+
+export class Sharing {
+  readonly #scheduler: Scheduler
+
+  constructor(scheduler: Scheduler) {
+    this.#scheduler = scheduler
+  }
+
+  /** The options in force. */
+  get options(): ResolvedOptions {
+    return this.#scheduler.options
+  }
+
+  /** `end()` was called. */
+  get ending(): boolean {
+    return this.#scheduler.ending
+  }
+
+  /** Stands for the turn that has the floor; null while nobody has it. */
+  get floor(): object | null {
+    return this.#scheduler.floor
+  }
+
+  /** The first in line. */
+  get first(): object | null {
+    return this.#scheduler.first
+  }
+
+  /** The parsers of the session's results, as they are now. */
+  get types(): CustomTypesConfig {
+    return typesOf(this.#scheduler.session?.client ?? null)
+  }
+
+  /**
+   * Runs `ask`, which asks the manager for one thing. Gives what stands in the line for it; null where it was refused.
+   *
+   * @param stack where the holder asked, for messages and warnings; null where nobody wants to know
+   */
+  watchAsk(stack: string | null, ask: () => void): Asked | null {
+    return this.#scheduler.watchAsk(stack, ask)
+  }
+
+  /** The error of one whose time in line has passed, after it was taken out of it. Counts it. */
+  timedOut(timeoutMillis: number): Error {
+    return this.#scheduler.timedOut(timeoutMillis)
+  }
+
+  /** Takes the connection from the holder of `floor`: what runs is cancelled and rolled back, nobody waits for it. */
+  takeBack(floor: object, error: Error): void {
+    const turn = this.#scheduler.floor
+    if (turn !== null && turn === floor) void takeBack(this.#scheduler, turn, error, 'holder gone')
+  }
+
+  /** Calls `ended` once the manager has ended. */
+  onEnded(ended: () => void): void {
+    this.#scheduler.onEnded(ended)
+  }
+
+  /** Tells of a failure that no call can be told of. */
+  report(error: Error): void {
+    this.#scheduler.onBackgroundError(error)
+  }
+}

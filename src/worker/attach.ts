@@ -1,0 +1,42 @@
+/** The worker's side: makes a manager of a port. */
+import { MessagePort, receiveMessageOnPort } from 'node:worker_threads'
+import { RemoteManager } from './client/remote-manager.js'
+import { PROTOCOL } from './protocol.js'
+import type { CustomTypesConfig } from 'pg'
+import type { Manager } from '../index.js'
+import type { Hello } from './protocol.js'
+
+/** Options of `attach`. */
+export interface AttachOptions {
+  /**
+   * Parses, in this worker, what its queries give, in place of the parsers of the owner's thread: for those that
+   * make objects of classes, which cannot be copied between threads. A query's own `types` come first. Default:
+   * the owner's thread parses.
+   */
+  readonly types?: CustomTypesConfig | undefined
+}
+
+/**
+ * Makes a manager of a port that `share()` gave: the same verbs, options, errors and promises, for the connection of
+ * the owner's thread. `end()` detaches this worker only.
+ *
+ * ```ts
+ * const manager = attach(workerData.port)
+ * await manager.transaction((connection) => connection.query('UPDATE counter SET n = n + 1'))
+ * ```
+ *
+ * @throws TypeError for a port that `share()` of this version of the package has not given, or that is attached
+ */
+export function attach(port: MessagePort, options: AttachOptions = {}): Manager {
+  if (!(port instanceof MessagePort)) throw new TypeError('attach() takes the port that share() gave')
+  const { types = null } = options
+  if (types !== null && typeof types.getTypeParser !== 'function') {
+    throw new TypeError('types must have a method getTypeParser')
+  }
+  const received = receiveMessageOnPort(port) as { message: Partial<Hello> } | undefined
+  const hello = received?.message
+  if (hello?.protocol !== PROTOCOL) {
+    throw new TypeError('attach() takes a fresh port that share() of the same version of this package gave')
+  }
+  return new RemoteManager(port, hello as Hello, types)
+}

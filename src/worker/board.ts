@@ -1,0 +1,101 @@
+/**
+ * The owner's figures in shared memory, so that a worker can read `status`, `closed` and `stats` without asking. The
+ * owner writes them whenever it says something to a worker, when a server connection comes or goes, and when a
+ * worker looked. A reader that is interrupted by a writer reads again.
+ */
+import type { ManagerStats, TransactionStatus } from '../index.js'
+
+const STATUSES: readonly (TransactionStatus | null)[] = [
+  null,
+  'idle',
+  'active',
+  'intrans',
+  'inerror',
+  'unknown',
+]
+
+/** Where each figure stands. */
+const NUMBERS = [
+  'waiting',
+  'inFlight',
+  'prepared',
+  'connects',
+  'disconnects',
+  'acquires',
+  'releases',
+  'rollbacks',
+  'timeouts',
+] as const
+const STATUS = NUMBERS.length
+const WRITTEN_AT = STATUS + 1
+const HELD_MILLIS = STATUS + 2
+const PROCESS_ID = STATUS + 3
+const CONNECTED_MILLIS = STATUS + 4
+const SIZE = STATUS + 5
+
+/** Where a number is absent. */
+const NONE = -1
+
+export class Board {
+  readonly buffer: SharedArrayBuffer
+  readonly #figures: Float64Array
+  /** Odd while it is being written. */
+  readonly #version: Int32Array
+
+  constructor(buffer = new SharedArrayBuffer(8 + SIZE * 8)) {
+    this.buffer = buffer
+    this.#version = new Int32Array(buffer, 0, 1)
+    this.#figures = new Float64Array(buffer, 8, SIZE)
+  }
+
+  write(status: TransactionStatus | null, stats: ManagerStats): void {
+    const figures = this.#figures
+    Atomics.add(this.#version, 0, 1)
+    for (let index = 0; index < NUMBERS.length; index++) figures[index] = stats[NUMBERS[index]!]
+    figures[STATUS] = STATUSES.indexOf(status)
+    figures[WRITTEN_AT] = Date.now()
+    figures[HELD_MILLIS] = stats.heldMillis ?? NONE
+    figures[PROCESS_ID] = stats.processID ?? NONE
+    figures[CONNECTED_MILLIS] = stats.connectedMillis ?? NONE
+    Atomics.add(this.#version, 0, 1)
+  }
+
+  get status(): TransactionStatus | null {
+    return STATUSES[this.#figures[STATUS]!] ?? null
+  }
+
+  get processID(): number | null {
+    return orNull(this.#figures[PROCESS_ID]!)
+  }
+
+  get stats(): ManagerStats {
+    const figures = this.#copy()
+    const since = Math.max(0, Date.now() - figures[WRITTEN_AT]!)
+    const counts = Object.fromEntries(NUMBERS.map((name, index) => [name, figures[index]]))
+    const heldMillis = grown(figures[HELD_MILLIS]!, since)
+    return Object.freeze({
+      held: heldMillis !== null,
+      heldMillis,
+      processID: orNull(figures[PROCESS_ID]!),
+      connectedMillis: grown(figures[CONNECTED_MILLIS]!, since),
+      ...(counts as Record<(typeof NUMBERS)[number], number>),
+    })
+  }
+
+  #copy(): Float64Array {
+    for (;;) {
+      const before = Atomics.load(this.#version, 0)
+      const copy = this.#figures.slice()
+      if (before % 2 === 0 && Atomics.load(this.#version, 0) === before) return copy
+    }
+  }
+}
+
+function orNull(figure: number): number | null {
+  return figure === NONE ? null : figure
+}
+
+/** A length of time goes on after it was written down. */
+function grown(millis: number, since: number): number | null {
+  return millis === NONE ? null : Math.round(millis + since)
+}

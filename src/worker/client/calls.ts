@@ -1,0 +1,84 @@
+/** The calls to the owner that are unanswered, by their numbers. */
+import { onAbort } from '../../util/abort-listeners.js'
+import { CANCELLED } from '../protocol.js'
+import type { RemoteTurn } from './remote-turn.js'
+
+/** What a call is about. */
+export interface CallFacts<T> {
+  /** The turn that it is part of. */
+  readonly turn?: RemoteTurn
+  /** Cancels it at the owner's. */
+  readonly signal?: AbortSignal | undefined
+  /** Makes what the caller gets of the owner's answer. */
+  readonly decode?: (answer: never) => T
+}
+
+interface Call extends CallFacts<unknown> {
+  readonly resolve: (value: unknown) => void
+  readonly reject: (error: unknown) => void
+  readonly promise: Promise<unknown>
+  /** Stops listening to the signal. */
+  readonly ignoreAbort: (() => void) | null
+}
+
+export class Calls {
+  readonly #calls = new Map<number, Call>()
+  readonly #cancel: (id: number) => void
+
+  /** `cancel` asks the owner to cancel a call. */
+  constructor(cancel: (id: number) => void) {
+    this.#cancel = cancel
+  }
+
+  get size(): number {
+    return this.#calls.size
+  }
+
+  add<T>(id: number, facts: CallFacts<T>): Promise<T> {
+    const { signal, turn } = facts
+    const ignoreAbort = signal === undefined ? null : onAbort(signal, () => this.#cancel(id))
+    let settle!: Pick<Call, 'resolve' | 'reject'>
+    const promise = new Promise<unknown>((resolve, reject) => (settle = { resolve, reject }))
+    this.#calls.set(id, { ...facts, ...settle, promise, ignoreAbort })
+    if (turn !== undefined) turn.outstanding++
+    return promise as Promise<T>
+  }
+
+  answer(id: number, answer: unknown): void {
+    const call = this.#take(id)
+    if (call === undefined) return
+    try {
+      call.resolve(call.decode === undefined ? answer : call.decode(answer as never))
+    } catch (error) {
+      call.reject(error)
+    }
+  }
+
+  fail(id: number, error: unknown): void {
+    const call = this.#take(id)
+    call?.reject(error === CANCELLED && call.signal !== undefined ? call.signal.reason : error)
+  }
+
+  failAllOf(turn: RemoteTurn, error: unknown): void {
+    for (const [id, call] of this.#calls) if (call.turn === turn) this.fail(id, error)
+  }
+
+  failAll(error: () => Error): void {
+    for (const id of [...this.#calls.keys()]) this.fail(id, error())
+  }
+
+  /** What is unanswered of a turn is reported in another way. */
+  markHandled(turn: RemoteTurn): void {
+    if (turn.outstanding === 0) return
+    for (const call of this.#calls.values()) if (call.turn === turn) call.promise.catch(() => {})
+  }
+
+  #take(id: number): Call | undefined {
+    const call = this.#calls.get(id)
+    if (call === undefined) return undefined
+    this.#calls.delete(id)
+    call.ignoreAbort?.()
+    if (call.turn !== undefined) call.turn.outstanding--
+    return call
+  }
+}

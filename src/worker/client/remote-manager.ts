@@ -1,0 +1,303 @@
+/** The manager of a worker: the owner's, seen through a port. */
+import { inspect } from 'node:util'
+import type { MessagePort } from 'node:worker_threads'
+import type { CustomTypesConfig } from 'pg'
+import { ManagerEndedError, ReentrantAcquireError } from '../../errors.js'
+import { checkBoolean, checkCount, checkMillis } from '../../options.js'
+import { backoffMillis } from '../../util/backoff.js'
+import { pause } from '../../util/pause.js'
+import { Board } from '../board.js'
+import { Link } from './link.js'
+import { createHandle } from './remote-connection.js'
+import { RemoteSubscription } from './remote-subscription.js'
+import { RemoteTurn } from './remote-turn.js'
+import { ResultDecoder } from './result-decoder.js'
+import { isInside, runInside } from './scope.js'
+import {
+  answerBy,
+  callbackOf,
+  isSubmittable,
+  pick,
+  readCall,
+  readSignal,
+  submittableError,
+} from './statement.js'
+import { isWorthRepeating, thrownFacts } from './thrown.js'
+import type {
+  AcquireOptions,
+  BatchOptions,
+  Connection,
+  EndOptions,
+  ListenOptions,
+  Manager,
+  ManagerStats,
+  QueryConfig,
+  Subscription,
+  TransactionOptions,
+  TransactionStatus,
+  UseOptions,
+  WaitOptions,
+} from '../../index.js'
+import type { QueryResult } from 'pg'
+import type { HandleServices } from './remote-connection.js'
+import type { Hello, TurnKind, WireAnswer } from '../protocol.js'
+import type { RowWish } from './result-decoder.js'
+
+/** Before `work` is run again after a serialization failure or a deadlock. */
+const RETRY_BACKOFF = { firstMillis: 5, maxMillis: 1_000 }
+
+/** How many unread notifications a subscription keeps. */
+const DEFAULT_MAX_BUFFERED = 10_000
+
+const END_TIMEOUT_MILLIS = 30_000
+
+/** The options that the owner hears of. */
+const TURN_OPTIONS = [
+  'timeoutMillis',
+  'autocommit',
+  'close',
+  'isolationLevel',
+  'accessMode',
+  'deferrable',
+] as const
+
+type Work<T> = (connection: Connection) => T | PromiseLike<T>
+
+export class RemoteManager implements Manager {
+  readonly #link: Link
+  readonly #board: Board
+  readonly #hello: Hello
+  readonly #decoder = new ResultDecoder()
+  readonly #types: CustomTypesConfig | null
+  readonly #services: HandleServices
+  #lookedAt = -Infinity
+  #ended: Promise<void> | null = null
+
+  constructor(port: MessagePort, hello: Hello, types: CustomTypesConfig | null) {
+    const board = new Board(hello.board)
+    this.#board = board
+    this.#hello = hello
+    this.#types = types
+    this.#link = new Link(port)
+    this.#services = {
+      manager: this,
+      link: this.#link,
+      decoder: this.#decoder,
+      types,
+      get processID() {
+        return board.processID
+      },
+    }
+  }
+
+  async use<T>(work: Work<T>, options: UseOptions = {}): Promise<T> {
+    this.#checkAsk('use', work, options)
+    const turn = await this.#ask('use', options)
+    return this.#hold(turn!, work)
+  }
+
+  async acquire(options: AcquireOptions = {}): Promise<Connection> {
+    this.#refuseReentrance('acquire', options)
+    checkWait(options)
+    return createHandle((await this.#ask('acquire', options))!, this.#services)
+  }
+
+  async tryAcquire(options: AcquireOptions = {}): Promise<Connection | null> {
+    checkWait(options)
+    const turn = await this.#ask('try', options)
+    return turn === null ? null : createHandle(turn, this.#services)
+  }
+
+  async transaction<T>(work: Work<T>, options: TransactionOptions = {}): Promise<T> {
+    this.#checkAsk('transaction', work, options)
+    const { retries = 0 } = options
+    checkCount('retries', retries)
+    for (let attempt = 0; ; attempt++) {
+      const turn = await this.#ask('transaction', options)
+      try {
+        return await this.#hold(turn!, work)
+      } catch (error) {
+        if (attempt >= retries || !isWorthRepeating(error) || this.#ended !== null) throw error
+      }
+      await pause(backoffMillis(RETRY_BACKOFF, attempt, Math.random()), options.signal)
+    }
+  }
+
+  readonly query = ((config: unknown, values?: unknown, callback?: unknown): unknown =>
+    answerBy(callbackOf(config, values, callback), this.#query(config, values))) as Manager['query']
+
+  async #query(config: unknown, values: unknown): Promise<unknown> {
+    this.#refuseReentrance('query', {})
+    if (isSubmittable(config)) throw submittableError()
+    const call = readCall(config, values, this.#types)
+    this.#refuseEnded()
+    call.signal?.throwIfAborted()
+    const id = this.#link.createID()
+    const { signal, wire, wish } = call
+    return this.#link.call(id, ['query', id, wire], { signal, decode: this.#decoding([wish]) })
+  }
+
+  async batch(
+    statements: readonly (string | QueryConfig)[],
+    options: BatchOptions = {},
+  ): Promise<QueryResult[]> {
+    this.#refuseReentrance('batch', options)
+    checkWait(options)
+    const submittable = statements.findIndex((statement) => isSubmittable(statement))
+    if (submittable >= 0) throw new TypeError(`statement ${submittable} of the batch is a submittable`)
+    const calls = statements.map((statement) => readCall(statement, undefined, this.#types))
+    this.#refuseEnded()
+    const { signal } = options
+    signal?.throwIfAborted()
+    if (calls.length === 0) return []
+    const id = this.#link.createID()
+    const wires = calls.map((call) => call.wire)
+    const given = pick({ ...options }, TURN_OPTIONS)
+    const decode = this.#decoding(calls.map((call) => call.wish))
+    const results = await this.#link.call(id, ['batch', id, wires, given, signal !== undefined], {
+      signal,
+      decode,
+    })
+    return results as QueryResult[]
+  }
+
+  #decoding(wishes: readonly RowWish[]): (answer: WireAnswer) => QueryResult | QueryResult[] {
+    return (answer) => this.#decoder.decode(answer, wishes)
+  }
+
+  async listen(channel: string, options: ListenOptions = {}): Promise<Subscription> {
+    this.#refuseReentrance('listen', options)
+    checkWait(options)
+    const { maxBuffered = DEFAULT_MAX_BUFFERED, signal } = options
+    checkCount('maxBuffered', maxBuffered)
+    this.#refuseEnded()
+    signal?.throwIfAborted()
+    if (typeof channel !== 'string') throw new TypeError('a channel is a name of 1 to 63 bytes')
+    const link = this.#link
+    const id = link.createID()
+    const given = pick({ ...options }, ['timeoutMillis', 'maxBuffered'])
+    // Before the owner's word that it listens: notifications may come along with that.
+    const subscription = new RemoteSubscription(channel, maxBuffered, () => link.removeSubscription(id))
+    link.addSubscription(id, subscription)
+    try {
+      await link.call(id, ['listen', id, channel, given], { signal })
+    } catch (error) {
+      subscription.end(null)
+      throw error
+    }
+    return subscription
+  }
+
+  get closed(): boolean {
+    return this.status === null
+  }
+
+  get status(): TransactionStatus | null {
+    if (this.#link.closed) return null
+    this.#look()
+    return this.#board.status
+  }
+
+  get stats(): ManagerStats {
+    this.#look()
+    return this.#board.stats
+  }
+
+  /** Has the figures brought up to date for the next who looks, at most once a millisecond. */
+  #look(): void {
+    const now = performance.now()
+    if (now - this.#lookedAt < 1) return
+    this.#lookedAt = now
+    this.#link.say(['look'])
+  }
+
+  async close(): Promise<void> {
+    this.#refuseReentrance('close', {})
+    const id = this.#link.createID()
+    if (!this.#link.closed) await this.#link.call(id, ['close', id])
+  }
+
+  /** Refuses new work, serves who waits in this worker, and detaches it; the connection is the owner's. */
+  async end(options: EndOptions = {}): Promise<void> {
+    this.#refuseReentrance('end', {})
+    const { timeoutMillis = END_TIMEOUT_MILLIS } = options
+    checkMillis('timeoutMillis', timeoutMillis)
+    this.#ended ??= this.#end(timeoutMillis)
+    await this.#ended
+  }
+
+  async #end(timeoutMillis: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined
+    const expired = new Promise<void>((resolve) => {
+      if (timeoutMillis <= 2_147_483_647) timer = setTimeout(resolve, timeoutMillis)
+    })
+    await Promise.race([this.#link.drained(), expired])
+    clearTimeout(timer)
+    this.#link.close(new Error('end() was called in this worker'))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.end()
+  }
+
+  toString(): string {
+    return this.#hello.conninfo
+  }
+
+  [inspect.custom](): string {
+    return `<ManagedConnection in a worker: ${this.#hello.conninfo} (${this.status ?? 'closed'})>`
+  }
+
+  #checkAsk(member: string, work: unknown, options: WaitOptions): void {
+    this.#refuseReentrance(member, options)
+    if (typeof work !== 'function')
+      throw new TypeError(`${member}() takes a function, but was given ${typeof work}`)
+    checkWait(options)
+  }
+
+  #refuseReentrance(member: string, { detached }: WaitOptions): void {
+    if (detached !== true && isInside(this)) throw new ReentrantAcquireError({ member, inside: 'callback' })
+  }
+
+  #refuseEnded(): void {
+    if (this.#ended !== null) throw new ManagerEndedError()
+  }
+
+  #ask(kind: TurnKind, options: UseOptions & TransactionOptions): Promise<RemoteTurn | null> {
+    this.#refuseEnded()
+    const { autocommit = this.#hello.autocommit, signal } = options
+    const turn = new RemoteTurn(this.#link.createID(), kind, kind !== 'transaction' && autocommit)
+    const stack = this.#hello.traces ? (new Error('acquired').stack ?? null) : null
+    return this.#link.ask(turn, pick({ ...options }, TURN_OPTIONS), { signal, stack })
+  }
+
+  /** Runs `work` with the turn, and has it settled, whatever happens. */
+  async #hold<T>(turn: RemoteTurn, work: Work<T>): Promise<T> {
+    let result: T
+    try {
+      result = await this.#run(turn, work)
+    } catch (error) {
+      if (turn.revocation !== null) throw turn.revocation as Error
+      // Released by the callback itself: that was the departure.
+      if (turn.state === 'held') await this.#link.leave(turn, 'threw', thrownFacts(error))
+      throw error
+    }
+    if (turn.state === 'held') await this.#link.leave(turn, 'returned', null)
+    return result
+  }
+
+  #run<T>(turn: RemoteTurn, work: Work<T>): Promise<T> {
+    const working = runInside(this, () => work(createHandle(turn, this.#services)))
+    // What `work` does after its turn was taken back is nobody's any more, its failure neither.
+    return new Promise<T>((resolve, reject) => {
+      turn.onRevoked = reject
+      working.then(resolve, reject)
+    })
+  }
+}
+
+function checkWait({ signal, timeoutMillis, detached }: WaitOptions): void {
+  readSignal(signal)
+  if (timeoutMillis !== undefined) checkMillis('timeoutMillis', timeoutMillis)
+  if (detached !== undefined) checkBoolean('detached', detached)
+}

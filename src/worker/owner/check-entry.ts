@@ -1,0 +1,84 @@
+/**
+ * Whether what has arrived at the owner's port is what a worker says. A port is a border between the threads of one
+ * program: whatever comes out of it must not be able to disturb the owner.
+ */
+import { TURN_KINDS } from '../protocol.js'
+import type { ToOwner } from '../protocol.js'
+
+type Check = (value: unknown) => boolean
+
+const isNumber: Check = (value) => Number.isSafeInteger(value) && (value as number) > 0
+const isBoolean: Check = (value) => typeof value === 'boolean'
+const isText: Check = (value) => typeof value === 'string'
+const isKind: Check = (value) => (TURN_KINDS as readonly unknown[]).includes(value)
+const isLeaving: Check = (value) => value === 'returned' || value === 'threw'
+const isThrown = orNull((value) => isListOf(value, isText) && value.length === 2)
+const isPlain: Check = (value) => value === null || typeof value !== 'object'
+const isParameter: Check = (value) => value === null || isText(value) || value instanceof Uint8Array
+const isStatement: Check = (value) => isListLike(value, STATEMENT)
+const isOpening = orNull((value) => isListLike(value, [isNumber, isStatement]))
+const isOptions = orNull((value) => {
+  if (typeof value !== 'object' || Array.isArray(value)) return false
+  const { timeoutMillis = 0 } = value as { timeoutMillis?: unknown }
+  if (typeof timeoutMillis !== 'number' || !(timeoutMillis >= 0)) return false
+  return Object.values(value as object).every(isPlain)
+})
+
+const STATEMENT: readonly Check[] = [
+  isPlain,
+  orNull((values) => isListOf(values, isParameter)),
+  isBoolean,
+  isOptions,
+  isBoolean,
+]
+
+/** What follows each verb. */
+const ENTRIES: Readonly<Record<ToOwner[0], readonly Check[]>> = {
+  ask: [isNumber, isKind, isOptions, orNull(isText)],
+  withdraw: [isNumber],
+  expired: [isNumber],
+  begun: [isNumber],
+  leave: [isNumber, isLeaving, isThrown],
+  statement: [isNumber, isNumber, isNumber, isStatement],
+  commit: [isNumber, isNumber, isNumber],
+  rollback: [isNumber, isNumber, isNumber],
+  autocommit: [isNumber, isNumber, isBoolean],
+  nest: [isNumber, isNumber, isNumber],
+  unnest: [isNumber, isNumber, isNumber, isLeaving, isThrown],
+  rows: [isNumber, isNumber, isNumber, isOpening],
+  drop: [isNumber, isNumber, isNumber],
+  query: [isNumber, isStatement],
+  batch: [isNumber, (value) => isListOf(value, isStatement), isOptions, isBoolean],
+  listen: [isNumber, isText, isOptions],
+  cancel: [isNumber],
+  heard: [isNumber, isNumber],
+  unlisten: [isNumber],
+  close: [isNumber],
+  look: [],
+}
+
+/** Gives back what it was given. @throws TypeError where that is nothing that a worker says */
+export function checkEntry(entry: unknown): ToOwner {
+  if (!Array.isArray(entry)) throw new TypeError('it is no list')
+  const verb: unknown = entry[0]
+  if (typeof verb !== 'string' || !Object.hasOwn(ENTRIES, verb))
+    throw new TypeError('it has no verb that is known')
+  const checks = ENTRIES[verb as ToOwner[0]]
+  if (entry.length !== checks.length + 1) throw new TypeError(`"${verb}" takes ${checks.length} arguments`)
+  for (let i = 0; i < checks.length; i++) {
+    if (!checks[i]!(entry[i + 1])) throw new TypeError(`argument ${i + 1} of "${verb}" is not what it takes`)
+  }
+  return entry as unknown as ToOwner
+}
+
+function orNull(check: Check): Check {
+  return (value) => value === null || check(value)
+}
+
+function isListOf(value: unknown, check: Check): value is unknown[] {
+  return Array.isArray(value) && value.every(check)
+}
+
+function isListLike(value: unknown, checks: readonly Check[]): boolean {
+  return Array.isArray(value) && value.length === checks.length && checks.every((check, i) => check(value[i]))
+}

@@ -1,0 +1,51 @@
+/** Hands a subscription's notifications on to a worker, as far as the worker keeps up. */
+import type { Notification, Subscription } from '../../index.js'
+
+export interface SubscriptionReports {
+  heard(notifications: readonly Notification[]): void
+  /** With the error, if it is not at its plain end. */
+  ended(error: Error | null): void
+}
+
+/** So many may be on their way to a worker that is busy; the owner's buffer takes the rest. */
+const MOST_UNDERWAY = 1_000
+
+export class HostSubscription {
+  readonly #subscription: Subscription
+  readonly #reports: SubscriptionReports
+  #underway = 0
+  #resume: (() => void) | null = null
+
+  constructor(subscription: Subscription, reports: SubscriptionReports) {
+    this.#subscription = subscription
+    this.#reports = reports
+    void this.#pump()
+  }
+
+  /** So many have arrived. */
+  heard(count: number): void {
+    this.#underway -= count
+    this.#resume?.()
+    this.#resume = null
+  }
+
+  /** No more is wanted. */
+  leave(): void {
+    void this.#subscription[Symbol.asyncDispose]()
+    this.heard(this.#underway)
+  }
+
+  async #pump(): Promise<void> {
+    let failure: Error | null = null
+    try {
+      for await (const notification of this.#subscription) {
+        this.#reports.heard([notification])
+        this.#underway++
+        if (this.#underway >= MOST_UNDERWAY) await new Promise<void>((resolve) => (this.#resume = resolve))
+      }
+    } catch (error) {
+      failure = error as Error
+    }
+    this.#reports.ended(failure)
+  }
+}

@@ -1,0 +1,325 @@
+/** Tests of statements and what they give, for every face. */
+import assert from 'node:assert/strict'
+import pg from 'pg'
+import { StatementTimeoutError, TransactionOrderError } from 'pg-managed-connection'
+import { caught, reason } from '../core/caught.js'
+import { Cursor } from '../support/submittables.js'
+import { within } from '../support/wait.js'
+import type { Suite } from './face.js'
+
+const RAW = { getTypeParser: (oid: number) => (text: string) => `${oid}:${text}` }
+
+export function testStatements({ test, face }: Suite): void {
+  const named = (sentence: string): string => `${face.name}: ${sentence}`
+
+  test(named('query takes all of its forms'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    const plain = await manager.query('SELECT 1 AS one')
+    assert.equal(plain.command, 'SELECT')
+    assert.equal(plain.rowCount, 1)
+    assert.deepEqual(plain.rows, [{ one: 1 }])
+    assert.equal(plain.fields[0]!.name, 'one')
+    assert.equal(plain.fields[0]!.dataTypeID, 23)
+    const text = 'SELECT $1::int AS a, $2::text AS b'
+    const values = [7, 'x']
+    assert.deepEqual((await manager.query(text, values)).rows, [{ a: 7, b: 'x' }])
+    assert.deepEqual((await manager.query({ text, values })).rows, [{ a: 7, b: 'x' }])
+    assert.deepEqual((await manager.query({ text }, values)).rows, [{ a: 7, b: 'x' }])
+    assert.deepEqual((await manager.query({ text, values, rowMode: 'array' })).rows, [[7, 'x']])
+    assert.deepEqual((await manager.query({ text, values, name: 'a name' })).rows, [{ a: 7, b: 'x' }])
+    const called = await new Promise((resolve, reject) => {
+      manager.query(text, values, (error, result) =>
+        (error as Error | null) === null ? resolve(result.rows) : reject(error),
+      )
+    })
+    assert.deepEqual(called, [{ a: 7, b: 'x' }])
+    const failed = await new Promise((resolve) => {
+      manager.query('SELECT 1 / 0', (error) => resolve(error))
+    })
+    assert.equal((failed as { code: string }).code, '22012')
+    await manager.use(async (connection) => {
+      assert.deepEqual((await connection.query(text, values)).rows, [{ a: 7, b: 'x' }])
+      const row = await new Promise((resolve) => {
+        connection.query({ text, values }, (_error, { rows }) => resolve(rows[0]))
+      })
+      assert.deepEqual(row, { a: 7, b: 'x' })
+      const several = (await connection.query('SELECT 1 AS a; SELECT 2 AS b')) as unknown
+      assert.deepEqual(
+        (several as { rows: unknown[] }[]).map(({ rows }) => rows),
+        [[{ a: 1 }], [{ b: 2 }]],
+      )
+      await connection.rollback()
+    })
+  })
+
+  test(named('columns of the same name, of no name and without any'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    assert.deepEqual((await manager.query('SELECT 1 AS a, 2 AS a')).rows, [{ a: 2 }])
+    assert.deepEqual((await manager.query({ text: 'SELECT 1 AS a, 2 AS a', rowMode: 'array' })).rows, [
+      [1, 2],
+    ])
+    assert.deepEqual((await manager.query('SELECT FROM generate_series(1, 3)')).rows, [{}, {}, {}])
+    const proto = await manager.query('SELECT 1 AS "__proto__"')
+    assert.deepEqual(Object.keys(proto.rows[0] as object), ['__proto__'])
+    const created = await manager.query('CREATE TEMP TABLE empty (id int)')
+    assert.equal(created.command, 'CREATE')
+    assert.equal(created.rowCount, null)
+    assert.deepEqual(created.rows, [])
+  })
+
+  test(named('values come and go as pg has them'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    const date = new Date('2026-01-02T03:04:05.678Z')
+    const bytes = Buffer.from([0, 1, 254, 255])
+    const point = { toPostgres: () => '(1,2)' }
+    const { rows } = await manager.query(
+      `SELECT $1::timestamptz AS at, $2::bytea AS bytes, $3::jsonb AS json, $4::int[] AS list, $5::point AS point,
+              $6::int8 AS big, $7::text AS nothing, $8::bool AS yes, $9::float8 AS float, $10::bytea[] AS many,
+              '1 day 02:03:04'::interval AS long, ARRAY['1 day'::interval, NULL] AS longs, $11::text AS slice`,
+      [
+        date,
+        bytes,
+        { a: [1, { b: null }] },
+        [1, null, 3],
+        point,
+        9007199254740993n,
+        undefined,
+        true,
+        1.5,
+        [bytes, bytes],
+        Buffer.from('xxabcxx').subarray(2, 5),
+      ],
+    )
+    const row = rows[0] as Record<string, unknown>
+    assert.deepEqual(row['at'], date)
+    assert.ok(row['at'] instanceof Date)
+    assert.ok(Buffer.isBuffer(row['bytes']))
+    assert.deepEqual(row['bytes'], bytes)
+    assert.deepEqual(row['json'], { a: [1, { b: null }] })
+    assert.deepEqual(row['list'], [1, null, 3])
+    assert.deepEqual(row['point'], { x: 1, y: 2 })
+    assert.equal(row['big'], '9007199254740993')
+    assert.equal(row['nothing'], null)
+    assert.equal(row['yes'], true)
+    assert.equal(row['float'], 1.5)
+    const many = row['many'] as Buffer[]
+    assert.ok(many.every((one) => Buffer.isBuffer(one) && one.equals(bytes)))
+    const long = row['long'] as { days: number; toPostgres(): string }
+    assert.equal(long.constructor.name, 'PostgresInterval')
+    assert.equal(long.days, 1)
+    assert.equal(long.toPostgres(), '4 seconds 3 minutes 2 hours 1 days')
+    const longs = row['longs'] as [typeof long, null]
+    assert.equal(longs[0].constructor.name, 'PostgresInterval')
+    assert.equal(longs[1], null)
+    assert.equal(row['slice'], 'abc')
+  })
+
+  test(named('types of the query parse its result, classes and functions too'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    class Money {
+      readonly text: string
+      constructor(text: string) {
+        this.text = text
+      }
+    }
+    const types = {
+      getTypeParser: () => (text: string) => new Money(text),
+    } as unknown as pg.CustomTypesConfig
+    const { rows } = await manager.query({ text: 'SELECT 12.50::numeric AS n, NULL AS nothing', types })
+    assert.deepEqual(rows, [{ n: new Money('12.50'), nothing: null }])
+    assert.ok((rows[0] as { n: unknown }).n instanceof Money)
+    const raw = await manager.query({ text: 'SELECT 1 AS n', types: RAW as never, rowMode: 'array' })
+    assert.deepEqual(raw.rows, [['23:1']])
+    const [batched] = await manager.batch([{ text: 'SELECT 1 AS n', types: RAW as never }])
+    assert.deepEqual(batched!.rows, [{ n: '23:1' }])
+    await manager.use(async (connection) => {
+      const inTurn = await connection.query({ text: 'SELECT 1 AS n', types: RAW as never })
+      assert.deepEqual(inTurn.rows, [{ n: '23:1' }])
+      await connection.rollback()
+    })
+    const failing = {
+      getTypeParser: () => () => {
+        throw new Error('cannot parse')
+      },
+    }
+    await assert.rejects(manager.query({ text: 'SELECT 1', types: failing as never }), /cannot parse/)
+  })
+
+  test(named("an error of the server is pg's own, with all fields"), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    await manager.query('CREATE TEMP TABLE unique_ones (id int PRIMARY KEY)')
+    const insert = 'INSERT INTO unique_ones VALUES (1)'
+    await manager.query(insert)
+    const error = await caught(manager.query(insert), pg.DatabaseError)
+    assert.equal(error.code, '23505')
+    assert.equal(error.constraint, 'unique_ones_pkey')
+    assert.equal(error.table, 'unique_ones')
+    assert.equal(error.severity, 'ERROR')
+    assert.match(error.detail ?? '', /already exists/)
+    assert.equal(error.name, 'error')
+    assert.ok(error.length > 0)
+    const inTurn = await reason(manager.transaction((connection) => connection.query('SELECT nothing')))
+    assert.ok(inTurn instanceof pg.DatabaseError)
+    assert.equal(inTurn.code, '42703')
+    assert.equal(inTurn.position, '8')
+  })
+
+  test(named('a statement is cancelled by its signal and by its time'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    const controller = new AbortController()
+    const why = new Error('why')
+    setTimeout(() => controller.abort(why), 30)
+    const text = 'SELECT pg_sleep(30)'
+    const { signal } = controller
+    assert.equal(await reason(manager.query({ text, signal })), why)
+    const error = await caught(manager.query({ text, timeoutMillis: 30 }), StatementTimeoutError)
+    assert.equal(error.timeoutMillis, 30)
+    assert.equal(error.statement, text)
+    assert.ok(error.cause instanceof pg.DatabaseError)
+    await manager
+      .transaction(async (connection) => {
+        const inner = new AbortController()
+        setTimeout(() => inner.abort(why), 30)
+        await connection
+          .transaction(async (nested) => {
+            assert.equal(await reason(nested.query({ text, signal: inner.signal })), why)
+            assert.equal(connection.status, 'unknown' as never)
+            throw new Error('undo')
+          })
+          .catch(() => {})
+        await connection.query('SELECT 1')
+      })
+      .catch((failure: unknown) => assert.ok(!(failure instanceof Error), String(failure)))
+  })
+
+  test(named('a batch is atomic, and says which statement failed'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    await manager.query('CREATE TEMP TABLE batched (id int PRIMARY KEY)')
+    const results = await manager.batch([
+      'INSERT INTO batched VALUES (1)',
+      { text: 'INSERT INTO batched VALUES ($1) RETURNING id', values: [2] },
+      { text: 'SELECT id FROM batched ORDER BY id', rowMode: 'array' },
+    ])
+    assert.deepEqual(
+      results.map(({ command, rows }) => [command, rows]),
+      [
+        ['INSERT', []],
+        ['INSERT', [{ id: 2 }]],
+        ['SELECT', [[1], [2]]],
+      ],
+    )
+    assert.deepEqual(await manager.batch([]), [])
+    const error = await reason(
+      manager.batch(['INSERT INTO batched VALUES (3)', 'INSERT INTO batched VALUES (1)']),
+    )
+    assert.equal((error as { index: number }).index, 1)
+    assert.equal((error as { code: string }).code, '23505')
+    await caught(manager.batch(['SELECT 1', 'COMMIT']), TransactionOrderError)
+    const { rows } = await manager.query('SELECT count(*)::int AS n FROM batched')
+    assert.equal((rows[0] as { n: number }).n, 2)
+    const explicit = await manager.batch(["SELECT current_setting('transaction_isolation') AS level"], {
+      isolationLevel: 'repeatable read',
+    })
+    assert.deepEqual(explicit[0]!.rows, [{ level: 'repeatable read' }])
+  })
+
+  test(named('a hundred thousand rows and ten megabytes arrive whole'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    const { rows } = await manager.query<{ n: number; t: string }>(
+      "SELECT n, 'row ' || n AS t FROM generate_series(1, 100000) AS n",
+    )
+    assert.equal(rows.length, 100_000)
+    assert.deepEqual(rows[99_999], { n: 100_000, t: 'row 100000' })
+    const sent = Buffer.alloc(10_000_000, 7)
+    const back = await manager.query<{ bytes: Buffer }>('SELECT $1::bytea AS bytes', [sent])
+    assert.ok(Buffer.isBuffer(back.rows[0]!.bytes))
+    assert.ok(back.rows[0]!.bytes.equals(sent))
+    assert.equal(sent.length, 10_000_000)
+  })
+
+  test(named('a stream gives rows a batch at a time, and may be left'), async () => {
+    await using faced = face.open()
+    await faced.manager.use(async (connection) => {
+      const seen: number[] = []
+      for await (const row of connection.stream<{ n: number }>(
+        'SELECT generate_series(1, $1::int) AS n',
+        [1_000],
+        { batchSize: 70 },
+      )) {
+        seen.push(row.n)
+      }
+      assert.equal(seen.length, 1_000)
+      assert.deepEqual(seen.slice(0, 3), [1, 2, 3])
+      for await (const row of connection.stream<{ n: number }>('SELECT generate_series(1, 1000000) AS n')) {
+        if (row.n === 250) break
+      }
+      const kinds = []
+      const text = "SELECT '\\x00ff'::bytea AS bytes, '1 day'::interval AS long, now() AS at"
+      for await (const row of connection.stream(text)) kinds.push(row as Record<string, unknown>)
+      assert.ok(Buffer.isBuffer(kinds[0]!['bytes']))
+      assert.equal((kinds[0]!['long'] as object).constructor.name, 'PostgresInterval')
+      assert.ok(kinds[0]!['at'] instanceof Date)
+      for await (const row of connection.stream('SELECT 1 AS n', [], {
+        types: RAW as never,
+        rowMode: 'array',
+      })) {
+        assert.deepEqual(row, ['23:1'])
+      }
+      assert.deepEqual((await connection.query('SELECT 1 AS one')).rows, [{ one: 1 }])
+      await connection.rollback()
+    })
+  })
+
+  test(named('a stream that fails tells so, and so does a wrong option of it'), async () => {
+    await using faced = face.open()
+    await faced.manager.use(async (connection) => {
+      await assert.rejects(async () => {
+        for await (const _row of connection.stream('SELECT 1 / (n - 5) FROM generate_series(1, 10) AS n'));
+      }, /division by zero/)
+      await connection.rollback()
+      await assert.rejects(async () => {
+        for await (const _row of connection.stream('SELECT 1', [], { batchSize: 0 }));
+      }, RangeError)
+      const controller = new AbortController()
+      const text = 'SELECT generate_series(1, 1000) AS n'
+      await assert.rejects(async () => {
+        for await (const row of connection.stream<{ n: number }>(text, [], {
+          batchSize: 10,
+          signal: controller.signal,
+        })) {
+          if (row.n === 15) controller.abort(new Error('enough'))
+        }
+      }, /enough/)
+      await connection.rollback()
+    })
+  })
+
+  test(named('a submittable is refused where it cannot work'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    await assert.rejects(manager.query(new Cursor('SELECT 1') as never), TypeError)
+    await assert.rejects(manager.batch([new Cursor('SELECT 1') as never]), TypeError)
+    if (face.name === 'directly') return
+    await manager.use((connection) => {
+      assert.throws(() => connection.query(new Cursor('SELECT 1')), /cannot cross threads/)
+    })
+  })
+
+  test(named('one-shots that are slow do not keep the answers of others back'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    const fast = manager.query('SELECT 1 AS one')
+    const slow = manager.query('SELECT pg_sleep(0.5)')
+    const result = await within(fast, 'the fast one', 300)
+    assert.deepEqual(result.rows, [{ one: 1 }])
+    await slow
+  })
+}
