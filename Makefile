@@ -1,6 +1,6 @@
 # Everything a newcomer needs; each target installs and builds what it uses, and only what has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo example test faults bench bench-quick lint build build-tests clean
+.PHONY: help demo example test faults faults-worker bench bench-quick lint build build-tests clean
 MAKEFLAGS += --no-print-directory
 
 # Set these on the command line: make test TESTS='turn test/harness.test.ts' FLAGS=--test-timeout=5000
@@ -37,6 +37,9 @@ bench: build-tests $(installed_peers) ## compare with other libraries and pgbenc
 
 bench-quick: build-tests $(installed_peers) ## the same with fewer and shorter rounds, in less than a minute
 	@node --expose-gc build/bench/bench.js --quick $(FLAGS)
+
+faults-worker: build-tests ## kill 1,000 workers at random moments; FLAGS='--kills=100 --seed=7'
+	@node build/test/faults/worker-kills.js $(FLAGS)
 
 lint: build-tests ## check formatting, types and lint rules
 	@npm run --silent lint

@@ -21,7 +21,10 @@ export interface AttachOptions {
  * the owner's thread. `end()` detaches this worker only.
  *
  * ```ts
- * const manager = attach(workerData.port)
+ * import { workerData, type MessagePort } from 'node:worker_threads'
+ * import { attach } from 'pg-managed-connection/worker'
+ *
+ * const manager = attach((workerData as { port: MessagePort }).port)
  * await manager.transaction((connection) => connection.query('UPDATE counter SET n = n + 1'))
  * ```
  *

@@ -1,6 +1,9 @@
 /** Gathers what is said in one tick, and says it in one message. */
 import type { MessagePort } from 'node:worker_threads'
 
+/** What is kept for the next message waits no longer for it, in milliseconds. */
+const LONGEST_MILLIS = 1
+
 export interface OutboxHooks {
   /** May say what is to go along. */
   beforeFlush?(): void
@@ -14,6 +17,7 @@ export class Outbox<Entry> {
   #entries: Entry[] = []
   #transfers: ArrayBuffer[] = []
   #scheduled = false
+  #timer: NodeJS.Timeout | null = null
   #closed = false
 
   constructor(port: MessagePort, hooks: OutboxHooks) {
@@ -24,6 +28,20 @@ export class Outbox<Entry> {
   push(entry: Entry): void {
     if (this.#closed) return
     this.#entries.push(entry)
+    this.#schedule()
+  }
+
+  /** Goes along with what is said next, which is expected soon: a message of its own would wake the other thread. */
+  keep(entry: Entry): void {
+    if (this.#closed) return
+    this.#entries.push(entry)
+    this.#timer ??= setTimeout(() => {
+      this.#timer = null
+      this.#schedule()
+    }, LONGEST_MILLIS)
+  }
+
+  #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
     // Once the promises that are settled by now have told who waits for them.
@@ -36,9 +54,11 @@ export class Outbox<Entry> {
   }
 
   readonly #flush = (): void => {
-    if (this.#closed || this.#entries.length === 0) return
-    this.#hooks.beforeFlush?.()
+    const wanted = !this.#closed && this.#entries.length > 0
+    // What the hook says goes along.
+    if (wanted) this.#hooks.beforeFlush?.()
     this.#scheduled = false
+    if (!wanted) return
     const entries = this.#entries
     const transfers = this.#transfers
     this.#entries = []
@@ -54,5 +74,7 @@ export class Outbox<Entry> {
   close(): void {
     this.#flush()
     this.#closed = true
+    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer = null
   }
 }

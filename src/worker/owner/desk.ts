@@ -20,6 +20,8 @@ export interface DeskTurn {
   readonly host: object
   /** Stands for it while it holds the connection. */
   readonly floor: object | null
+  /** How many of its statements are unanswered. */
+  readonly unanswered: number
   /** Its worker is told that it is next; false when that was done before. */
   name(): boolean
   /** A server connection came or went. */

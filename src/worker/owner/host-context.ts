@@ -8,6 +8,8 @@ export interface HostContext {
   readonly desk: Desk
   readonly aborts: Aborts
   say(entry: ToWorker): void
+  /** Says that the turn of this number is settled. */
+  done(turn: number): void
   /** Says that what has this number failed. */
   fail(id: number, error: unknown): void
   /** Says what came out of the statement or the batch of this number. */

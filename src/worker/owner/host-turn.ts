@@ -47,6 +47,7 @@ export class HostTurn implements DeskTurn {
   #named = false
   /** The worker has started it on its own, knowing that it is next. */
   #begun = false
+  #unanswered = 0
 
   constructor(id: number, kind: TurnKind, timeoutMillis: number, context: HostContext) {
     this.id = id
@@ -58,6 +59,10 @@ export class HostTurn implements DeskTurn {
 
   get host(): object {
     return this.#context
+  }
+
+  get unanswered(): number {
+    return this.#unanswered
   }
 
   /** Stands for it while it holds the connection. */
@@ -174,7 +179,7 @@ export class HostTurn implements DeskTurn {
     this.#ahead = []
     this.#context.settled(this.id)
     if (before === 'dead') return
-    if (failure === null) this.#context.say(['done', this.id])
+    if (failure === null) this.#context.done(this.id)
     else if (this.#thrown !== null && failure.error === this.#thrown) this.#context.say(['own', this.id])
     else this.#context.fail(this.id, before === 'waiting' ? this.#refusal(failure.error) : failure.error)
   }
@@ -246,6 +251,7 @@ export class HostTurn implements DeskTurn {
 
   async #query(handle: number, id: number, statement: WireStatement): Promise<void> {
     const { desk, aborts } = this.#context
+    this.#unanswered++
     try {
       const config = toConfig(statement, desk.types, aborts.signalFor(id, statement))
       const result = await this.#handle(handle).query(config)
@@ -255,6 +261,7 @@ export class HostTurn implements DeskTurn {
       this.#tellState()
       this.#context.fail(id, error)
     }
+    this.#unanswered--
     aborts.over(id)
   }
 

@@ -53,6 +53,14 @@ export class Host implements HostContext, DeskHost {
     this.#outbox.push(entry)
   }
 
+  /** Where the worker's next turn is about to be answered, that one goes along: each alone would wake the worker. */
+  done(turn: number): void {
+    const { current } = this.desk
+    const answerComes = current?.host === this && current.unanswered > 0
+    if (answerComes) this.#outbox.keep(['done', turn])
+    else this.say(['done', turn])
+  }
+
   fail(id: number, error: unknown): void {
     this.say(['failed', id, encodeError(error)])
   }
