@@ -34,10 +34,11 @@ const OUTPUTS: Readonly<Record<string, readonly RegExp[]>> = {
   kysely: [/^20 answers, the first: \[ \{ name: 'Tom', kind: 'cat' \} \]$/, /^server connections: 1$/],
   'rollback-after-each-test': [/pass 2$/, /fail 0$/],
   embedded: [/buy milk.*call Bob/],
+  'worker-pool': [/^documents digested: 24$/, /^threads: \d+$/, /^server connections: 1$/],
 }
 
-/** Deployed by `serverless`, and not run alone. */
-const PARTS = ['serverless-handler']
+/** Parts of others, and not run alone. */
+const PARTS = ['serverless-handler', 'worker-pool-task']
 
 test('every example is checked here', () => {
   const names = readdirSync(folder).filter((name) => name.endsWith('.js'))

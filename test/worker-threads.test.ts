@@ -300,12 +300,14 @@ test('a turn that was started ahead and then got no connection has lost it', asy
   const remote = attach(share(manager))
   const asked = createGate()
   const lost = createGate()
+  let answered = false
   let begun = false
   const first = remote.use(
     async (connection) => {
       await asked.opened
       // With its answer the worker hears who is next.
       await connection.query('SELECT 1')
+      answered = true
       await lost.opened
     },
     { autocommit: true },
@@ -317,7 +319,7 @@ test('a turn that was started ahead and then got no connection has lost it', asy
   const lostSecond = caught(second, ConnectionLostError)
   await until(() => manager.stats.held && manager.stats.waiting === 1, { what: 'the second to wait' })
   asked.open()
-  await until(() => manager.stats.prepared > 0 || manager.status === 'idle', { what: 'the answer' })
+  await until(() => answered, { what: 'the answer' })
   await settle()
   proxy.close()
   await until(() => manager.closed, { what: 'the loss' })
@@ -331,19 +333,18 @@ test('a turn that was started ahead and then got no connection has lost it', asy
   await remote.end()
 })
 
-test('between turns that follow each other in one worker, nobody else is kept waiting', async () => {
+test('a turn that is started ahead does not overtake one of the owner', async () => {
   await using manager = open()
   const remote = attach(share(manager))
   const order: string[] = []
-  const work = (name: string) => async (): Promise<void> => void order.push(name)
   const gate = createGate()
   const first = remote.use(() => gate.opened)
+  await until(() => manager.stats.held, { what: 'the holder' })
   const asked: Promise<void>[] = []
-  for (const name of ['a', 'b', 'c', 'owner', 'd', 'e']) {
-    const { waiting } = manager.stats
-    asked.push((name === 'owner' ? manager : remote).use(work(name)))
-    await until(() => manager.stats.waiting > waiting || waiting === 0, { what: 'it to stand in line' })
-    await settle()
+  for (const [n, name] of ['a', 'b', 'c', 'owner', 'd', 'e'].entries()) {
+    const work = (): void => void order.push(name)
+    asked.push(name === 'owner' ? manager.use(work) : remote.use(work))
+    await until(() => manager.stats.waiting === n + 1, { what: 'it to stand in line' })
   }
   gate.open()
   await Promise.all([first, ...asked])
