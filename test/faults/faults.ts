@@ -83,7 +83,11 @@ async function storm(): Promise<Part> {
   const [own] = results as [StormResult]
   const faults = [...own.blows.values()].reduce((sum, times) => sum + times, 0)
   return {
-    wrong: own.hung > 0 ? [...own.wrong, `${own.hung} calls never settled`] : own.wrong,
+    wrong: [
+      ...own.wrong,
+      ...(own.hung > 0 ? [`${own.hung} calls never settled`] : []),
+      ...(own.uncaught > 0 ? [`${own.uncaught} exceptions were not caught`] : []),
+    ],
     summary:
       `${faults} faults: ${own.confirmed} rows confirmed, ${own.refused} refused, ${own.unknown} unknown, ` +
       `${own.lost} lost, ${own.duplicated} duplicated, ${own.hung} hung`,

@@ -12,14 +12,13 @@ export const FAULTS: readonly CutKind[] = ['reset', 'fin', 'deaf']
 /** The lengths of the conversation; sets the limits of deaf peers to what this machine can keep to. The handshake of TLS varies by a few bytes: the longest of a few. */
 export type Lengths = Record<Encryption, Record<Direction, number>>
 
-const MEASUREMENTS = 5
 const SHORTEST_PATIENCE_MILLIS = 300
 
-export async function measureLengths(grounds: Grounds): Promise<Lengths> {
+export async function measureLengths(grounds: Grounds, measurements = 5): Promise<Lengths> {
   let slowest = 0
   const longest = async (encryption: Encryption): Promise<Record<Direction, number>> => {
     const found = { toServer: 0, toClient: 0 }
-    for (let n = 0; n < MEASUREMENTS; n++) {
+    for (let n = 0; n < measurements; n++) {
       const { bytes, millis } = await measureConversation(grounds, encryption)
       for (const direction of DIRECTIONS) found[direction] = Math.max(found[direction], bytes[direction])
       slowest = Math.max(slowest, millis)

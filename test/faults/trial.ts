@@ -34,7 +34,7 @@ export interface Verdict {
 }
 
 /** What takes longer hangs, however busy the machine is. */
-const HANG_MILLIS = 60_000
+const HANG_MILLIS = 40_000
 
 /** Where nothing goes deaf, no deadline is to play a part. */
 const PATIENT = 30_000
@@ -103,7 +103,7 @@ class Run {
     const options: ManagedConnectionOptions = {
       statementTimeoutMillis: limit,
       releaseGraceMillis: limit,
-      acquireTimeoutMillis: facts.deaf ? 3 * limit : PATIENT,
+      acquireTimeoutMillis: facts.deaf ? 2 * limit : PATIENT,
       reconnectTimeoutMillis: PATIENT,
       onConnect: this.#witness.watch,
     }

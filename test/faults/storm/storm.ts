@@ -34,6 +34,8 @@ export interface StormResult {
   readonly surprising: number
   /** Calls that had not settled long after the storm. */
   readonly hung: number
+  /** Exceptions that nobody could catch: without a handler each ends the process. */
+  readonly uncaught: number
   /** What is wrong, a sentence each. */
   readonly wrong: readonly string[]
 }
@@ -65,12 +67,22 @@ export async function runStorm(
   const contestant = enter({ host: proxy.host, port: proxy.port, user: USER })
   const tasks = new Tasks(contestant, options)
   const reporting = report(tasks, options)
+  let uncaught = 0
+  const onUncaught = (): void => void uncaught++
+  process.on('uncaughtException', onUncaught)
   const blows = await rage({ server, proxy, user: USER }, new Random(options.seed), options.millis)
   const hung = await tasks.end()
   clearInterval(reporting)
   await Promise.race([contestant.close().catch(() => {}), sleep(10_000, undefined, { ref: false })])
   proxy.close()
-  return { name: contestant.name, blows, hung, ...(await compare(admin, tasks.ledger, tasks.wrong)) }
+  process.off('uncaughtException', onUncaught)
+  return {
+    name: contestant.name,
+    blows,
+    hung,
+    uncaught,
+    ...(await compare(admin, tasks.ledger, tasks.wrong)),
+  }
 }
 
 function report(tasks: Tasks, { onProgress, millis }: StormOptions): NodeJS.Timeout {
@@ -131,7 +143,7 @@ async function compare(
   admin: Admin,
   ledger: Ledger,
   wrong: readonly string[],
-): Promise<Omit<StormResult, 'name' | 'blows' | 'hung'>> {
+): Promise<Omit<StormResult, 'name' | 'blows' | 'hung' | 'uncaught'>> {
   await until(async () => (await backendsOf(admin)) === 0, {
     what: 'the backends to go',
     timeoutMillis: 30_000,
