@@ -38,7 +38,7 @@ export default defineConfig(
   },
   {
     // node:test's own functions return promises that its runner awaits.
-    files: ['test/**/*.ts'],
+    files: ['test/**/*.ts', 'examples/**/*.ts'],
     rules: {
       '@typescript-eslint/no-floating-promises': [
         'error',
