@@ -75,7 +75,7 @@ test('timeoutMillis rejects in time, and says how long, how many wait and since 
 
 test('the option acquireTimeoutMillis is the default of a call, of one-shots and batches too', async () => {
   await using manager = new ManagedConnection(database.conninfo, { acquireTimeoutMillis: 50 })
-  const held = await manager.acquire()
+  const held = await manager.acquire({ timeoutMillis: 10_000 })
   const errors = await Promise.all([
     caught(manager.acquire(), AcquireTimeoutError),
     caught(
@@ -123,7 +123,7 @@ test('timeoutMillis: 0 does not wait in line', async () => {
 
 test('timeoutMillis: Infinity waits as long as it takes, and keeps no timer', async () => {
   await using manager = new ManagedConnection(database.conninfo, { acquireTimeoutMillis: 20 })
-  const held = await manager.acquire()
+  const held = await manager.acquire({ timeoutMillis: 10_000 })
   const waiter = manager.acquire({ timeoutMillis: Infinity })
   await sleep(100)
   assert.equal(manager.stats.waiting, 1)

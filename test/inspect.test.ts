@@ -4,6 +4,7 @@ import { inspect } from 'node:util'
 import { ManagedConnection } from 'pg-managed-connection'
 import { createGate, reason } from './core/caught.js'
 import { openSuite } from './support/suite.js'
+import { until } from './support/wait.js'
 
 const { test, database } = await openSuite()
 
@@ -75,6 +76,7 @@ test('stats are a frozen snapshot, made on access', async () => {
     await gate.opened
     throw new Error('mine')
   })
+  await until(() => manager.stats.held, { what: 'the holder' })
   const waiter = manager.use(() => {})
   const late = reason(manager.use(() => {}, { timeoutMillis: 30 }))
   await late

@@ -209,7 +209,7 @@ test('submittables handed to pool.query() run on a client of their own', async (
 })
 
 test('a submittable that gets no connection is told so', async () => {
-  await using it = open({ acquireTimeoutMillis: 50 })
+  await using it = open({ acquireTimeoutMillis: 500 })
   const client = await it.pool.connect()
   const told = it.pool.query(new Cursor('SELECT 1')).read(1)
   await assert.rejects(within(told, 'the error'), AcquireTimeoutError)
@@ -692,14 +692,14 @@ test('the counts say what is', async () => {
 // ---- waiting for oneself
 
 test('a nested connect() waits for itself, and its error names the holder', async () => {
-  await using it = open({ acquireTimeoutMillis: 100, traceHolders: true })
+  await using it = open({ acquireTimeoutMillis: 500, traceHolders: true })
   const client = await it.pool.connect()
   await client.query('BEGIN')
   await assert.rejects(it.pool.connect(), (error: AcquireTimeoutError) => {
     assert.ok(error instanceof AcquireTimeoutError)
     assert.match(
       error.message,
-      /timed out after 100ms \(waiting=0, held for \d+ms\); acquired at:\n.*pool\.test/s,
+      /timed out after 500ms \(waiting=0, held for \d+ms\); acquired at:\n.*pool\.test/s,
     )
     return true
   })

@@ -133,7 +133,7 @@ test('Drizzle’s prepared statements work under their names', async () => {
 })
 
 test('Drizzle outside its own transaction, inside of it, waits for itself: the error says who holds', async () => {
-  await using it = openPooled(database, { acquireTimeoutMillis: 100 })
+  await using it = openPooled(database, { acquireTimeoutMillis: 500 })
   const db = open(it)
   const wrong = db.transaction(async () => void (await db.select().from(account)))
   await assert.rejects(wrong, (error: Error) => {

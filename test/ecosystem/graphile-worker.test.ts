@@ -95,7 +95,7 @@ test('a job of graphile-worker uses withPgClient for a transaction of its own', 
 })
 
 test('run() keeps a client for its LISTEN: everybody else gets a clear error in time', async () => {
-  await using it = openListened({ acquireTimeoutMillis: 200 })
+  await using it = openListened({ acquireTimeoutMillis: 500 })
   const { logger } = openLog()
   const runner = await run({
     pgPool: it.pool,

@@ -117,7 +117,7 @@ test('Knex streams inside a transaction', async () => {
 })
 
 test('Knex outside its own transaction, inside of it, waits for itself: the error says who holds', async () => {
-  await using it = openPooled(database, { acquireTimeoutMillis: 100 })
+  await using it = openPooled(database, { acquireTimeoutMillis: 500 })
   const db = open(it)
   const wrong = db.transaction(async () => void (await db('account').select()))
   await assert.rejects(wrong, (error: Error) => {

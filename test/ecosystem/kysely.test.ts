@@ -146,7 +146,7 @@ test('Kysely streams through a cursor, to the end and with a break', async () =>
 })
 
 test('Kysely outside its own transaction, inside of it, waits for itself: the error says who holds', async () => {
-  await using it = openPooled(database, { acquireTimeoutMillis: 100 })
+  await using it = openPooled(database, { acquireTimeoutMillis: 500 })
   const db = openKysely(it)
   const wrong = db.transaction().execute(async () => {
     await db.selectFrom('account').selectAll().execute()

@@ -126,7 +126,7 @@ test('TypeORM streams', async () => {
 })
 
 test('TypeORM outside its own transaction, inside of it, waits for itself: the error says who holds', async () => {
-  await using it = openPooled(database, { acquireTimeoutMillis: 100 })
+  await using it = openPooled(database, { acquireTimeoutMillis: 500 })
   await using source = await open(it)
   const wrong = source.transaction(async () => void (await source.query('SELECT 1')))
   await assert.rejects(wrong, (error: Error) => {
