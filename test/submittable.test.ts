@@ -183,6 +183,52 @@ test('COPY takes rows in and gives them back, inside the transaction', async () 
   assert.equal((await admin.rows('SELECT * FROM copied')).length, 3)
 })
 
+/** How many rows go through COPY, in and out. */
+const COPY_ROWS = Number(process.env['COPY_ROWS'] || 1_000_000)
+
+test(
+  `${COPY_ROWS} rows go in by COPY and come out again`,
+  { timeout: 60_000 + COPY_ROWS / 20 },
+  async (t) => {
+    await admin.query('CREATE UNLOGGED TABLE many_copied (id int, filler text)')
+    await using manager = openManager()
+    const began = performance.now()
+    let heap = 0
+    function* lines(): Generator<string> {
+      for (let id = 1; id <= COPY_ROWS; id += 1_000) {
+        const some = Array.from(
+          { length: Math.min(1_000, COPY_ROWS - id + 1) },
+          (_, i) => `${id + i}\tabcdefgh\n`,
+        )
+        heap = Math.max(heap, process.memoryUsage().heapUsed)
+        yield some.join('')
+      }
+    }
+    let bytes = 0
+    await amid(manager, async (connection) => {
+      const into = connection.query(copy.from('COPY many_copied FROM STDIN'))
+      await pipeline(Readable.from(lines()), into)
+      assert.equal(into.rowCount, COPY_ROWS)
+      for await (const chunk of connection.query(copy.to('COPY many_copied TO STDOUT')))
+        bytes += (chunk as Buffer).length
+    })
+    const { rows } = await manager.query('SELECT count(*)::int AS n, sum(id)::text AS sum FROM many_copied')
+    assert.deepEqual(rows, [{ n: COPY_ROWS, sum: String((COPY_ROWS * (COPY_ROWS + 1)) / 2) }])
+    assert.equal(bytes, 10 * COPY_ROWS + digits(COPY_ROWS))
+    assert.ok(heap < 200 * 1024 * 1024, `${heap} bytes of heap`)
+    const seconds = ((performance.now() - began) / 1000).toFixed(1)
+    if (COPY_ROWS > 1_000_000) t.diagnostic(`${COPY_ROWS} rows in and out in ${seconds} s`)
+    await admin.query('DROP TABLE many_copied')
+  },
+)
+
+/** How many digits the numbers from 1 to `last` have in all. */
+function digits(last: number): number {
+  let sum = 0
+  for (let first = 1; first <= last; first *= 10) sum += last - first + 1
+  return sum
+}
+
 test('a COPY whose holder throws stores nothing', async () => {
   await admin.query('CREATE TABLE not_copied (id int)')
   await using manager = openManager()
