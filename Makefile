@@ -1,6 +1,6 @@
 # Everything a newcomer needs; each target installs and builds what it uses, and only what has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo example test faults faults-worker bench bench-quick lint build build-tests clean
+.PHONY: help demo example test faults faults-model faults-worker bench bench-quick lint build build-tests clean
 MAKEFLAGS += --no-print-directory
 
 # Set these on the command line: make test TESTS='turn test/harness.test.ts' FLAGS=--test-timeout=5000
@@ -31,6 +31,9 @@ test: build-tests ## run all tests, on an own server or on the one that PG* vari
 
 faults: build-tests ## break everything that can break, and see that nothing is lost; FLAGS=--only=storm
 	@node --enable-source-maps build/test/faults/faults.js $(FLAGS)
+
+faults-model: build-tests ## explore 120,000 schedules of the turn, the settlement and the reconnect
+	@MODEL_SCHEDULES=120000 MODEL_SESSIONS=400 node build/test/run.js $(FLAGS) model
 
 bench: build-tests $(installed_peers) ## compare with other libraries and pgbench; FLAGS=--only=batch, --rounds=3, --profile
 	@node --expose-gc build/bench/bench.js $(FLAGS)

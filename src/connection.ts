@@ -1,6 +1,7 @@
 /** The handle of one holder: what it may do with the connection while it is its. */
 import {
   CommitRolledBackError,
+  ConnectionLostError,
   ConnectionReleasedError,
   TransactionOrderError,
   UnfinishedStatementError,
@@ -362,7 +363,9 @@ export class Connection implements AsyncDisposable {
 
   #checkMayEnd(verb: 'commit' | 'rollback'): void {
     const refusal = this.#refusal()
-    if (refusal !== null) throw refusal
+    // With nothing open the loss has undone nothing, and what was committed before must not look as if it had not been.
+    const nothingLost = refusal instanceof ConnectionLostError && !this.#turn.openWhenLost
+    if (refusal !== null && !nothingLost) throw refusal
     if (!this.#level.owned) return
     throw new TransactionOrderError(
       `${verb}() was called inside transaction(), which ${verb === 'commit' ? 'commits when its callback returns' : 'rolls back when its callback throws'}`,

@@ -27,7 +27,8 @@ import { startServer } from './support/postgres.js'
 const HERE = dirname(fileURLToPath(import.meta.url))
 
 // Node's own time-out holds for a file as a whole, too, so the one of a single test goes another way.
-const FILE_MILLIS = 600_000 + Number(process.env['STRESS_MS'] || 0)
+const FILE_MILLIS =
+  600_000 + Number(process.env['STRESS_MS'] || 0) + Number(process.env['MODEL_SCHEDULES'] || 0) * 20
 
 const { values: flags, positionals: wanted } = parseArgs({
   allowPositionals: true,

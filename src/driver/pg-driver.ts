@@ -16,6 +16,8 @@ export interface DriverClient extends Omit<Client, 'connection' | 'pipeline'> {
   readonly processID: number | null
   readonly secretKey: number | null
   readonly _types: CustomTypesConfig
+  /** False once the connection has failed or the server has said its last word: pg sends nothing any more. */
+  readonly _queryable: boolean
   ref(): void
   unref(): void
 }

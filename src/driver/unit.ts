@@ -47,6 +47,8 @@ export interface Sender {
 
 /** What watches a unit's deadline and its signal. */
 export interface UnitGuard {
+  /** A limit was reached: its caller has been told, or will be in a moment. */
+  readonly reached: boolean
   /** The unit was answered. Gives the error that its caller gets in place of `error`. */
   settle(error: Error | null): unknown
   /** The unit will not be answered. Gives the error for the limit that was reached before; else null. */

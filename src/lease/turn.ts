@@ -441,8 +441,9 @@ export class Turn implements UnitOwner {
 
   /** Only for what a turn that has been handed on left unanswered: its COMMIT or ROLLBACK. */
   onLost(unit: Unit, cause: Error): void {
-    if (unit.mayCommit) this.#mayHaveCommitted = true
-    const commitOutcome = unit.mayCommit ? 'unknown' : 'none'
+    const mayCommit = unit.sent && unit.mayCommit
+    if (mayCommit) this.#mayHaveCommitted = true
+    const commitOutcome = mayCommit ? 'unknown' : 'none'
     this.#abandon(unit, new ConnectionLostError({ commitOutcome, cause, retrySafe: this.retrySafe }))
   }
 
@@ -487,6 +488,8 @@ export class Turn implements UnitOwner {
     if (sent.length === 0) return !this.#used
     const opening = sent[0]!
     if (sent.length > 1 || this.#replayed || this.#spoken) return false
+    // What was to be cancelled must not begin anew.
+    if (opening.guard?.reached === true) return false
     return opening instanceof QueryUnit ? opening.beginPending : this.#facts.get(opening) === OPENER
   }
 

@@ -6,7 +6,7 @@
  */
 import { AsyncResource } from 'node:async_hooks'
 import { ConnectError } from '../errors.js'
-import { isTransientOpenError, openClient } from '../driver/open/index.js'
+import { Failure, isTransientOpenError, openClient } from '../driver/open/index.js'
 import { SyncUnit } from '../driver/control-unit.js'
 import { backoffMillis } from '../util/backoff.js'
 import { pause } from '../util/pause.js'
@@ -213,7 +213,8 @@ export class SessionKeeper {
       if (reset === 'session') this.#resetText = await readResetText(client, custom.names)
     })
     driver.pipeline = true
-    if (driver.connection.stream.destroyed) throw new Error('the connection was lost while it was set up')
+    // The server may have said its last word right behind its first ReadyForQuery.
+    if (driver.connection.stream.destroyed || !driver._queryable) throw lostInSetUp()
     return new Session(opened, this.#sessionOptions(), this.#host)
   }
 
@@ -231,17 +232,26 @@ function timerAt(deadline: number, due: () => void): NodeJS.Timeout | undefined 
 
 /** Runs `work`, but no longer than the connection lives: what waits for an answer then waits for ever. */
 async function untilLost(opened: OpenedClient, work: () => Promise<void>): Promise<void> {
-  const { connection } = opened.client as unknown as DriverClient
+  const driver = opened.client as unknown as DriverClient
+  const { connection } = driver
   let onEnd: (() => void) | undefined
   const lost = new Promise<never>((_resolve, reject) => {
-    onEnd = () => reject(new Error('the connection was lost while it was set up'))
+    onEnd = () => reject(lostInSetUp())
     connection.once('end', onEnd)
   })
   try {
     await Promise.race([work(), lost])
+  } catch (error) {
+    // What pg says of a query on a lost connection tells nothing of why.
+    throw driver._queryable || isTransientOpenError(error) ? error : lostInSetUp(error)
   } finally {
     connection.removeListener('end', onEnd!)
   }
+}
+
+/** The network's doing, as everywhere else: where there is patience, it is ridden out. */
+function lostInSetUp(cause?: unknown): Failure {
+  return new Failure('network', 'the connection was lost while it was set up', cause)
 }
 
 /** Waits for what `onConnect` did not wait for, and checks that it left no transaction open. */

@@ -72,6 +72,8 @@ export class Session implements Sender {
   readonly #headLimit = deadline(() => this.#onHeadLimit())
   /** What is written stays in `writer` until the next tick, to be sent together. */
   #gathering = false
+  /** How many units, the last in flight, are still there. */
+  #gathered = 0
   #lost: Error | null = null
   #gone: Promise<void>
   #kept = true
@@ -195,7 +197,10 @@ export class Session implements Sender {
   lose(cause: Error): void {
     if (this.#lost !== null) return
     this.#lost = cause
-    const unanswered = { sent: takeAll(this.#inFlight), unsent: takeAll(this.#unsent) }
+    const sent = takeAll(this.#inFlight)
+    const gathered = sent.splice(Math.max(0, sent.length - this.#gathered))
+    for (const unit of gathered) unit.sent = false
+    const unanswered = { sent, unsent: [...gathered, ...takeAll(this.#unsent)] }
     this.#cancel?.abandon()
     this.#host.deadlines.remove(this.#headLimit)
     this.client.connection.stream.destroy()
@@ -292,6 +297,7 @@ export class Session implements Sender {
   }
 
   onWritten(): void {
+    this.#gathered++
     if (!this.#gathering) this.#flush()
   }
 
@@ -302,6 +308,7 @@ export class Session implements Sender {
 
   #flush(): void {
     const messages = this.writer.take()
+    this.#gathered = 0
     if (messages.length > 0 && this.#lost === null) this.client.connection.stream.write(messages)
   }
 

@@ -48,6 +48,10 @@ export class StatementGuard implements UnitGuard {
     this.#ignoreAbort = limits.signal === undefined ? null : onAbort(limits.signal, this.#onAbort)
   }
 
+  get reached(): boolean {
+    return this.#reason !== null
+  }
+
   settle(error: Error | null): unknown {
     this.#stop()
     const cancelled = (error as { code?: unknown } | null)?.code === '57014'

@@ -1,5 +1,11 @@
 /** Opens server connections by a plan: dialing, TLS, logging in, and checking that it is the right server. */
-export { AttemptError, type AttemptTarget, type Encryption, type FailureKind } from './attempt-error.js'
+export {
+  AttemptError,
+  Failure,
+  type AttemptTarget,
+  type Encryption,
+  type FailureKind,
+} from './attempt-error.js'
 export type { LoginMethod } from './auth-watch.js'
 export type { CancelOptions } from './cancel.js'
 export { systemLookUp, type LookUp } from './look-up.js'
