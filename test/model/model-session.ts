@@ -177,8 +177,7 @@ export class ModelSession {
       this.#tell(this.#run(text, values))
       if (text.startsWith('BEGIN')) this.begunAt.push(this.#count)
     } finally {
-      // A COMMIT that fails is answered with an error, which is yet to come, or has ended the transaction all the same.
-      if (text === 'COMMIT' || text === 'ROLLBACK') this.endedAt.push(this.#count)
+      this.#noteEnd(text)
     }
   }
 
@@ -187,7 +186,20 @@ export class ModelSession {
     this.#put(backend.commandComplete(tag))
   }
 
+  /** A COMMIT that fails is answered with an error, which is yet to come, or has ended the transaction all the same. */
+  #noteEnd(text: string): void {
+    if (text === 'COMMIT' || text === 'ROLLBACK') this.endedAt.push(this.#count)
+  }
+
   #query(text: string): void {
+    try {
+      this.#queryAll(text)
+    } finally {
+      this.#noteEnd(text)
+    }
+  }
+
+  #queryAll(text: string): void {
     const statements = text.split(';').map((one) => one.trim())
     const meant = statements.filter((one) => one !== '')
     if (meant.length === 0) this.#put(backend.emptyQuery)

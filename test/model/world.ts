@@ -198,9 +198,10 @@ export class World implements LinkWatch {
     if (name === 'Parse' && about.startsWith('BEGIN')) this.#begins.set(link, this.#beginsOn(link) + 1)
     const signed = /\/\* (t\S+) \*\//.exec(about)
     if (signed !== null) this.#lastOwner.set(link, signed[1]!)
-    if (name === 'Parse' && (about === 'COMMIT' || about === 'ROLLBACK'))
-      this.#ends.set(link, this.#endsOn(link) + 1)
-    if (name === 'Parse' && about === 'COMMIT') {
+    // In a batch they are parsed.
+    const command = name === 'Query' || name === 'Parse' ? about : ''
+    if (command === 'COMMIT' || command === 'ROLLBACK') this.#ends.set(link, this.#endsOn(link) + 1)
+    if (command === 'COMMIT') {
       const owner = this.#lastOwner.get(link)
       if (owner !== undefined) this.#commitsSentFor.add(owner)
     }
