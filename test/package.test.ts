@@ -86,8 +86,10 @@ for (const subpath of SUBPATHS) {
   })
 }
 
-test('the optional packages are needed only by the ways in that are about them', async () => {
-  const bare = join(home, 'bare')
+test('the optional packages are needed only by the ways in that are about them', async (t) => {
+  // Beside the other one, whose packages would be found from within.
+  const bare = await mkdtemp(join(tmpdir(), 'pgmc-package-'))
+  t.after(() => rm(bare, { recursive: true, force: true }))
   await install(bare, ['@electric-sql', '@opentelemetry'])
   for (const name of SUBPATHS.map((subpath) => `pg-managed-connection${subpath.slice(1)}`)) {
     const loaded = run(process.execPath, ['-e', `require('${name}')`], { cwd: bare })

@@ -30,6 +30,16 @@ test('every example of the page passes the compiler', () => {
   assert.deepEqual(checkTypes(examples, surroundings, fileURLToPath(root)), [])
 })
 
+for (const name of ['pglite', 'opentelemetry']) {
+  test(`every example of docs/${name}.md passes the compiler`, () => {
+    const text = readFileSync(new URL(`docs/${name}.md`, root), 'utf8')
+    const examples = readExamples(`docs/${name}.md`, text)
+    assert.ok(examples.length > 0)
+    const surroundings = { manager: "import('pg-managed-connection').ManagedConnection" }
+    assert.deepEqual(checkTypes(examples, surroundings, fileURLToPath(root)), [])
+  })
+}
+
 test('the versions of the table are those that the tests run with', () => {
   for (const [library = '', version] of readTable(page, 'library')) {
     const text = readFileSync(new URL(`node_modules/${library}/package.json`, root), 'utf8')

@@ -1,4 +1,5 @@
 /** What users write, for the compiler alone: it has to accept this, and refuse what is marked. */
+/* eslint-disable @typescript-eslint/no-unused-vars -- types of values are all that is looked at */
 import type { Duplex } from 'node:stream'
 import type { PGlite } from '@electric-sql/pglite'
 import type pg from 'pg'
@@ -10,7 +11,7 @@ import {
   type Notification,
   type Subscription,
 } from 'pg-managed-connection'
-import { parseConninfo } from 'pg-managed-connection/conninfo'
+import type { parseConninfo } from 'pg-managed-connection/conninfo'
 import { instrument } from 'pg-managed-connection/otel'
 import { pgliteStream } from 'pg-managed-connection/pglite'
 import { asPool } from 'pg-managed-connection/pool'
