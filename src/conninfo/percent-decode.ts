@@ -1,7 +1,7 @@
 import { ConninfoError } from '../errors.js'
 import { MASK } from './quote.js'
 
-/** Stands for bytes that are not UTF-8; half of a surrogate pair, which no proper text holds. */
+/** Behind text that is not UTF-8: half of a surrogate pair, which no proper text holds. */
 const NOT_UNICODE = '\udc80'
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
@@ -43,9 +43,10 @@ function decodeBytes(part: string, shown: string): string {
     }
     bytes.push(Buffer.from(piece, index % 2 === 1 ? 'hex' : 'utf8'))
   }
+  const all = Buffer.concat(bytes)
   try {
-    return utf8.decode(Buffer.concat(bytes))
+    return utf8.decode(all)
   } catch {
-    return NOT_UNICODE
+    return all.toString() + NOT_UNICODE
   }
 }

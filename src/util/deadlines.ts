@@ -63,7 +63,8 @@ export class Watch {
   }
 
   add(item: Timed): void {
-    item.dueAt = performance.now() + this.#millis
+    // A whole number: a fraction would be an object of its own, for each of a hundred thousand waiters.
+    item.dueAt = Math.ceil(performance.now() + this.#millis)
     item.watch = this
     item.earlier = this.#last
     item.later = null

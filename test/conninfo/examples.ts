@@ -17,7 +17,7 @@ export const EXAMPLES: readonly string[] = [
   'postgres://h?', 'postgres://h?&', 'postgres://h?user', 'postgres://h?user=', 'postgres://h?=x', 'postgres://h?user=x&',
   'postgres://h?user=x&&', 'postgres://h?user=x&user=y', 'postgres://u@h?user=x', 'postgres://h?user=x=y', 'postgres://h?foo=x',
   'postgres://h?USER=x', 'postgres://h?us%65r=x', 'postgres://h?user=%78', 'postgres://h?ssl=true', 'postgres://h?ssl=false',
-  'postgres://h?ssl=1', 'postgres://h?requiressl=1', 'postgres://h?requiressl=0', 'postgres://h?sslmode=nonsense',
+  'postgres://h?ssl=1', 'postgres://h?requiressl=1', 'postgres://h?requiressl=1%ff', 'postgres://h?requiressl=0', 'postgres://h?sslmode=nonsense',
   'postgres://h?user=a+b', 'postgres://h?user=a#b', 'postgres://h?options=-c%20geqo%3Doff', 'postgres://h?options=-c geqo',
   'postgres://h?dbname=x', 'postgres://h/y?dbname=x', 'postgres://h?host=i', 'postgres://h:1?port=2', 'postgres://h?service=s',
   'postgres:/h', 'postgres:h', '//h', 'http://h', 'postgresql:///?user=x&password=y', 'postgres://h?password=a%26b',
