@@ -26,6 +26,10 @@ export class BatchUnit extends Unit {
     return this.requests[this.failedIndex ?? 0]!.text
   }
 
+  get complete(): boolean {
+    return this.#completed === this.requests.length + (this.#begin === null ? 0 : 2)
+  }
+
   override get outcome(): QueryResult[] {
     return this.#parts.map((part) => part.rows.result)
   }

@@ -20,6 +20,10 @@ export class ControlUnit extends Unit {
     this.internal = internal
   }
 
+  get complete(): boolean {
+    return this.tag !== null
+  }
+
   override get outcome(): this {
     return this
   }
@@ -37,6 +41,7 @@ export class ControlUnit extends Unit {
 /** A Sync and nothing else: asks whether the connection is alive, and in which state. */
 export class SyncUnit extends Unit {
   readonly text = ''
+  readonly complete = true
 
   protected override encode({ writer }: Sender): void {
     writer.sync()

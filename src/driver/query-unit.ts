@@ -27,6 +27,10 @@ export class QueryUnit extends Unit {
     return this.request.text
   }
 
+  get complete(): boolean {
+    return !this.#beginPending && this.#part!.completed
+  }
+
   /** The result, complete after ReadyForQuery without an error. */
   get result(): QueryResult {
     return this.#part!.rows.result

@@ -33,6 +33,10 @@ export class RowCollector {
   }
 
   add(values: (string | null)[]): void {
+    // pg would take missing values for nulls.
+    if (values.length !== this.result.fields.length) {
+      throw new Error('protocol violation: the server sent a row that does not fit its description')
+    }
     if (this.parseError !== null) return
     try {
       this.result.rows.push(this.result.parseRow(values))

@@ -29,6 +29,12 @@ export class SimpleUnit extends Unit {
     return results.length > 1 ? (results as unknown as QueryResult) : (results[0] ?? this.#collector().result)
   }
 
+  override readonly openEnded = true
+
+  get complete(): boolean {
+    return this.#collectors.length > 0 && this.#current === null
+  }
+
   override get outcome(): QueryResult {
     return this.result
   }

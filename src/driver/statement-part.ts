@@ -20,6 +20,8 @@ export interface StatementRequest {
 
 export class StatementPart {
   readonly rows: RowCollector
+  /** Its command has completed. */
+  completed = false
   readonly #request: StatementRequest
   #prepared: PreparedStatement | null = null
   /** A Describe went along, so that no RowDescription means no rows. */
@@ -69,6 +71,7 @@ export class StatementPart {
 
   /** The command ran to its end (`tag`), or was empty: so its Parse had been accepted. */
   complete(tag: string | null): void {
+    this.completed = true
     if (tag !== null) this.rows.complete(tag)
     const statement = this.#prepared
     if (statement === null) return

@@ -17,6 +17,8 @@ export interface DriverSubmittable extends Omit<Submittable, 'submit'> {
 
 export class SubmittableUnit extends Unit {
   readonly submittable: DriverSubmittable
+  // It judges for itself what it is told.
+  readonly complete = true
 
   /** Resolves once it is over, however it ended: after ReadyForQuery, or with the loss of the connection. */
   readonly over: Promise<void>

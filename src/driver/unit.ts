@@ -137,6 +137,12 @@ export abstract class Unit implements Linked<Unit> {
     return undefined
   }
 
+  /** Every command in it has completed. Without an error ReadyForQuery must not come before. */
+  abstract readonly complete: boolean
+
+  /** How many commands it holds is not known beforehand. */
+  readonly openEnded: boolean = false
+
   /** An error that a type parser of the user's threw while the rows came in. */
   get parseError(): Error | null {
     return null
@@ -181,6 +187,8 @@ export abstract class Unit implements Linked<Unit> {
   }
 
   handleCommandComplete(message: { text: string }): void {
+    if (this.complete && !this.openEnded)
+      throw new Error('protocol violation: the server sent one answer too many')
     this.completed(message.text)
   }
 

@@ -201,6 +201,9 @@ export class SessionKeeper {
     client.on('notice', (notice) => this.#host.onNotice(notice))
     client.on('notification', (message) => this.#host.onNotification(message))
     const driver = client as unknown as DriverClient
+    if (client.getTransactionStatus() !== 'I') {
+      throw new Failure('protocol', 'the server began the session inside a transaction')
+    }
     // Here the client is one caller's alone, with everything that pg offers.
     driver.pipeline = false
     await untilLost(opened, async () => {

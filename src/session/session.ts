@@ -313,14 +313,14 @@ export class Session implements Sender {
   }
 
   #onReadyForQuery(letter: string): void {
-    const unit = this.#inFlight.shift()
+    if (this.#lost !== null) return
+    const unit = this.#inFlight.head
     const status = READY_STATUS[letter]
-    if (unit === null || status === undefined) {
-      if (this.#lost === null)
-        this.lose(new Error('protocol violation: the server sent an unexpected ReadyForQuery'))
+    if (unit === null || status === undefined || (unit.error === null && !unit.complete)) {
+      this.lose(new Error('protocol violation: the server sent an unexpected ReadyForQuery'))
       return
     }
-    if (this.#lost !== null) return
+    this.#inFlight.remove(unit)
     this.#watchHead()
     this.#status = status
     if (unit.travel !== 'together') this.#gates--

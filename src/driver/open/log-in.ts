@@ -4,6 +4,7 @@ import type { ConnectPlan } from '../../conninfo/plan.js'
 import type { StreamSource } from '../../conninfo/parameters.js'
 import { Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
 import { AuthWatch } from './auth-watch.js'
+import { Framing } from './framing.js'
 import { abortable } from './limited.js'
 import { givePassword } from './password.js'
 import { internals, type PgConnection } from './pg-connection.js'
@@ -102,7 +103,7 @@ function guardParser(connection: PgConnection): void {
       new Proxy(stream, {
         get: (target, name) =>
           name === 'on'
-            ? (event: string, listener: (...values: unknown[]) => void) =>
+            ? (event: string, listener: (chunk: Buffer) => void) =>
                 target.on(event, event === 'data' ? guard(target, listener) : listener)
             : (Reflect.get(target, name, target) as unknown),
       }),
@@ -110,10 +111,12 @@ function guardParser(connection: PgConnection): void {
   }
 }
 
-function guard(stream: Duplex, listener: (...values: unknown[]) => void): (...values: unknown[]) => void {
-  return (...values) => {
+function guard(stream: Duplex, listener: (chunk: Buffer) => void): (chunk: Buffer) => void {
+  const framing = new Framing()
+  return (chunk) => {
     try {
-      listener(...values)
+      framing.check(chunk)
+      listener(chunk)
     } catch (error) {
       stream.destroy(error as Error)
     }
