@@ -42,7 +42,8 @@ export async function cancelSession(
       }
       const closed = waitFor(socket, 'end', signal)
       socket.resume()
-      socket.end(cancelRequest(session))
+      // The other side hangs up first, as with libpq: PgBouncer 1.18 ends itself when the client does.
+      socket.write(cancelRequest(session))
       await closed.catch((error: unknown) => {
         // Hanging up at once is an answer, too.
         if (signal.aborted || !(isNetworkError(error) || error instanceof Failure)) throw error
