@@ -1,7 +1,11 @@
 /** Cancelling a statement: its deadline, its signal, and whom the request may not hit. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { StatementTimeoutError, type ManagedConnection } from 'pg-managed-connection'
+import { ManagedConnection, StatementTimeoutError } from 'pg-managed-connection'
+import { caught } from './core/caught.js'
+import { connectTo } from './support/address.js'
 import { openProxied, type Proxied } from './support/proxied.js'
 import { openSuite } from './support/suite.js'
 import { until, within } from './support/wait.js'
@@ -404,4 +408,29 @@ test('deadlines of many statements of one holder each hit their own', async () =
     },
     { autocommit: true },
   )
+})
+
+test('a CancelRequest leaves it to the other side to hang up, as libpq does', async () => {
+  let connections = 0
+  let hungUpFirst = false
+  const server = createServer({ allowHalfOpen: true }, (client) => {
+    const upstream = connectTo(database.login)
+    const isCancel = ++connections === 2
+    client.once('end', () => (hungUpFirst ||= isCancel && !upstream.readableEnded))
+    for (const socket of [client, upstream]) socket.on('error', () => {})
+    // The request is passed on a moment later, so that whoever does not wait is seen.
+    if (isCancel) setTimeout(() => client.pipe(upstream).pipe(client), 100)
+    else client.pipe(upstream).pipe(client)
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  const { user, password = '' } = database.login
+  const manager = new ManagedConnection({ host: '127.0.0.1', port, user, password, dbname: database.name })
+  await caught(manager.query({ text: 'SELECT pg_sleep(10)', timeoutMillis: 50 }), StatementTimeoutError)
+  await manager.query('SELECT 1')
+  await manager.end()
+  server.close()
+  assert.equal(connections, 2)
+  assert.equal(hungUpFirst, false)
 })
