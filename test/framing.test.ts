@@ -1,0 +1,106 @@
+/** The frames of what a server sends: what libpq would not take is refused, however it is cut into chunks. */
+import assert from 'node:assert/strict'
+import { backend, int32, message } from './support/backend-messages.js'
+import { Random } from './support/random.js'
+import { leakTest } from './support/suite.js'
+import type * as Framings from '../dist/driver/open/framing.js'
+
+const { Framing } = (await import(
+  new URL('./driver/open/framing.js', import.meta.resolve('pg-managed-connection')).href
+)) as typeof Framings
+
+const test = leakTest()
+
+const LOGIN = [backend.authenticationOk, backend.backendKeyData(1, 2), backend.readyForQuery('I')]
+
+/** All that a server may say of its own accord, and an answer of each kind. */
+const LEGAL = Buffer.concat([
+  ...LOGIN,
+  backend.parameterStatus('search_path', 'x'.repeat(40_000)),
+  backend.notice('00000', 'n'.repeat(40_000), 'NOTICE'),
+  backend.notification(1, 'channel', 'p'.repeat(8_000)),
+  backend.parseComplete,
+  backend.bindComplete,
+  backend.closeComplete,
+  backend.noData,
+  backend.emptyQuery,
+  backend.rowDescription(Array.from({ length: 1_600 }, (_, i) => `a_column_with_a_long_name_${i}`)),
+  backend.dataRow(['']),
+  backend.dataRow(['x'.repeat(100_000)]),
+  message('t', Buffer.alloc(2 + 4 * 65_535)),
+  message('d', Buffer.alloc(100_000)),
+  message('E', Buffer.of(0)),
+  message('E', Buffer.from('M\0\0')),
+  backend.error('XX000', 'e'.repeat(40_000)),
+  backend.commandComplete('SELECT 1'),
+  backend.readyForQuery('T'),
+])
+
+const head = (letter: string, length: number): Buffer => Buffer.concat([Buffer.from(letter), int32(length)])
+
+/** What no server says once a client is logged in, and what is said of it. */
+const ILLEGAL: readonly (readonly [bytes: Buffer, complaint: RegExp])[] = [
+  [Buffer.from('HTTP/1.1 400'), /a message of type H and 1414811695 bytes/],
+  [head('?', 4), /the unknown type 0x3f/],
+  [head('\0', 0), /the unknown type 0x00/],
+  [head('C', 3), /a message of type C and 3 bytes/],
+  [head('C', 0), /a message of type C and 0 bytes/],
+  [head('D', -1), /a message of type D and 4294967295 bytes/],
+  [head('D', 0x7fffffff), /a message of type D and 2147483647 bytes/],
+  [head('Z', 30_001), /a message of type Z and 30001 bytes/],
+  [message('R', 3), /login after the login/],
+  [backend.backendKeyData(1, 2), /login after the login/],
+  [message('E'), /without its end/],
+  [message('E', Buffer.of(1)), /without its end/],
+  [message('E', Buffer.from('Mx')), /without its end/],
+  [message('E', Buffer.from('Mx\0')), /without its end/],
+  [message('N', Buffer.from('Mx\0\x01')), /without its end/],
+]
+
+test('all that a server may say passes, cut anywhere', () => {
+  new Framing().check(LEGAL)
+  for (const size of [1, 2, 3, 4, 5, 7, 64, 16_384]) {
+    const framing = new Framing()
+    for (let at = 0; at < LEGAL.length; at += size) framing.check(LEGAL.subarray(at, at + size))
+  }
+})
+
+for (const [bytes, complaint] of ILLEGAL) {
+  test(`refused: ${JSON.stringify(bytes.toString('latin1'))}`, () => {
+    for (let size = 1; size <= bytes.length; size++) {
+      const framing = new Framing()
+      for (const legal of LOGIN) framing.check(legal)
+      assert.throws(
+        () => {
+          for (let at = 0; at < bytes.length; at += size) framing.check(bytes.subarray(at, at + size))
+        },
+        { message: complaint },
+      )
+    }
+  })
+}
+
+test('a place at random, a chunk at random: the same verdict as in one piece', () => {
+  const random = new Random(20261124)
+  for (let trial = 0; trial < 300; trial++) {
+    const bytes = Buffer.concat(LOGIN.concat(backend.error('XX000', 'why'), backend.dataRow(['abc', 'd'])))
+    bytes[random.below(bytes.length)] = random.below(256)
+    const verdict = (size: () => number): string => {
+      const framing = new Framing()
+      try {
+        for (let at = 0; at < bytes.length;) {
+          const next = at + size()
+          framing.check(bytes.subarray(at, next))
+          at = next
+        }
+        return 'passed'
+      } catch (error) {
+        return (error as Error).message
+      }
+    }
+    assert.equal(
+      verdict(() => 1 + random.below(9)),
+      verdict(() => bytes.length),
+    )
+  }
+})
