@@ -13,7 +13,10 @@ const PLACES = ['/usr/sbin/pgbouncer', '/usr/bin/pgbouncer', '/usr/local/bin/pgb
 
 async function findProgram(): Promise<string> {
   for (const place of PLACES) {
-    const there = await access(place).then(() => true, () => false)
+    const there = await access(place).then(
+      () => true,
+      () => false,
+    )
     if (there) return place
   }
   throw new Error('PgBouncer is not installed; with Debian: apt-get install pgbouncer')
@@ -38,7 +41,11 @@ export class PgBouncer implements Login, AsyncDisposable {
   async start(): Promise<void> {
     const program = await findProgram()
     const user = await findServerUser()
-    const child = spawn(program, [join(this.host, 'pgbouncer.ini')], { ...user, cwd: this.host, stdio: 'ignore' })
+    const child = spawn(program, [join(this.host, 'pgbouncer.ini')], {
+      ...user,
+      cwd: this.host,
+      stdio: 'ignore',
+    })
     this.#process = child
     await until(() => this.#answers(), { what: 'PgBouncer to listen' })
     child.unref()
@@ -77,7 +84,11 @@ export class PgBouncer implements Login, AsyncDisposable {
 }
 
 /** Starts one before the server of `login`. */
-export async function startPgBouncer(login: Login, mode: PoolMode, lines: readonly string[] = []): Promise<PgBouncer> {
+export async function startPgBouncer(
+  login: Login,
+  mode: PoolMode,
+  lines: readonly string[] = [],
+): Promise<PgBouncer> {
   await findProgram()
   const folder = await mkdtemp('/tmp/pgb-')
   const bouncer = new PgBouncer(folder, login.user, startGuard(folder))
