@@ -204,3 +204,58 @@ test(
     }
   },
 )
+
+test(
+  'in transaction mode what belongs to a session stays where others find it',
+  { resources: false },
+  async () => {
+    const bouncer = await startPgBouncer(database.login, 'transaction', ['default_pool_size = 1'])
+    try {
+      await using manager = new ManagedConnection(through(bouncer), FOR_TRANSACTION_MODE)
+      await using other = new ManagedConnection(through(bouncer), FOR_TRANSACTION_MODE)
+      await manager.query("SET app.tenant = 'mine'")
+      const { rows } = await other.query<{ tenant: string }>("SELECT current_setting('app.tenant') AS tenant")
+      assert.equal(rows[0]!.tenant, 'mine')
+      await manager.transaction((connection) => connection.query("SET LOCAL app.tenant = 'local'"))
+      const after = await other.query<{ tenant: string }>("SELECT current_setting('app.tenant') AS tenant")
+      assert.equal(after.rows[0]!.tenant, 'mine')
+    } finally {
+      await endAll(bouncer)
+    }
+  },
+)
+
+test(
+  'in transaction mode a stale name inside a transaction is an error of that transaction, and of no other',
+  { resources: false },
+  async (t) => {
+    const bouncer = await startPgBouncer(database.login, 'transaction')
+    try {
+      await admin.query('TRUNCATE rows')
+      await withCrowd(bouncer, async () => {
+        await using manager = new ManagedConnection(through(bouncer))
+        const ledger = new Ledger()
+        for (let n = 0; n < 60; n++) {
+          const id = ledger.issue('written')
+          await manager
+            .transaction(async (connection) => {
+              await connection.query('SELECT 1')
+              await connection.query('INSERT INTO rows VALUES ($1)', [id])
+            })
+            .then(
+              () => ledger.settle(id, 'confirmed', 'transaction()'),
+              (error: unknown) => {
+                assert.equal((error as { code?: string }).code, '26000', String(error))
+                ledger.settle(id, 'refused', String(error))
+              },
+            )
+        }
+        const stored = await admin.rows<{ id: number }>('SELECT id FROM rows')
+        assert.deepEqual(ledger.compare(stored.map((row) => row.id)), [])
+        t.diagnostic(`${ledger.count('confirmed')} confirmed, ${ledger.count('refused')} refused (26000)`)
+      })
+    } finally {
+      await endAll(bouncer)
+    }
+  },
+)

@@ -102,7 +102,6 @@ export async function startPgBouncer(
     'auth_type = any',
     `pool_mode = ${mode}`,
     'default_pool_size = 4',
-    'ignore_startup_parameters = extra_float_digits,options',
     `logfile = ${join(folder, 'log')}`,
     `pidfile = ${join(folder, 'pgbouncer.pid')}`,
     ...lines,
