@@ -10,6 +10,7 @@ import {
   ManagedConnectionError,
   type ManagedConnectionOptions,
 } from 'pg-managed-connection'
+import { outcome } from './core/caught.js'
 import { backend, int16, int32, message } from './support/backend-messages.js'
 import { conninfoThrough } from './support/proxied.js'
 import { startProxy } from './support/proxy.js'
@@ -204,6 +205,23 @@ test('the callbacks of a transaction that the server lies about are told, and it
     manager.transaction((connection) => connection.query('SELECT 1')),
     isClear,
   )
+})
+
+test('a session that is not idle after COMMIT is handed to nobody', async () => {
+  // Whatever is asked, a transaction is open.
+  await using server = await startRawServer((message, peer) => {
+    if (message.name === 'Startup') answerWell(message, peer)
+    else if (message.name === 'Query')
+      peer.send(backend.commandComplete(message.about), backend.readyForQuery('T'))
+    else if (message.name === 'Execute') peer.send(backend.commandComplete('BEGIN'))
+    else if (message.name === 'Sync') peer.send(backend.readyForQuery('T'))
+    else answerWell(message, peer)
+  })
+  await using manager = new ManagedConnection(server.conninfo, LIMITS)
+  await manager.transaction((connection) => connection.query('SELECT 1'))
+  await until(() => manager.closed, { what: 'the session to be dropped' })
+  await outcome(manager.use((connection) => connection.query('SELECT 1')))
+  assert.equal(server.accepted, 2)
 })
 
 // ---- mutations of what the real server says

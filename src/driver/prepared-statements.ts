@@ -2,6 +2,7 @@
  * The statements of one server connection that are prepared, or may be soon: by their text, from the second
  * use on, at most so many, the least recently used closed for a new one.
  */
+import { randomBytes } from 'node:crypto'
 import type { FieldDef } from 'pg'
 
 /** Longer texts are sent each time: they are rarely the same twice, and a name for them holds memory. */
@@ -36,7 +37,11 @@ export class PreparedStatements {
   #clock = 0
   #names = 0
 
-  constructor(max: number, prefix = 'pgmc') {
+  /**
+   * @param prefix of the names. No other session's may be the same: behind a pooler that hands its server connections
+   * around, a name that another had prepared would run its statement in place of ours.
+   */
+  constructor(max: number, prefix = `pgmc_${randomBytes(6).toString('hex')}`) {
     this.#max = max
     this.#prefix = prefix
   }

@@ -54,6 +54,7 @@ export async function logIn(
   try {
     await abortable(signal, client.connect() as unknown as Promise<void>)
     if (watch.violation) throw watch.violation
+    forgetPassword(client)
     return { client, session: sessionFacts(status.parameters, watch, connection.stream) }
   } catch (error) {
     connection.stream.destroy()
@@ -61,6 +62,13 @@ export async function logIn(
   } finally {
     status.stop()
   }
+}
+
+/** Nobody asks for it again, and a client that is printed would show it. */
+function forgetPassword(client: pg.Client): void {
+  const inner = internals(client)
+  inner.password = null
+  inner.connectionParameters.password = null
 }
 
 /** pg falls back on the environment wherever a value is missing or empty, so everything is given. */

@@ -13,6 +13,9 @@ export interface PgClientInternals {
   readonly connection: PgConnection
   readonly processID: number | null
   readonly secretKey: number | null
+  /** What pg was told, or has asked for. */
+  password: unknown
+  readonly connectionParameters: { password: unknown }
   getStartupConf(): Record<string, string>
 }
 
