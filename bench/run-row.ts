@@ -59,7 +59,7 @@ async function prepare(row: Row, entry: Entry, course: Course): Promise<Runner |
   try {
     await prove(entry.contestant, { place, work: row.work, tasks }, admin)
     const entrant = await entry.contestant({ place, work: row.work, tasks })
-    await entrant.run(settings.warmUpMillis)
+    await entrant.run(settings.warmUpMillis * (entrant.threads ?? 1))
     return { entry, tasks, entrant, rates: [] }
   } catch (error) {
     if (row.kind === 'growth' || entry === row.entries[0]) throw error

@@ -5,6 +5,8 @@ import type { Work } from '../work.js'
 
 /** A contestant, connected. */
 export interface Entrant {
+  /** How many threads of its own it has, each of which compiles its code for itself. Default: 1 */
+  readonly threads?: number
   /** Works for about so long; the result is operations per second. */
   run(millis: number): Promise<number>
   /** Does exactly so many operations. */

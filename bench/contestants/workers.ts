@@ -51,12 +51,14 @@ function openFiveMessages(manager: ManagedConnection): MessagePort {
 }
 
 class Crew implements Entrant {
+  readonly threads: number
   readonly #manager: ManagedConnection
   readonly #workers: readonly Worker[]
 
   constructor(manager: ManagedConnection, workers: readonly Worker[]) {
     this.#manager = manager
     this.#workers = workers
+    this.threads = workers.length
   }
 
   async run(millis: number): Promise<number> {

@@ -26,6 +26,14 @@ const NUMBERS = [
   'rollbacks',
   'timeouts',
 ] as const
+
+/** In that order; by name one by one, because this is done for every message. */
+function numbersOf(stats: ManagerStats): readonly number[] {
+  const { waiting, inFlight, prepared, connects, disconnects, acquires, releases, rollbacks, timeouts } =
+    stats
+  return [waiting, inFlight, prepared, connects, disconnects, acquires, releases, rollbacks, timeouts]
+}
+
 const STATUS = NUMBERS.length
 const WRITTEN_AT = STATUS + 1
 const HELD_MILLIS = STATUS + 2
@@ -51,7 +59,7 @@ export class Board {
   write(status: TransactionStatus | null, stats: ManagerStats): void {
     const figures = this.#figures
     Atomics.add(this.#version, 0, 1)
-    for (let index = 0; index < NUMBERS.length; index++) figures[index] = stats[NUMBERS[index]!]
+    figures.set(numbersOf(stats))
     figures[STATUS] = STATUSES.indexOf(status)
     figures[WRITTEN_AT] = Date.now()
     figures[HELD_MILLIS] = stats.heldMillis ?? NONE

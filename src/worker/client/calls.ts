@@ -1,6 +1,7 @@
 /** The calls to the owner that are unanswered, by their numbers. */
 import { onAbort } from '../../util/abort-listeners.js'
 import { CANCELLED } from '../protocol.js'
+import { BriefMap } from '../../util/brief-map.js'
 import type { RemoteTurn } from './remote-turn.js'
 
 /** What a call is about. */
@@ -13,16 +14,31 @@ export interface CallFacts<T> {
   readonly decode?: (answer: never) => T
 }
 
-interface Call extends CallFacts<unknown> {
-  readonly resolve: (value: unknown) => void
-  readonly reject: (error: unknown) => void
-  readonly promise: Promise<unknown>
+/** One shape for all calls: there is one for each statement. */
+class Call {
+  readonly turn: RemoteTurn | undefined
+  readonly signal: AbortSignal | undefined
+  readonly decode: ((answer: never) => unknown) | undefined
   /** Stops listening to the signal. */
   readonly ignoreAbort: (() => void) | null
+  readonly promise: Promise<unknown>
+  resolve!: (value: unknown) => void
+  reject!: (error: unknown) => void
+
+  constructor({ turn, signal, decode }: CallFacts<unknown>, ignoreAbort: (() => void) | null) {
+    this.turn = turn
+    this.signal = signal
+    this.decode = decode
+    this.ignoreAbort = ignoreAbort
+    this.promise = new Promise((resolve, reject) => {
+      this.resolve = resolve
+      this.reject = reject
+    })
+  }
 }
 
 export class Calls {
-  readonly #calls = new Map<number, Call>()
+  readonly #calls = new BriefMap<number, Call>()
   readonly #cancel: (id: number) => void
 
   /** `cancel` asks the owner to cancel a call. */
@@ -37,11 +53,10 @@ export class Calls {
   add<T>(id: number, facts: CallFacts<T>): Promise<T> {
     const { signal, turn } = facts
     const ignoreAbort = signal === undefined ? null : onAbort(signal, () => this.#cancel(id))
-    let settle!: Pick<Call, 'resolve' | 'reject'>
-    const promise = new Promise<unknown>((resolve, reject) => (settle = { resolve, reject }))
-    this.#calls.set(id, { ...facts, ...settle, promise, ignoreAbort })
+    const call = new Call(facts, ignoreAbort)
+    this.#calls.set(id, call)
     if (turn !== undefined) turn.outstanding++
-    return promise as Promise<T>
+    return call.promise as Promise<T>
   }
 
   answer(id: number, answer: unknown): void {
@@ -60,11 +75,11 @@ export class Calls {
   }
 
   failAllOf(turn: RemoteTurn, error: unknown): void {
-    for (const [id, call] of this.#calls) if (call.turn === turn) this.fail(id, error)
+    for (const [id, call] of this.#calls.entries()) if (call.turn === turn) this.fail(id, error)
   }
 
   failAll(error: () => Error): void {
-    for (const id of [...this.#calls.keys()]) this.fail(id, error())
+    for (const id of this.#calls.keys()) this.fail(id, error())
   }
 
   /** What is unanswered of a turn is reported in another way. */

@@ -9,6 +9,7 @@ import { Outbox } from '../outbox.js'
 import { decodeError } from '../wire-error.js'
 import { Calls } from './calls.js'
 import { NextTurns } from './next-turns.js'
+import { BriefMap } from '../../util/brief-map.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { Notification, TransactionStatus } from '../../index.js'
 import type { Thrown, ToOwner, ToWorker, WireLeaving, WireOptions } from '../protocol.js'
@@ -22,7 +23,7 @@ export class Link {
   readonly #port: MessagePort
   readonly #outbox: Outbox<ToOwner>
   readonly #calls = new Calls((id) => this.say(['cancel', id]))
-  readonly #turns = new Map<number, RemoteTurn>()
+  readonly #turns = new BriefMap<number, RemoteTurn>()
   readonly #next = new NextTurns((turn) => this.#begin(turn))
   readonly #subscriptions = new Map<number, RemoteSubscription>()
   #lastID = 0
@@ -262,7 +263,7 @@ export class Link {
   }
 
   #giveUp(cause: Error): void {
-    const turns = [...this.#turns.values()]
+    const turns = this.#turns.values()
     this.#turns.clear()
     for (const turn of turns) {
       this.#failTurn(turn, turn.state === 'waiting' ? this.#endedError() : lostError(turn, cause))

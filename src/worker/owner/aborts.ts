@@ -1,9 +1,10 @@
 /** The signals of what a worker may cancel by its number. */
 import { CANCELLED } from '../protocol.js'
+import { BriefMap } from '../../util/brief-map.js'
 import type { WireStatement } from '../protocol.js'
 
 export class Aborts {
-  readonly #controllers = new Map<number, AbortController>()
+  readonly #controllers = new BriefMap<number, AbortController>()
 
   /** A signal for what has this number, until `over`. */
   signal(id: number): AbortSignal {
@@ -26,6 +27,6 @@ export class Aborts {
   }
 
   abortAll(): void {
-    for (const id of [...this.#controllers.keys()]) this.abort(id)
+    for (const id of this.#controllers.keys()) this.abort(id)
   }
 }

@@ -8,6 +8,7 @@
 import { Deadlines } from '../../util/deadlines.js'
 import { Board } from '../board.js'
 import { TravellingTypes } from './travelling-types.js'
+import { BriefMap } from '../../util/brief-map.js'
 import type { ManagedConnection } from '../../index.js'
 
 export type Sharing = ManagedConnection['sharing']
@@ -44,7 +45,7 @@ export class Desk {
   readonly deadlines = new Deadlines()
   readonly types: TravellingTypes
   readonly #hosts = new Set<DeskHost>()
-  readonly #turns = new Map<object, DeskTurn>()
+  readonly #turns = new BriefMap<object, DeskTurn>()
   #current: DeskTurn | null = null
 
   constructor(manager: ManagedConnection) {

@@ -3,6 +3,7 @@ import { encodeError } from '../wire-error.js'
 import { HostSubscription } from './host-subscription.js'
 import { WorkerGoneError } from './stand-in.js'
 import { toConfig } from './statement-config.js'
+import { BriefMap } from '../../util/brief-map.js'
 import type { ListenOptions } from '../../index.js'
 import type { WireOptions, WireStatement } from '../protocol.js'
 import type { Asked } from './desk.js'
@@ -13,7 +14,7 @@ type Result = Parameters<HostContext['answer']>[1]
 export class HostCalls {
   readonly #context: HostContext
   /** One-shots and batches that are unanswered. */
-  readonly #asked = new Map<number, Asked>()
+  readonly #asked = new BriefMap<number, Asked>()
   readonly #subscriptions = new Map<number, HostSubscription>()
   #gone = false
 

@@ -28,9 +28,11 @@ export class HostTurn implements DeskTurn {
   readonly id: number
   readonly kind: TurnKind
   readonly #context: HostContext
-  readonly #handles = new Map<number, Connection>()
-  readonly #streams = new Map<number, HostStream>()
-  readonly #nested: NestedTransactions
+  /** The handle of the turn itself, while it has one. */
+  #connection: Connection | null = null
+  /** Made when the first is: few turns have any. */
+  #streams: Map<number, HostStream> | null = null
+  #nested: NestedTransactions | null = null
   readonly #deadline = deadline(() => this.#onDue())
   readonly #timeoutMillis: number
   #asked: Asked | null = null
@@ -54,7 +56,6 @@ export class HostTurn implements DeskTurn {
     this.kind = kind
     this.#timeoutMillis = timeoutMillis
     this.#context = context
-    this.#nested = new NestedTransactions(this.#handles)
   }
 
   get host(): object {
@@ -138,7 +139,7 @@ export class HostTurn implements DeskTurn {
     const { desk } = this.#context
     this.#state = 'held'
     this.#floor = desk.sharing.floor
-    this.#handles.set(this.id, connection)
+    this.#connection = connection
     desk.granted(this)
     if (!this.#begun) this.#context.say(['granted', this.id])
     const ahead = this.#ahead
@@ -149,11 +150,11 @@ export class HostTurn implements DeskTurn {
   /** The worker is gone: whatever it was about to do is rolled back. */
   kill(): void {
     if (this.#state === 'waiting') return this.withdraw()
-    this.#nested.kill()
+    this.#nested?.kill()
     if (this.#state !== 'held') return
     const error = new WorkerGoneError()
     this.#state = 'dead'
-    for (const stream of this.#streams.values()) void stream.drop()
+    for (const stream of this.#streams?.values() ?? []) void stream.drop()
     this.#context.desk.sharing.takeBack(this.#floor!, error)
     this.#context.desk.left(this)
     this.#leave!({ error })
@@ -174,8 +175,8 @@ export class HostTurn implements DeskTurn {
     if (this.#state === 'held') this.#context.desk.left(this)
     const before = this.#state
     this.#state = 'over'
-    this.#handles.clear()
-    this.#nested.kill()
+    this.#connection = null
+    this.#nested?.kill()
     this.#ahead = []
     this.#context.settled(this.id)
     if (before === 'dead') return
@@ -198,7 +199,7 @@ export class HostTurn implements DeskTurn {
   /** Says what the session does between statements, where the worker does not know it yet. */
   #tellState(): void {
     if (this.#state !== 'held') return
-    const status = this.#handles.get(this.id)!.status
+    const status = this.#connection!.status
     if (status === 'active' || status === this.#said) return
     this.#said = status
     this.#context.say(['state', this.id, status])
@@ -229,9 +230,9 @@ export class HostTurn implements DeskTurn {
       case 'rollback':
         return void this.#run(entry[3], async () => this.#handle(entry[2])[entry[0]]())
       case 'nest':
-        return void this.#run(entry[3], async () => this.#nested.open(this.#handle(entry[2]), entry[3]))
+        return void this.#run(entry[3], () => this.#nest(entry[2], entry[3]))
       case 'unnest':
-        return void this.#run(entry[3], () => this.#nested.close(entry[2], entry[4], entry[5]))
+        return void this.#run(entry[3], () => this.#unnest(entry[2], entry[4], entry[5]))
       case 'rows':
         return void this.#readStream(entry[2], entry[3], entry[4])
       case 'drop':
@@ -243,10 +244,10 @@ export class HostTurn implements DeskTurn {
 
   /** @throws `ConnectionReleasedError` when there is no handle of that number any more. */
   #handle(number: number): Connection {
-    const connection = this.#handles.get(number)
-    if (connection === undefined)
-      throw new ConnectionReleasedError(number === this.id ? 'connection' : 'transaction')
-    return connection
+    if (number === this.id && this.#connection !== null) return this.#connection
+    const connection = this.#nested?.handle(number)
+    if (connection !== undefined) return connection
+    throw new ConnectionReleasedError(number === this.id ? 'connection' : 'transaction')
   }
 
   async #query(handle: number, id: number, statement: WireStatement): Promise<void> {
@@ -276,6 +277,17 @@ export class HostTurn implements DeskTurn {
     }
   }
 
+  async #nest(parent: number, number: number): Promise<void> {
+    const handle = this.#handle(parent)
+    this.#nested ??= new NestedTransactions()
+    await this.#nested.open(handle, number)
+  }
+
+  async #unnest(number: number, left: WireLeaving, thrown: Thrown): Promise<void> {
+    if (this.#nested === null) throw new ConnectionReleasedError('transaction')
+    await this.#nested.close(number, left, thrown)
+  }
+
   #setAutocommit(handle: number, autocommit: boolean): void {
     try {
       this.#handle(handle).autocommit = autocommit
@@ -291,7 +303,7 @@ export class HostTurn implements DeskTurn {
   ): Promise<void> {
     try {
       if (opening !== null) this.#openStream(number, ...opening)
-      const stream = this.#streams.get(number)
+      const stream = this.#streams?.get(number)
       if (stream === undefined) throw new ConnectionReleasedError()
       const rows = await stream.read((buffer) => this.#context.transfer(buffer))
       if (rows.done) this.#endStream(number)
@@ -303,17 +315,19 @@ export class HostTurn implements DeskTurn {
   }
 
   #openStream(number: number, handle: number, statement: WireStatement): void {
-    this.#streams.set(number, new HostStream(this.#handle(handle), statement, this.#context.desk.types))
+    const stream = new HostStream(this.#handle(handle), statement, this.#context.desk.types)
+    this.#streams ??= new Map()
+    this.#streams.set(number, stream)
   }
 
   #endStream(number: number): void {
-    this.#streams.delete(number)
+    this.#streams?.delete(number)
     this.#tellState()
   }
 
   async #dropStream(number: number): Promise<void> {
-    const stream = this.#streams.get(number)
-    this.#streams.delete(number)
+    const stream = this.#streams?.get(number)
+    this.#streams?.delete(number)
     await stream?.drop()
   }
 }

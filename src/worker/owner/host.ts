@@ -12,6 +12,7 @@ import { checkEntry } from './check-entry.js'
 import { HostCalls } from './host-calls.js'
 import { HostTurn } from './host-turn.js'
 import { ResultEncoder } from './result-encoder.js'
+import { BriefMap } from '../../util/brief-map.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { TransactionOptions, UseOptions } from '../../index.js'
 import type { ToOwner, ToWorker, TurnEntry, TurnKind, WireOptions } from '../protocol.js'
@@ -26,7 +27,7 @@ export class Host implements HostContext, DeskHost {
   readonly #port: MessagePort
   readonly #outbox: Outbox<ToWorker>
   readonly #encoder: ResultEncoder
-  readonly #turns = new Map<number, HostTurn>()
+  readonly #turns = new BriefMap<number, HostTurn>()
   readonly #calls: HostCalls
   #gone = false
 
@@ -109,7 +110,7 @@ export class Host implements HostContext, DeskHost {
     this.#outbox.close()
     this.aborts.abortAll()
     this.#calls.kill()
-    for (const turn of [...this.#turns.values()]) turn.kill()
+    for (const turn of this.#turns.values()) turn.kill()
     this.desk.leave(this)
   }
 

@@ -5,6 +5,7 @@ import type { Connection } from '../../index.js'
 import type { Thrown, WireLeaving } from '../protocol.js'
 
 interface Nested {
+  readonly handle: Connection
   /** Settles the callback. */
   end(error: Error | null): void
   /** Settles with the transaction. */
@@ -12,23 +13,21 @@ interface Nested {
 }
 
 export class NestedTransactions {
-  readonly #handles: Map<number, Connection>
   readonly #open = new Map<number, Nested>()
 
-  /** `handles` are those of the turn, by their numbers. */
-  constructor(handles: Map<number, Connection>) {
-    this.#handles = handles
+  /** What the callback of the transaction of this number was given, until the transaction is settled. */
+  handle(number: number): Connection | undefined {
+    return this.#open.get(number)?.handle
   }
 
   /** Resolves once it has begun. */
   open(parent: Connection, number: number): Promise<void> {
     return new Promise((begun, failed) => {
       const over = parent.transaction(
-        (connection) =>
+        (handle) =>
           new Promise<void>((resolve, reject) => {
             const end = (error: Error | null): void => (error === null ? resolve() : reject(error))
-            this.#handles.set(number, connection)
-            this.#open.set(number, { end, over })
+            this.#open.set(number, { handle, end, over })
             begun()
           }),
       )
@@ -40,7 +39,6 @@ export class NestedTransactions {
   async close(number: number, left: WireLeaving, thrown: Thrown): Promise<void> {
     const nested = this.#open.get(number)
     if (nested === undefined) throw new ConnectionReleasedError('transaction')
-    this.#open.delete(number)
     const error = left === 'threw' ? standIn(thrown) : null
     nested.end(error)
     try {
@@ -48,7 +46,7 @@ export class NestedTransactions {
     } catch (failure) {
       if (failure !== error) throw failure
     } finally {
-      this.#handles.delete(number)
+      this.#open.delete(number)
     }
   }
 
