@@ -26,8 +26,8 @@ const SEED = Number(process.env['FAULTS_SEED'] || Math.floor(Math.random() * 2 *
 const SOAK_MILLIS = Number(process.env['SOAK_MS'] || 60_000)
 const TASKS = 64
 const QUEUED = 100_000
-/** A third of the trials only wait. */
-const AT_ONCE = 8
+/** Most of the time a trial waits. */
+const AT_ONCE = 24
 
 const { values: flags } = parseArgs({
   options: {
@@ -49,12 +49,17 @@ async function cutEverywhere(): Promise<Part> {
   const faults = shuffle(planFaults(lengths), new Random(SEED))
   const start = performance.now()
   using progress = new Progress('every byte')
+  let told = 0
   const tally = await sweep(grounds, faults, {
     atOnce: AT_ONCE,
     wave: 500,
     deadline: start + Number(flags.minutes) * 60_000,
-    onProgress: ({ trials, unknown, wrong }, all) =>
-      progress.show(trials, all, `${unknown} unknown, ${wrong.length} wrong`),
+    onProgress: ({ trials, unknown, wrong }, all) => {
+      // At once, because the rest may take an hour.
+      for (const sentence of wrong.slice(told)) say(`✖ ${sentence}`)
+      told = wrong.length
+      progress.show(trials, all, `${unknown} unknown, ${wrong.length} wrong`)
+    },
   })
   const { trials, notReached, confirmed, refused, unknown, longestMillis, wrong } = tally
   const left = faults.length - trials

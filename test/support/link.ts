@@ -68,7 +68,7 @@ export class Link {
   cut(how: CutKind): void {
     this.#lifetime.abort()
     this.#deaf = how === 'deaf'
-    if (how === 'reset') this.#client.resetAndDestroy()
+    if (how === 'reset') reset(this.#client)
     if (how === 'fin') this.#client.end()
     if (how !== 'deaf') this.#upstream.end()
     // What still arrives is thrown away, or the sockets would never see their end.
@@ -89,6 +89,12 @@ export class Link {
     this.#lifetime.abort()
     this.#rules.closed()
   }
+}
+
+/** Node 20 loses the handle of a socket that is reset while it says goodbye, so that it stays open for ever. */
+function reset(socket: Socket): void {
+  if (socket.writableEnded) socket.destroy()
+  else socket.resetAndDestroy()
 }
 
 interface Parcel {
