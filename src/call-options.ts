@@ -56,6 +56,9 @@ export interface ListenOptions extends WaitOptions {
   readonly maxBuffered?: number | undefined
 }
 
+/** Options of `close`. */
+export type CloseOptions = Pick<WaitOptions, 'detached'>
+
 /** Checks what is common to all calls that wait. Throws a TypeError or RangeError that names the option. */
 export function readWait(options: WaitOptions, defaults: ResolvedOptions): JoinOptions {
   const { signal, timeoutMillis, detached } = options

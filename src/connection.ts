@@ -12,7 +12,7 @@ import { SimpleUnit } from './driver/simple-unit.js'
 import { readRows } from './driver/row-stream.js'
 import { SubmittableUnit } from './driver/submittable-unit.js'
 import { checkBoolean } from './options.js'
-import { callbackOf, isSubmittable, readCall } from './query-arguments.js'
+import { callbackOf, isSubmittable, readCall, readLimits } from './query-arguments.js'
 import { NESTED, checkCommitted } from './lease/departure.js'
 import { createScope, runInScope } from './lease/holder-context.js'
 import { StatementGuard } from './session/statement-guard.js'
@@ -25,8 +25,8 @@ import type {
   Submittable,
 } from 'pg'
 import type { DriverSubmittable } from './driver/submittable-unit.js'
-import type { StreamOptions } from './driver/row-stream.js'
-import type { Unit } from './driver/unit.js'
+import type { StreamOptions, Submitted } from './driver/row-stream.js'
+import type { Unit, UnitGuard } from './driver/unit.js'
 import type { Turn } from './lease/turn.js'
 import type {
   AnyRow,
@@ -37,6 +37,7 @@ import type {
   StatementCall,
   StatementOptions,
 } from './query-arguments.js'
+import type { StatementLimits } from './session/statement-guard.js'
 import type { Deadlines } from './util/deadlines.js'
 
 /** libpq's names for what a session is doing (`PQTRANS_…`). */
@@ -152,14 +153,14 @@ export class Connection implements AsyncDisposable {
     if (refusal !== null) return Promise.reject(refusal as Error)
     const unit = createUnit(this.#turn, call)
     const answered = unit.promise<QueryResult>()
-    this.#guard(unit, call)
+    this.#guard(unit, call.limits)
     this.#turn.issue(unit, call.text)
     return answered
   }
 
   /**
    * The rows of one statement as an async iterable, fetched a batch at a time, so that memory stays flat. It speaks
-   * alone until it has been read to its end or left (`break`, an error): other statements of the handle wait.
+   * alone: until it has been read to its end or left (`break`, an error) the handle refuses everything else.
    *
    * @throws while it is read: what `query` throws
    *
@@ -174,27 +175,35 @@ export class Connection implements AsyncDisposable {
     values?: AnyValues,
     options: StreamOptions = {},
   ): AsyncIterableIterator<R> {
-    return readRows<R>(text, values, options, (cursor) => this.#submit(cursor))
+    return readRows<R>(text, values, options, (cursor) => this.#openStream(cursor, options))
   }
 
-  #guard(unit: Unit, { limits }: StatementCall): void {
-    if (limits.timeoutMillis === 0 && limits.signal === undefined) return
+  #openStream(cursor: DriverSubmittable, options: StreamOptions): Submitted {
+    const limits = readLimits({ ...options }, this.#services.defaults.timeoutMillis)
     const turn = this.#turn
-    unit.guard = new StatementGuard(unit, limits, {
+    const unit = this.#submit(cursor)
+    turn.streams++
+    const over = unit.over.then(() => void turn.streams--)
+    return { over, watch: () => this.#guard(unit, limits) }
+  }
+
+  #guard(unit: Unit, limits: StatementLimits): UnitGuard | null {
+    if (limits.timeoutMillis === 0 && limits.signal === undefined) return null
+    const turn = this.#turn
+    return (unit.guard = new StatementGuard(unit, limits, {
       deadlines: this.#services.deadlines,
       withdraw: () => turn.withdrawn(unit),
       cancel: () => turn.session?.cancel(unit),
       retrySafe: () => turn.retrySafe,
-    })
+    }))
   }
 
-  /** Resolves once the connection is done with it. */
-  #submit(submittable: DriverSubmittable): Promise<void> {
+  #submit(submittable: DriverSubmittable): SubmittableUnit {
     const refusal = this.#refusal()
     const unit = new SubmittableUnit(this.#turn, submittable)
     if (refusal === null) this.#turn.issue(unit, this.#services.defaults.texts.get(unit.text))
     else process.nextTick(() => unit.reject(refusal))
-    return unit.over
+    return unit
   }
 
   /**
@@ -356,9 +365,15 @@ export class Connection implements AsyncDisposable {
     }
     const refusal = this.#turn.refusal()
     if (refusal !== null) return refusal
-    return this.#level.nested
-      ? new TransactionOrderError('a nested transaction is open; use the handle that its callback was given')
-      : null
+    if (this.#level.nested)
+      return new TransactionOrderError(
+        'a nested transaction is open; use the handle that its callback was given',
+      )
+    if (this.#turn.streams > 0)
+      return new TransactionOrderError(
+        'a stream of this connection is being read; read it to its end or leave it first, or this would wait for ever',
+      )
+    return null
   }
 
   #checkMayEnd(verb: 'commit' | 'rollback'): void {

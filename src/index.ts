@@ -30,6 +30,7 @@ export type { TransactionStatus } from './connection.js'
 export type {
   AcquireOptions,
   BatchOptions,
+  CloseOptions,
   ListenOptions,
   TransactionOptions,
   UseOptions,

@@ -6,7 +6,7 @@ import { planConnection } from './conninfo/plan.js'
 import { BatchUnit } from './driver/batch-unit.js'
 import { Connection, createUnit } from './connection.js'
 import { readAutocommit, readBatchBegin, readClose, readRetries, readWait } from './call-options.js'
-import { checkCount, checkMillis, resolveOptions } from './options.js'
+import { checkCount, checkMillis, detachmentOf, resolveOptions } from './options.js'
 import { callbackOf, isSubmittable, readCall } from './query-arguments.js'
 import { depart, settleDown, takeBack } from './lease/departure.js'
 import { createScope, enclosingScope, runInScope } from './lease/holder-context.js'
@@ -23,6 +23,7 @@ import type { QueryArrayConfig, QueryArrayResult, QueryConfigValues, QueryResult
 import type {
   AcquireOptions,
   BatchOptions,
+  CloseOptions,
   ListenOptions,
   TransactionOptions,
   UseOptions,
@@ -85,10 +86,10 @@ export class ManagedConnection extends SafeEmitter implements Manager {
    * leaves out comes from the PG* environment, the service file, the password file and libpq's defaults
    * @throws `ConninfoError` for a connection string that libpq refuses; TypeError or RangeError for an option
    */
-  constructor(conninfo?: string | ConnectionParameters, options: ManagedConnectionOptions = {}) {
+  constructor(conninfo?: string | URL | ConnectionParameters, options: ManagedConnectionOptions = {}) {
     super()
-    this.#conninfo = describeConninfo(conninfo)
-    const given = typeof conninfo === 'object' && conninfo !== null ? { ...conninfo } : conninfo
+    const given = readConninfo(conninfo)
+    this.#conninfo = describeConninfo(given)
     const plan = planConnection(given)
     this.#options = resolveOptions(withQueryTimeout(options, plan.statementTimeoutMillis))
     const wantsWritable = plan.targetSessionAttrs === 'read-write' || plan.targetSessionAttrs === 'primary'
@@ -263,7 +264,7 @@ export class ManagedConnection extends SafeEmitter implements Manager {
 
   #query(config: unknown, values: unknown): Promise<QueryResult> {
     try {
-      this.#refuseReentrance('query', {})
+      this.#refuseReentrance('query', detachmentOf(config))
       if (isSubmittable(config)) {
         throw new TypeError(
           'a submittable needs the connection for a while: hand it to the query() of use() or acquire()',
@@ -298,6 +299,7 @@ export class ManagedConnection extends SafeEmitter implements Manager {
   ): Promise<QueryResult[]> {
     this.#refuseReentrance('batch', options)
     const join = readWait(options, this.#options)
+    if (!Array.isArray(statements)) throw new TypeError('batch() takes an array of statements')
     const modes = readBatchBegin(options)
     const calls = statements.map((statement, index) => this.#readBatched(statement, index))
     if (calls.length === 0) return []
@@ -318,6 +320,11 @@ export class ManagedConnection extends SafeEmitter implements Manager {
   #readBatched(statement: unknown, index: number): StatementCall {
     if (isSubmittable(statement)) throw new TypeError(`statement ${index} of the batch is a submittable`)
     const call = readCall(statement, undefined, this.#services.defaults)
+    if (hasLimits(statement)) {
+      throw new TypeError(
+        `statement ${index} of the batch has a limit of its own; a batch is one: give it signal, or set statementTimeoutMillis`,
+      )
+    }
     if (call.text.kind === 'control' || call.text.mayEnd || call.text.begins) {
       throw new TransactionOrderError(
         `statement ${index} of the batch is transaction control; a batch is one transaction`,
@@ -400,14 +407,14 @@ export class ManagedConnection extends SafeEmitter implements Manager {
   }
 
   /** Closes the server connection after the present holder; the next use opens it again. */
-  async close(): Promise<void> {
-    this.#refuseReentrance('close', {})
+  async close(options: CloseOptions = {}): Promise<void> {
+    this.#refuseReentrance('close', options)
     await this.#scheduler.close()
   }
 
   /** Refuses new work, serves who waits, closes the connection. Idempotent: every call gets the same ending. */
   async end(options: EndOptions = {}): Promise<void> {
-    this.#refuseReentrance('end', {})
+    this.#refuseReentrance('end', options)
     const { timeoutMillis = END_TIMEOUT_MILLIS } = options
     checkMillis('timeoutMillis', timeoutMillis)
     await this.#scheduler.end(timeoutMillis)
@@ -473,6 +480,20 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     })
     return this.#options.maxHoldMillis > 0 ? untilRevoked(turn, working) : working
   }
+}
+
+/** The parameters are copied: what the program does to its own object later has no effect. */
+function readConninfo(
+  given: string | URL | ConnectionParameters | undefined,
+): string | ConnectionParameters | undefined {
+  if (given instanceof URL) return given.href
+  const isObject = typeof given === 'object' && given !== null && !Array.isArray(given)
+  return isObject ? { ...given } : given
+}
+
+function hasLimits(statement: unknown): boolean {
+  const { signal, timeoutMillis, query_timeout } = statement as QueryConfig & { query_timeout?: unknown }
+  return signal !== undefined || timeoutMillis !== undefined || query_timeout !== undefined
 }
 
 /** PostgreSQL cuts longer identifiers, and notifications would come under another name. */

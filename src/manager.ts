@@ -4,6 +4,7 @@ import type { Subscription } from './session/subscription.js'
 import type {
   AcquireOptions,
   BatchOptions,
+  CloseOptions,
   ListenOptions,
   TransactionOptions,
   UseOptions,
@@ -56,13 +57,13 @@ export interface Manager extends AsyncDisposable {
   /** Figures, as they are now. */
   readonly stats: ManagerStats
   /** Closes the server connection after the present holder; the next use opens it again. */
-  close(): Promise<void>
+  close(options?: CloseOptions): Promise<void>
   /** Refuses new work, serves who waits, closes. */
   end(options?: EndOptions): Promise<void>
 }
 
 /** Options of `end`. */
-export interface EndOptions {
+export interface EndOptions extends CloseOptions {
   /**
    * After it, in milliseconds, waiters get `ManagerEndedError` and the holder's connection is dropped.
    * Default: 30,000.

@@ -184,3 +184,8 @@ function checkFunction(name: string, value: unknown): void {
 function show(value: unknown): string {
   return typeof value === 'string' ? `'${value}'` : String(value)
 }
+
+/** Whether a query is one that the callback around it does not await: an option of its config. */
+export function detachmentOf(config: unknown): { readonly detached?: boolean | undefined } {
+  return typeof config === 'object' && config !== null ? config : {}
+}

@@ -32,6 +32,11 @@ export interface StatementOptions {
    * `StatementTimeoutError`. 0 = none. Default: the option `statementTimeoutMillis`.
    */
   timeoutMillis?: number | undefined
+  /**
+   * For the manager's `query` alone: waits for its turn even inside a callback that holds the connection. Default:
+   * false.
+   */
+  detached?: boolean | undefined
 }
 
 /** pg's query config, with a statement's limits. */
@@ -145,7 +150,8 @@ function noNul(value: string, what: string): string {
 
 const NO_LIMITS: StatementLimits = { timeoutMillis: 0, signal: undefined }
 
-function readLimits(given: Record<string, unknown>, defaultMillis: number): StatementLimits {
+/** Reads a statement's limits. Throws what is wrong with them. */
+export function readLimits(given: Record<string, unknown>, defaultMillis: number): StatementLimits {
   // pg's own name for a statement's limit, which pg enforces by destroying the connection.
   const timeoutMillis = given.timeoutMillis ?? given.query_timeout ?? defaultMillis
   const signal = given.signal as AbortSignal | undefined

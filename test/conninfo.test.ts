@@ -1,5 +1,6 @@
 /** Connection strings and objects: parsing, sources and their precedence, what is refused, what is shown. */
 import assert from 'node:assert/strict'
+import { ManagedConnection } from 'pg-managed-connection'
 import { chmod, mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { userInfo, tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -345,6 +346,15 @@ for (const [parameters, message] of [
     assert.equal(got, message)
   })
 }
+
+test('a URL is a connection string, and what is neither is refused', () => {
+  assert.equal(
+    String(new ManagedConnection(new URL('postgres://u:secret@h:5433/d?sslmode=disable'))),
+    'postgres://u:***@h:5433/d?sslmode=disable',
+  )
+  for (const odd of [[], ['host=h'], 5, null])
+    assert.throws(() => new ManagedConnection(odd as never), ConninfoError)
+})
 
 for (const [conninfo, shown] of [
   [undefined, 'postgres://'],

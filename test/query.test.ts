@@ -446,6 +446,24 @@ test('a transaction that fails because a plan became stale succeeds when it is d
   assert.deepEqual(await manager.transaction(work), [{ a: 1, b: 2 }])
 })
 
+test('a prepared SELECT * goes on working after DDL of the same transaction, and of others here', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const select = 'SELECT * FROM altered'
+  for (const ddl of [
+    'ALTER TABLE altered ADD b int DEFAULT 2',
+    'DROP TABLE altered; CREATE TABLE altered AS SELECT 1 AS a, 2 AS b',
+    'CREATE TEMP TABLE altered ON COMMIT DROP AS SELECT 1 AS a, 2 AS b',
+  ]) {
+    await manager.query('DROP TABLE IF EXISTS altered; CREATE TABLE altered AS SELECT 1 AS a')
+    for (let n = 0; n < 3; n++) await manager.query(select)
+    await manager.transaction(async (connection) => {
+      assert.deepEqual((await connection.query(select)).rows, [{ a: 1 }])
+      await connection.query(ddl)
+      for (let n = 0; n < 3; n++) assert.deepEqual((await connection.query(select)).rows, [{ a: 1, b: 2 }])
+    })
+  }
+})
+
 test('prepared statements stay within maxPrepared, and prepare: false prepares none', async () => {
   const prepared = async (manager: ManagedConnection): Promise<number> => {
     for (let round = 0; round < 3; round++) {
@@ -518,6 +536,17 @@ test('a batch answers with the results in order, and commits', async () => {
   ])
   assert.deepEqual(results[3]!.rows, [{ n: 3 }])
   assert.deepEqual(await ids(), [1, 2])
+})
+
+test('a batch refuses limits of single statements, and what is no list, before anything is sent', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  for (const limit of [{ timeoutMillis: 50 }, { signal: AbortSignal.timeout(50) }, { query_timeout: 50 }]) {
+    const { message } = await caught(manager.batch(['SELECT 1', { text: 'SELECT 2', ...limit }]), TypeError)
+    assert.match(message, /^statement 1 of the batch has a limit of its own/)
+  }
+  const { message } = await caught(manager.batch('SELECT 1' as never), TypeError)
+  assert.equal(message, 'batch() takes an array of statements')
+  assert.equal(manager.stats.connects, 0)
 })
 
 test('an empty batch is an empty answer', async () => {

@@ -109,6 +109,25 @@ test('detached: true waits instead, for work that the callback does not await', 
   assert.deepEqual(await Promise.all(later), ['use', 'transaction', 'batch', 'acquire'])
 })
 
+test('a query, close() and end() may be detached, too', async () => {
+  const detached: Readonly<Record<string, Ask>> = {
+    query: (manager) => manager.query({ text: 'SELECT 1', detached: true }),
+    close: (manager) => manager.close({ detached: true }),
+    end: (manager) => manager.end({ detached: true }),
+  }
+  for (const ask of Object.values(detached)) {
+    await using manager = new ManagedConnection(database.conninfo)
+    const order: string[] = []
+    const asked = await manager.use(() => {
+      const asked = ask(manager).then(() => order.push('asked'))
+      order.push('held')
+      return { asked }
+    })
+    await asked.asked
+    assert.deepEqual(order, ['held', 'asked'])
+  }
+})
+
 test('detached work that waits too long is told who holds the connection', async () => {
   await using manager = new ManagedConnection(database.conninfo)
   await manager.use(async () => {

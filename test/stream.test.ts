@@ -1,14 +1,18 @@
 /** `connection.stream()`: rows a batch at a time. */
 import assert from 'node:assert/strict'
+import { setTimeout as pause } from 'node:timers/promises'
 import {
   ConnectionLostError,
   ConnectionReleasedError,
   ManagedConnection,
+  StatementTimeoutError,
+  TransactionOrderError,
   type Connection,
 } from 'pg-managed-connection'
 import { caught } from './core/caught.js'
+import { openProxied } from './support/proxied.js'
 import { openSuite } from './support/suite.js'
-import { until } from './support/wait.js'
+import { until, within } from './support/wait.js'
 
 const { test, database } = await openSuite()
 const { admin } = database
@@ -171,4 +175,86 @@ test('a batch size that is none is refused', async () => {
     for (const batchSize of [0, 1.5, -1])
       await caught(drain(connection.stream(SERIES, [1], { batchSize })), RangeError)
   })
+})
+
+const SLOW = 'SELECT n, pg_sleep(CASE WHEN n > 200 THEN 5 ELSE 0 END) FROM generate_series(1, 300) AS n'
+
+test('a fetch that takes too long is cancelled, and the transaction goes on after a rollback', async () => {
+  for (const [options, own] of [
+    [{ statementTimeoutMillis: 100 }, {}],
+    [{}, { timeoutMillis: 100 }],
+  ] as const) {
+    await using manager = new ManagedConnection(database.conninfo, options)
+    await manager.use(async (connection) => {
+      const { timeoutMillis, cause } = await caught(
+        drain(connection.stream(SLOW, [], own)),
+        StatementTimeoutError,
+      )
+      assert.equal(timeoutMillis, 100)
+      assert.equal((cause as { code?: string }).code, '57014')
+      assert.equal(connection.status, 'inerror')
+      await connection.rollback()
+      assert.equal((await drain(connection.stream(SERIES, [250], own))).length, 250)
+      await connection.commit()
+    })
+    assert.equal(manager.stats.connects, 1)
+  }
+})
+
+test('the time that a reader takes is not counted', async () => {
+  await using manager = new ManagedConnection(database.conninfo, { statementTimeoutMillis: 100 })
+  await manager.transaction(async (connection) => {
+    let read = 0
+    for await (const _row of connection.stream(SERIES, [250])) if (++read % 100 === 0) await pause(150)
+    assert.equal(read, 250)
+  })
+})
+
+test('a signal ends a fetch that runs', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const abort = new AbortController()
+  const reason = new Error('enough')
+  await manager.use(async (connection) => {
+    const drained = drain(connection.stream(SLOW, [], { signal: abort.signal }))
+    await until(async () => (await admin.activity()).some(({ state }) => state === 'active'), {
+      what: 'the fetch to run',
+    })
+    setTimeout(() => abort.abort(reason), 50)
+    assert.equal(await drained.catch((error: unknown) => error), reason)
+    await connection.rollback()
+    assert.deepEqual(await drain(connection.stream(SERIES, [2])), [1, 2])
+    await connection.commit()
+  })
+  assert.equal(manager.stats.connects, 1)
+})
+
+test('a peer that goes deaf in the middle of a stream holds nobody up', async () => {
+  await using wire = await openProxied(database, { statementTimeoutMillis: 200, releaseGraceMillis: 200 })
+  const { manager, proxy } = wire
+  const reading = manager.use(async (connection) => {
+    let read = 0
+    for await (const _row of connection.stream(SERIES, [1_000])) if (++read === 100) proxy.pause('toClient')
+  })
+  await within(caught(reading, StatementTimeoutError), 'the stream to be given up', 3_000)
+  proxy.resume()
+  assert.deepEqual((await manager.query('SELECT 1 AS n')).rows, [{ n: 1 }])
+})
+
+test('a statement inside the loop is refused, however many rows there are', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  for (const rows of [300, 3]) {
+    await manager.use(async (connection) => {
+      for await (const _row of connection.stream(SERIES, [rows], { batchSize: 3 })) {
+        await caught(connection.query('SELECT 1'), TransactionOrderError)
+        await caught(drain(connection.stream(SERIES, [1])), TransactionOrderError)
+        await caught(
+          connection.transaction(async () => {}),
+          TransactionOrderError,
+        )
+        break
+      }
+      assert.deepEqual((await connection.query('SELECT 1 AS n')).rows, [{ n: 1 }])
+      await connection.commit()
+    })
+  }
 })

@@ -103,6 +103,11 @@ export class PreparedStatements {
     this.#prepared.delete(statement.text)
   }
 
+  /** Drops all: what they give may be something else by now, and then the server refuses them. */
+  retireAll(): void {
+    for (const statement of [...this.#prepared.values()]) this.forget(statement)
+  }
+
   /** Drops all without closing them: DEALLOCATE ALL or DISCARD ALL has done so. */
   forgetAll(): void {
     for (const statement of this.#prepared.values()) statement.state = 'gone'

@@ -1,6 +1,7 @@
 /** Rows a batch at a time, by a portal (pg-cursor), so that memory stays flat whatever their number. */
 import type { CustomTypesConfig } from 'pg'
 import type { DriverSubmittable } from './submittable-unit.js'
+import type { UnitGuard } from './unit.js'
 
 /** What is used of pg-cursor, which is loaded with the first stream. */
 interface Cursor<R> extends DriverSubmittable {
@@ -19,40 +20,55 @@ interface CursorConfig {
 export interface StreamOptions extends CursorConfig {
   /** How many rows are fetched at a time. Default: 100. */
   batchSize?: number | undefined
-  /** Ends the stream when it aborts; reading it then throws `signal.reason`. */
+  /** Ends the stream when it aborts, and cancels what runs; reading it then throws `signal.reason`. */
   signal?: AbortSignal | undefined
+  /**
+   * How long each fetch may take, in milliseconds; then the statement is cancelled, and reading throws
+   * `StatementTimeoutError`. What the reader does with the rows does not count. 0 = no limit. Default: the option
+   * `statementTimeoutMillis`.
+   */
+  timeoutMillis?: number | undefined
+}
+
+/** A cursor that was handed to the connection. */
+export interface Submitted {
+  /** Resolves once the connection is done with it. */
+  readonly over: Promise<void>
+  /** Watches the limits of the fetch that begins; null where there are none. */
+  watch(): UnitGuard | null
 }
 
 const DEFAULT_BATCH_SIZE = 100
 
-/**
- * Yields the rows of one statement. `submit` hands the cursor to the connection, and gives the promise that
- * resolves once the connection is done with it.
- */
+/** Yields the rows of one statement. `submit` hands the cursor to the connection. */
 export async function* readRows<R>(
   text: string,
   values: unknown[] | undefined,
   options: StreamOptions,
-  submit: (cursor: DriverSubmittable) => Promise<void>,
+  submit: (cursor: DriverSubmittable) => Submitted,
 ): AsyncGenerator<R, void, undefined> {
   const { batchSize = DEFAULT_BATCH_SIZE, rowMode, types, signal } = options
   if (!Number.isInteger(batchSize) || batchSize < 1) {
     throw new RangeError(`batchSize must be a whole number, 1 or more, but is ${String(batchSize)}`)
   }
-  signal?.throwIfAborted()
   const { default: CursorOfPg } = (await import('pg-cursor')) as unknown as { default: CursorClass }
+  signal?.throwIfAborted()
   const cursor: Cursor<R> = new CursorOfPg(text, values, { rowMode, types: types ?? undefined })
-  const over = submit(cursor)
+  const { over, watch } = submit(cursor)
   let failed = false
   try {
     for (;;) {
+      const guard = watch()
       const rows = await cursor.read(batchSize).catch((error: unknown) => {
         failed = true
-        throw error
+        throw guard === null ? error : guard.settle(error as Error)
       })
-      signal?.throwIfAborted()
+      // Rows that came while they were being cancelled are not read: a cancel is on its way to the next fetch.
+      const late = guard?.abandon() ?? null
+      if (late !== null) throw late as Error
       yield* rows
       if (rows.length < batchSize) return
+      signal?.throwIfAborted()
     }
   } finally {
     // A cursor that failed is closed already; what the session's status is, its ReadyForQuery says.

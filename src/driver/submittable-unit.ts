@@ -62,14 +62,17 @@ export class SubmittableUnit extends Unit {
       this.handleError(error)
       return handleError.call(submittable, this.#instead ?? error, connection)
     }
+    this.#tell = (error) => void handleError.call(submittable, error, null)
     this.#restore = () => {
       submittable.submit = submit
-      submittable.handleError = handleError
+      // Whoever was told that it is over hears no more.
+      if (this.#tell !== null) submittable.handleError = handleError
       sender.client.pipeline = true
     }
   }
 
   #restore: (() => void) | null = null
+  #tell: ((error: Error) => void) | null = (error) => void this.submittable.handleError(error, null)
   /** Told in place of what pg says: the server's last word is the cause of a loss. */
   #instead: Error | null = null
 
@@ -85,9 +88,9 @@ export class SubmittableUnit extends Unit {
       this.#instead = error
       return
     }
-    this.#restore?.()
-    this.#restore = null
-    this.submittable.handleError(error, null)
+    // Until ReadyForQuery it is still pg's, which is pipelining again only then.
+    this.#tell?.(error)
+    this.#tell = null
     // pg tells it of a lost connection once more, on a later tick.
     this.submittable.handleError = () => {}
   }

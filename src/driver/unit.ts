@@ -41,6 +41,8 @@ export interface Sender {
   onBegun(unit: Unit): void
   /** A command of the user's has dropped all prepared statements, and with DISCARD every LISTEN, too. */
   onDropped(command: 'DEALLOCATE ALL' | 'DISCARD ALL'): void
+  /** A command has changed what statements may give: those that are prepared are not used again. */
+  onSchemaChanged(): void
   /** The server has said its last word. */
   onFatal(error: Error): void
 }
@@ -190,6 +192,7 @@ export abstract class Unit implements Linked<Unit> {
     if (this.complete && !this.openEnded)
       throw new Error('protocol violation: the server sent one answer too many')
     this.completed(message.text)
+    if (changesSchema(message.text, this.text)) this.#sender!.onSchemaChanged()
   }
 
   handleRowDescription(_message: { fields: FieldDef[] }): void {}
@@ -202,6 +205,11 @@ export abstract class Unit implements Linked<Unit> {
   handleCopyInResponse(connection: DriverConnection): void {
     connection.sendCopyFail('COPY FROM STDIN needs a stream: hand pg-copy-streams to query()')
   }
+}
+
+/** After such a command "SELECT *", or a name, may mean something else. CREATE TABLE AS has the tag of a SELECT. */
+function changesSchema(tag: string, text: string): boolean {
+  return /^(?:ALTER|CREATE|DROP) /.test(tag) || (tag.startsWith('SELECT') && /^\s*CREATE\s/i.test(text))
 }
 
 /** FATAL and PANIC end the session; the words are not translated in the settings that matter to us. */

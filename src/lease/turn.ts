@@ -256,6 +256,8 @@ export class Turn implements UnitOwner {
 
   /** How many nested transactions are open, one inside the other. */
   nested = 0
+  /** How many streams are being read. */
+  streams = 0
 
   /** The settlement of the turn, once its holder has left. */
   departure: Promise<void> | null = null

@@ -234,6 +234,10 @@ export class Session implements Sender {
     if (command === 'DISCARD ALL') this.#host.onListensDropped()
   }
 
+  onSchemaChanged(): void {
+    this.prepared.retireAll()
+  }
+
   onFatal(error: Error): void {
     this.lose(error)
   }

@@ -27,7 +27,7 @@ const SOAK_MILLIS = Number(process.env['SOAK_MS'] || 60_000)
 const TASKS = 64
 const QUEUED = 100_000
 /** Most of the time a trial waits. */
-const AT_ONCE = 24
+const AT_ONCE = 16
 
 const { values: flags } = parseArgs({
   options: {
@@ -44,7 +44,7 @@ interface Part {
 
 async function cutEverywhere(): Promise<Part> {
   await using grounds = await prepareGrounds()
-  const lengths = await measureLengths(grounds)
+  const lengths = await measureLengths(grounds, AT_ONCE)
   say(`  the conversation: ${JSON.stringify(lengths)} bytes; deaf peers have ${grounds.patienceMillis} ms`)
   const faults = shuffle(planFaults(lengths), new Random(SEED))
   const start = performance.now()

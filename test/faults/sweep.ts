@@ -9,23 +9,27 @@ export const ENCRYPTIONS: readonly Encryption[] = ['plain', 'tls']
 export const DIRECTIONS: readonly Direction[] = ['toServer', 'toClient']
 export const FAULTS: readonly CutKind[] = ['reset', 'fin', 'deaf']
 
-/** The lengths of the conversation; sets the limits of deaf peers to what this machine can keep to. The handshake of TLS varies by a few bytes: the longest of a few. */
+/** The lengths of the conversation. */
 export type Lengths = Record<Encryption, Record<Direction, number>>
 
 const SHORTEST_PATIENCE_MILLIS = 300
 
-export async function measureLengths(grounds: Grounds, measurements = 5): Promise<Lengths> {
+/**
+ * Measures the conversation; its TLS handshake varies by a few bytes, so the longest of `atOnce` counts. They run at
+ * the same time, as the trials will: deaf peers get limits that this machine can keep to.
+ */
+export async function measureLengths(grounds: Grounds, atOnce = 5): Promise<Lengths> {
+  const lengths = { plain: { toServer: 0, toClient: 0 }, tls: { toServer: 0, toClient: 0 } }
   let slowest = 0
-  const longest = async (encryption: Encryption): Promise<Record<Direction, number>> => {
-    const found = { toServer: 0, toClient: 0 }
-    for (let n = 0; n < measurements; n++) {
-      const { bytes, millis } = await measureConversation(grounds, encryption)
-      for (const direction of DIRECTIONS) found[direction] = Math.max(found[direction], bytes[direction])
-      slowest = Math.max(slowest, millis)
-    }
-    return found
+  const measure = async (encryption: Encryption): Promise<void> => {
+    const { bytes, millis } = await measureConversation(grounds, encryption)
+    const longest = lengths[encryption]
+    for (const direction of DIRECTIONS) longest[direction] = Math.max(longest[direction], bytes[direction])
+    slowest = Math.max(slowest, millis)
   }
-  const lengths = { plain: await longest('plain'), tls: await longest('tls') }
+  await measure('plain')
+  for (const encryption of ENCRYPTIONS)
+    await Promise.all(Array.from({ length: atOnce }, () => measure(encryption)))
   grounds.patienceMillis = Math.round(Math.min(Math.max(2 * slowest, SHORTEST_PATIENCE_MILLIS), 3_000))
   return lengths
 }

@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import type { MessagePort } from 'node:worker_threads'
 import type { CustomTypesConfig } from 'pg'
 import { ManagerEndedError, ReentrantAcquireError } from '../../errors.js'
-import { checkBoolean, checkCount, checkMillis } from '../../options.js'
+import { checkBoolean, checkCount, checkMillis, detachmentOf } from '../../options.js'
 import { backoffMillis } from '../../util/backoff.js'
 import { pause } from '../../util/pause.js'
 import { Board } from '../board.js'
@@ -26,6 +26,7 @@ import { isWorthRepeating, thrownFacts } from './thrown.js'
 import type {
   AcquireOptions,
   BatchOptions,
+  CloseOptions,
   Connection,
   EndOptions,
   ListenOptions,
@@ -127,7 +128,7 @@ export class RemoteManager implements Manager {
     answerBy(callbackOf(config, values, callback), this.#query(config, values))) as Manager['query']
 
   async #query(config: unknown, values: unknown): Promise<unknown> {
-    this.#refuseReentrance('query', {})
+    this.#refuseReentrance('query', detachmentOf(config))
     if (isSubmittable(config)) throw submittableError()
     const call = readCall(config, values, this.#types)
     this.#refuseEnded()
@@ -211,15 +212,15 @@ export class RemoteManager implements Manager {
     this.#link.say(['look'])
   }
 
-  async close(): Promise<void> {
-    this.#refuseReentrance('close', {})
+  async close(options: CloseOptions = {}): Promise<void> {
+    this.#refuseReentrance('close', options)
     const id = this.#link.createID()
     if (!this.#link.closed) await this.#link.call(id, ['close', id])
   }
 
   /** Refuses new work, serves who waits in this worker, and detaches it; the connection is the owner's. */
   async end(options: EndOptions = {}): Promise<void> {
-    this.#refuseReentrance('end', {})
+    this.#refuseReentrance('end', options)
     const { timeoutMillis = END_TIMEOUT_MILLIS } = options
     checkMillis('timeoutMillis', timeoutMillis)
     this.#ended ??= this.#end(timeoutMillis)

@@ -36,7 +36,10 @@ export async function* readStream(
     for (;;) {
       const id = link.createID()
       const opening = open ? null : ([handle, wire] as const)
-      const asked: Promise<WireRows> = link.call(id, ['rows', turn.id, stream, id, opening], { turn })
+      const asked: Promise<WireRows> = link.call(id, ['rows', turn.id, stream, id, opening], {
+        turn,
+        signal,
+      })
       open = false
       const batch: WireRows = await asked
       open = !batch.done

@@ -15,7 +15,7 @@ export interface PreparedCall {
 
 /** The members of a config that go along; the owner's side checks them. */
 const MORE = ['name', 'queryMode', 'binary', 'timeoutMillis', 'query_timeout'] as const
-const STREAM_MORE = ['rowMode', 'batchSize'] as const
+const STREAM_MORE = ['rowMode', 'batchSize', 'timeoutMillis'] as const
 
 type Given = Readonly<Record<string, unknown>>
 

@@ -1,5 +1,6 @@
 /** Rows of one statement for a worker, a batch at a time: each batch is fetched when the worker wants it. */
 import type { CustomTypesConfig } from 'pg'
+import { onAbort } from '../../util/abort-listeners.js'
 import { KEPT } from './travelling-types.js'
 import { ValuePacker } from './value-packer.js'
 import type { Connection, StreamOptions } from '../../index.js'
@@ -12,16 +13,37 @@ type Row = Record<string, unknown>
 export class HostStream {
   readonly #rows: AsyncIterator<Row>
   readonly #batchSize: number
+  /** Ends it at the worker's wish; null where that will not come. */
+  readonly #abort: AbortController | null
 
   /** `types` parses, where the worker does not. */
-  constructor(connection: Connection, [text, values, raw, more]: WireStatement, types: CustomTypesConfig) {
-    const options: StreamOptions = { ...more, types: raw ? KEPT : types }
+  constructor(
+    connection: Connection,
+    [text, values, raw, more, abortable]: WireStatement,
+    types: CustomTypesConfig,
+  ) {
+    this.#abort = abortable ? new AbortController() : null
+    const options: StreamOptions = { ...more, types: raw ? KEPT : types, signal: this.#abort?.signal }
     this.#batchSize = options.batchSize ?? DEFAULT_BATCH_SIZE
     this.#rows = connection.stream<Row>(text as string, values === null ? undefined : [...values], options)
   }
 
-  /** `transfer` is told of buffers that are given away. */
-  async read(transfer: (buffer: ArrayBuffer) => void): Promise<WireRows> {
+  /** Whether the worker may want to end it while it is read. */
+  get abortable(): boolean {
+    return this.#abort !== null
+  }
+
+  /** `transfer` is told of buffers that are given away. Ends the stream when `signal` aborts. */
+  async read(transfer: (buffer: ArrayBuffer) => void, signal: AbortSignal | undefined): Promise<WireRows> {
+    const ignoreAbort = signal === undefined ? null : onAbort(signal, () => this.#abort?.abort(signal.reason))
+    try {
+      return await this.#read(transfer)
+    } finally {
+      ignoreAbort?.()
+    }
+  }
+
+  async #read(transfer: (buffer: ArrayBuffer) => void): Promise<WireRows> {
     const packer = new ValuePacker(transfer)
     const rows: Row[] = []
     let done = false

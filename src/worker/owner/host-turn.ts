@@ -305,13 +305,15 @@ export class HostTurn implements DeskTurn {
       if (opening !== null) this.#openStream(number, ...opening)
       const stream = this.#streams?.get(number)
       if (stream === undefined) throw new ConnectionReleasedError()
-      const rows = await stream.read((buffer) => this.#context.transfer(buffer))
+      const signal = stream.abortable ? this.#context.aborts.signal(id) : undefined
+      const rows = await stream.read((buffer) => this.#context.transfer(buffer), signal)
       if (rows.done) this.#endStream(number)
       this.#context.say(['rows', id, rows])
     } catch (error) {
       this.#endStream(number)
       this.#context.fail(id, error)
     }
+    this.#context.aborts.over(id)
   }
 
   #openStream(number: number, handle: number, statement: WireStatement): void {
