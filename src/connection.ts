@@ -183,8 +183,8 @@ export class Connection implements AsyncDisposable {
     const turn = this.#turn
     const unit = this.#submit(cursor)
     turn.streams++
-    const over = unit.over.then(() => void turn.streams--)
-    return { over, watch: () => this.#guard(unit, limits) }
+    // Until its reader has left, even if all rows have come: few rows are to behave as many do.
+    return { over: unit.over, watch: () => this.#guard(unit, limits), left: () => void turn.streams-- }
   }
 
   #guard(unit: Unit, limits: StatementLimits): UnitGuard | null {

@@ -6,7 +6,7 @@ import { planConnection } from './conninfo/plan.js'
 import { BatchUnit } from './driver/batch-unit.js'
 import { Connection, createUnit } from './connection.js'
 import { readAutocommit, readBatchBegin, readClose, readRetries, readWait } from './call-options.js'
-import { checkCount, checkMillis, detachmentOf, resolveOptions } from './options.js'
+import { checkCount, checkMillis, detachmentOf, refuseOwnLimits, resolveOptions } from './options.js'
 import { callbackOf, isSubmittable, readCall } from './query-arguments.js'
 import { depart, settleDown, takeBack } from './lease/departure.js'
 import { createScope, enclosingScope, runInScope } from './lease/holder-context.js'
@@ -320,11 +320,7 @@ export class ManagedConnection extends SafeEmitter implements Manager {
   #readBatched(statement: unknown, index: number): StatementCall {
     if (isSubmittable(statement)) throw new TypeError(`statement ${index} of the batch is a submittable`)
     const call = readCall(statement, undefined, this.#services.defaults)
-    if (hasLimits(statement)) {
-      throw new TypeError(
-        `statement ${index} of the batch has a limit of its own; a batch is one: give it signal, or set statementTimeoutMillis`,
-      )
-    }
+    refuseOwnLimits(statement, index)
     if (call.text.kind === 'control' || call.text.mayEnd || call.text.begins) {
       throw new TransactionOrderError(
         `statement ${index} of the batch is transaction control; a batch is one transaction`,
@@ -489,11 +485,6 @@ function readConninfo(
   if (given instanceof URL) return given.href
   const isObject = typeof given === 'object' && given !== null && !Array.isArray(given)
   return isObject ? { ...given } : given
-}
-
-function hasLimits(statement: unknown): boolean {
-  const { signal, timeoutMillis, query_timeout } = statement as QueryConfig & { query_timeout?: unknown }
-  return signal !== undefined || timeoutMillis !== undefined || query_timeout !== undefined
 }
 
 /** PostgreSQL cuts longer identifiers, and notifications would come under another name. */

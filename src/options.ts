@@ -189,3 +189,14 @@ function show(value: unknown): string {
 export function detachmentOf(config: unknown): { readonly detached?: boolean | undefined } {
   return typeof config === 'object' && config !== null ? config : {}
 }
+
+/** @throws TypeError where a statement of a batch has a limit, which would be the whole batch's */
+export function refuseOwnLimits(statement: unknown, index: number): void {
+  if (typeof statement !== 'object' || statement === null) return
+  const limits = ['signal', 'timeoutMillis', 'query_timeout'] as const
+  const own = limits.find((name) => (statement as Record<string, unknown>)[name] !== undefined)
+  if (own === undefined) return
+  throw new TypeError(
+    `statement ${index} of the batch has ${own} of its own; a batch is one: give it a signal, or set statementTimeoutMillis`,
+  )
+}

@@ -36,6 +36,8 @@ export interface Submitted {
   readonly over: Promise<void>
   /** Watches the limits of the fetch that begins; null where there are none. */
   watch(): UnitGuard | null
+  /** The rows have been read, or their reader has left. */
+  left(): void
 }
 
 const DEFAULT_BATCH_SIZE = 100
@@ -54,7 +56,7 @@ export async function* readRows<R>(
   const { default: CursorOfPg } = (await import('pg-cursor')) as unknown as { default: CursorClass }
   signal?.throwIfAborted()
   const cursor: Cursor<R> = new CursorOfPg(text, values, { rowMode, types: types ?? undefined })
-  const { over, watch } = submit(cursor)
+  const { over, watch, left } = submit(cursor)
   let failed = false
   try {
     for (;;) {
@@ -75,5 +77,6 @@ export async function* readRows<R>(
     // Where the connection is lost, close() would wait for ever: what is waited for is the end of it all.
     if (!failed) cursor.close().catch(() => {})
     await over
+    left()
   }
 }

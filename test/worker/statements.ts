@@ -1,7 +1,7 @@
 /** Tests of statements and what they give, for every face. */
 import assert from 'node:assert/strict'
 import pg from 'pg'
-import { StatementTimeoutError, TransactionOrderError } from 'pg-managed-connection'
+import { StatementTimeoutError, TransactionOrderError, type StreamOptions } from 'pg-managed-connection'
 import { caught, reason } from '../core/caught.js'
 import { Cursor } from '../support/submittables.js'
 import { within } from '../support/wait.js'
@@ -276,6 +276,31 @@ export function testStatements({ test, face }: Suite): void {
       assert.deepEqual((await connection.query('SELECT 1 AS one')).rows, [{ one: 1 }])
       await connection.rollback()
     })
+  })
+
+  test(named('a stream has limits, ends with its signal, and speaks alone'), async () => {
+    const slow = 'SELECT n, pg_sleep(CASE WHEN n > 200 THEN 5 ELSE 0 END) FROM generate_series(1, 300) AS n'
+    await using faced = face.open()
+    await faced.manager.use(async (connection) => {
+      const drain = async (options: StreamOptions): Promise<void> => {
+        for await (const _row of connection.stream(slow, [], options));
+      }
+      await caught(drain({ timeoutMillis: 100 }), StatementTimeoutError)
+      await connection.rollback()
+      const why = new Error('enough')
+      const abort = new AbortController()
+      setTimeout(() => abort.abort(why), 100)
+      assert.equal(await reason(drain({ signal: abort.signal })), why)
+      await connection.rollback()
+      for await (const _row of connection.stream('SELECT 1')) {
+        await caught(connection.query('SELECT 2'), TransactionOrderError)
+      }
+      await connection.query('SELECT 3')
+      await connection.commit()
+    })
+    assert.equal(faced.owner.stats.connects, 1)
+    const own = { text: 'SELECT 1', signal: AbortSignal.timeout(10_000) }
+    await caught(faced.manager.batch([own]), TypeError)
   })
 
   test(named('a stream that fails tells so, and so does a wrong option of it'), async () => {

@@ -219,9 +219,13 @@ class RemoteConnection implements Pick<Connection, Exclude<keyof Connection, 'qu
     const refusal = this.#turn.refusal()
     if (refusal !== null) throw refusal
     if (this.#level.over) throw new ConnectionReleasedError('transaction')
-    if (!this.#level.nested) return
-    throw new TransactionOrderError(
-      'a nested transaction is open; use the handle that its callback was given',
-    )
+    if (this.#level.nested)
+      throw new TransactionOrderError(
+        'a nested transaction is open; use the handle that its callback was given',
+      )
+    if (this.#turn.streams > 0)
+      throw new TransactionOrderError(
+        'a stream of this connection is being read; read it to its end or leave it first, or this would wait for ever',
+      )
   }
 }

@@ -3,7 +3,7 @@ import { inspect } from 'node:util'
 import type { MessagePort } from 'node:worker_threads'
 import type { CustomTypesConfig } from 'pg'
 import { ManagerEndedError, ReentrantAcquireError } from '../../errors.js'
-import { checkBoolean, checkCount, checkMillis, detachmentOf } from '../../options.js'
+import { checkBoolean, checkCount, checkMillis, detachmentOf, refuseOwnLimits } from '../../options.js'
 import { backoffMillis } from '../../util/backoff.js'
 import { pause } from '../../util/pause.js'
 import { Board } from '../board.js'
@@ -144,8 +144,10 @@ export class RemoteManager implements Manager {
   ): Promise<QueryResult[]> {
     this.#refuseReentrance('batch', options)
     checkWait(options)
+    if (!Array.isArray(statements)) throw new TypeError('batch() takes an array of statements')
     const submittable = statements.findIndex((statement) => isSubmittable(statement))
     if (submittable >= 0) throw new TypeError(`statement ${submittable} of the batch is a submittable`)
+    statements.forEach(refuseOwnLimits)
     const calls = statements.map((statement) => readCall(statement, undefined, this.#types))
     this.#refuseEnded()
     const { signal } = options

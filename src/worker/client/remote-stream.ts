@@ -32,6 +32,7 @@ export async function* readStream(
   const stream = link.createID()
   let open = false
   turn.outstanding++
+  turn.streams++
   try {
     for (;;) {
       const id = link.createID()
@@ -50,6 +51,7 @@ export async function* readStream(
   } finally {
     if (open) await drop(stream, turn, link)
     turn.outstanding--
+    turn.streams--
   }
 }
 

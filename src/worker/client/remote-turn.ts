@@ -21,6 +21,8 @@ export class RemoteTurn {
   status: TransactionStatus = 'idle'
   /** How many of its statements are unanswered, streams that are being read included. */
   outstanding = 0
+  /** How many streams are being read. */
+  streams = 0
   /** Its time has passed, and the owner takes it out of the line: it starts when it is granted, or never. */
   expiring = false
   /** Why it was taken back. */
