@@ -7,6 +7,7 @@ MAKEFLAGS += --no-print-directory
 TESTS ?=
 FLAGS ?=
 NAME ?= quick-start
+examples := $(filter-out worker-pool-task serverless-handler,$(basename $(notdir $(wildcard examples/*.ts))))
 
 installed := node_modules/.installed
 installed_peers := bench/node_modules/.installed
@@ -18,12 +19,13 @@ test_sources := $(shell find $(addsuffix /.,$(wildcard test demo bench examples)
   \( -name node_modules -o -name results \) -prune -o -print)
 
 help: ## show what there is to make
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: build-tests ## watch many tasks share one connection, and faults being caught
 	@node build/demo/demo.js
 
 example: build-tests ## run one of examples/, make example NAME=kysely
+	@test -f build/examples/$(NAME).js || { echo "there is no example $(NAME); there are: $(examples)"; exit 2; }
 	@node build/examples/$(NAME).js
 
 test: build-tests ## run all tests, on an own server or on the one that PG* variables name
