@@ -2,12 +2,12 @@
  * `make faults`: everything that can break, broken. Every byte of a conversation, the storm, the load.
  *
  * ```
- * node build/test/faults/faults.js [--only=bytes|storm|load]… [--minutes=N]
+ * node build/test/faults/faults.js [--only=bytes|storm|load]… [--how=reset|fin|deaf]… [--minutes=N]
  * ```
  *
  * FAULTS_SEED repeats the order of the trials and the storm, SOAK_MS says how long the storm and the watch over the
- * memory go on. `--minutes` bounds the trials of the bytes; how many were left out is said then. The exit code tells
- * whether all is well.
+ * memory go on. `--how` chooses among the faults of the bytes, `--minutes` bounds their trials; how many were left out
+ * is said then. The exit code tells whether all is well.
  */
 import { parseArgs } from 'node:util'
 import { toConninfo } from '../support/address.js'
@@ -20,7 +20,7 @@ import { managed } from './storm/managed.js'
 import { pool } from './storm/pool.js'
 import { postgresJs } from './storm/postgres-js.js'
 import { runStorm, startStormServer, type StormResult } from './storm/storm.js'
-import { measureLengths, planFaults, shuffle, sweep } from './sweep.js'
+import { FAULTS, measureLengths, planFaults, shuffle, sweep } from './sweep.js'
 
 const SEED = Number(process.env['FAULTS_SEED'] || Math.floor(Math.random() * 2 ** 31))
 const SOAK_MILLIS = Number(process.env['SOAK_MS'] || 60_000)
@@ -32,6 +32,7 @@ const AT_ONCE = 16
 const { values: flags } = parseArgs({
   options: {
     only: { type: 'string', multiple: true, default: [] },
+    how: { type: 'string', multiple: true, default: [...FAULTS] },
     minutes: { type: 'string', default: '60' },
   },
 })
@@ -46,7 +47,8 @@ async function cutEverywhere(): Promise<Part> {
   await using grounds = await prepareGrounds()
   const lengths = await measureLengths(grounds, AT_ONCE)
   say(`  the conversation: ${JSON.stringify(lengths)} bytes; deaf peers have ${grounds.patienceMillis} ms`)
-  const faults = shuffle(planFaults(lengths), new Random(SEED))
+  const planned = planFaults(lengths).filter(({ how }) => flags.how.includes(how))
+  const faults = shuffle(planned, new Random(SEED))
   const start = performance.now()
   using progress = new Progress('every byte')
   let told = 0
@@ -66,7 +68,7 @@ async function cutEverywhere(): Promise<Part> {
   return {
     wrong,
     summary:
-      `${trials} faults at ${faults.length / 3} byte positions in ${duration(performance.now() - start)}` +
+      `${trials} faults at ${faults.length / flags.how.length} byte positions in ${duration(performance.now() - start)}` +
       `${left > 0 ? `, ${left} left out` : ''} (${notReached} behind the end of the conversation): ${confirmed} rows ` +
       `confirmed, ${refused} refused, ${unknown} unknown; the longest call took ${Math.round(longestMillis)} ms`,
   }

@@ -28,6 +28,7 @@ export const LEFT_OUT: Readonly<Record<string, readonly string[]>> = {
     'a failed reset drops the connection, and the next holder does not notice',
     'a reset that the server refuses is not repeated for ever: each holder is served on a fresh connection',
     'the connection dies in the middle of a reset: the next holder does not notice',
+    'a peer that goes deaf in the middle of a stream holds nobody up',
   ],
   'a backend is ended or watched from outside': [
     'onConnect that runs for a holder’s own reconnect is refused, and the holder goes on',
@@ -66,6 +67,8 @@ export const LEFT_OUT: Readonly<Record<string, readonly string[]>> = {
     'statements that had been asked for and not sent are rejected with the rest and never run',
     'a nested transaction that waits for its floating statement is over when the connection is taken back',
     'release(error) while a query runs cancels it after the grace, and the next is served',
+    'a fetch that takes too long is cancelled, and the transaction goes on after a rollback',
+    'a signal ends a fetch that runs',
     'a client that was taken back is told so, and its late release(error) drops nobody’s connection',
   ],
   'they compare with a server’s own behaviour': [
