@@ -1,7 +1,10 @@
 /** The parts that need no server: lists, deadlines, the line, the settlement table, backoff, texts. */
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { leakTest } from './support/suite.js'
+import type * as BriefMaps from '../dist/util/brief-map.js'
 import type * as Lists from '../dist/util/linked-list.js'
 import type * as Times from '../dist/util/deadlines.js'
 import type * as Lines from '../dist/lease/line.js'
@@ -14,6 +17,7 @@ import type * as Failures from '../dist/transaction/failures.js'
 const load = async (path: string): Promise<unknown> =>
   import(new URL(path, import.meta.resolve('pg-managed-connection')).href)
 
+const { BriefMap } = (await load('./util/brief-map.js')) as typeof BriefMaps
 const { LinkedList } = (await load('./util/linked-list.js')) as typeof Lists
 const { Deadlines, deadline } = (await load('./util/deadlines.js')) as typeof Times
 const { Line, Waiter } = (await load('./lease/line.js')) as typeof Lines
@@ -438,4 +442,42 @@ test('failures: what breaks a session; 25006 only where a primary was asked for'
   for (const code of ['23505', '57014', '42601']) assert.equal(breaksSession(fromServer(code), true), false)
   assert.equal(breaksSession(fromServer('25006'), true), true)
   assert.equal(breaksSession(fromServer('25006'), false), false)
+})
+
+test('a brief map holds what a Map does, however much comes and goes', () => {
+  const brief = new BriefMap<number, string>()
+  const plain = new Map<number, string>()
+  for (let n = 0; n < 5_000; n++) {
+    brief.set(n, `${n}`)
+    plain.set(n, `${n}`)
+    const gone = (n * 7) % (n + 1)
+    assert.equal(brief.delete(gone), plain.delete(gone))
+    assert.equal(brief.size, plain.size)
+    assert.equal(brief.get(n - 1), plain.get(n - 1))
+  }
+  assert.deepEqual(brief.entries(), [...plain])
+  assert.deepEqual(brief.keys(), [...plain.keys()])
+  assert.deepEqual(brief.values(), [...plain.values()])
+  brief.clear()
+  assert.equal(brief.size, 0)
+  assert.equal(brief.has(4_999), false)
+})
+
+/** How many bytes are kept of 20,000 entries of a kilobyte that have come and gone since a full collection. */
+function bytesKept(map: Pick<Map<number, unknown>, 'set' | 'delete'>): number {
+  setFlagsFromString('--expose-gc')
+  const collect = runInNewContext('gc') as (options?: { type: 'minor' }) => void
+  map.set(-1, null)
+  collect()
+  const before = process.memoryUsage().heapUsed
+  for (let n = 0; n < 20_000; n++) {
+    map.set(n, new Array(128).fill(n))
+    map.delete(n - 16)
+  }
+  collect({ type: 'minor' })
+  return process.memoryUsage().heapUsed - before
+}
+
+test('what has left a brief map is garbage at once: a Map may keep it until the next full collection', () => {
+  assert.ok(bytesKept(new BriefMap() as never) < 3e6)
 })
