@@ -132,8 +132,8 @@ export class Connection implements AsyncDisposable {
       void this.#submit(config)
       return config
     }
-    const answered = this.#query(config, values)
     const listener = callbackOf(config, values, callback)
+    const answered = this.#query(config, values)
     if (listener === undefined) return answered
     answered.then(
       (result) => process.nextTick(listener, null, result),

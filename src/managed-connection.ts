@@ -252,8 +252,8 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     callback: QueryCallback<R>,
   ): void
   query(config: unknown, values?: unknown, callback?: unknown): unknown {
-    const answered = this.#query(config, values)
     const listener = callbackOf(config, values, callback)
+    const answered = this.#query(config, values)
     if (listener === undefined) return answered
     answered.then(
       (result) => process.nextTick(listener, null, result),

@@ -139,9 +139,12 @@ export class SessionKeeper {
   }
 
   async #open(signal: AbortSignal): Promise<Session> {
+    // As they are now: an abort in the same tick would make this opening wait for itself.
+    const closing = this.#closing
+    const abandoned = this.#abandoned
     try {
-      await this.#closing
-      await this.#abandoned
+      await closing
+      await abandoned
       signal.throwIfAborted()
       const opened = await this.#openWithPatience(signal)
       if (signal.aborted) {

@@ -6,6 +6,8 @@ import type { CustomTypesConfig } from 'pg'
 import type { Manager } from '../index.js'
 import type { Hello } from './protocol.js'
 
+const attached = new WeakSet<MessagePort>()
+
 /** Options of `attach`. */
 export interface AttachOptions {
   /**
@@ -36,10 +38,12 @@ export function attach(port: MessagePort, options: AttachOptions = {}): Manager 
   if (types !== null && typeof types.getTypeParser !== 'function') {
     throw new TypeError('types must have a method getTypeParser')
   }
+  if (attached.has(port)) throw new TypeError('the port is attached already; share() gives another one')
   const received = receiveMessageOnPort(port) as { message: Partial<Hello> } | undefined
   const hello = received?.message
   if (hello?.protocol !== PROTOCOL) {
     throw new TypeError('attach() takes a fresh port that share() of the same version of this package gave')
   }
+  attached.add(port)
   return new RemoteManager(port, hello as Hello, types)
 }

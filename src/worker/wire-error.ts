@@ -82,7 +82,15 @@ function copyable(value: unknown): unknown {
   try {
     return structuredClone(value)
   } catch {
+    return textOf(value)
+  }
+}
+
+function textOf(value: unknown): string {
+  try {
     return String(value)
+  } catch {
+    return Object.prototype.toString.call(value)
   }
 }
 

@@ -1,7 +1,7 @@
 /** Tests of turns, for every face: who holds the connection, and how it is given back. */
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import {
   AcquireTimeoutError,
   CommitRolledBackError,
@@ -253,6 +253,67 @@ export function testTurns({ test, database, face }: Suite): void {
     assert.equal((await served).rows[0].one, 1)
     assert.equal(await reason(manager.use(() => {}, { signal: controller.signal })), why)
     assert.equal(await reason(manager.query({ text: 'SELECT 1', signal: controller.signal })), why)
+  })
+
+  test(
+    named('an ask that is aborted in the same tick does not keep the manager from connecting'),
+    async () => {
+      await using faced = face.open()
+      const abort = new AbortController()
+      const why = new Error('enough')
+      const asked = reason(faced.manager.use(() => {}, { signal: abort.signal }))
+      abort.abort(why)
+      assert.equal(await asked, why)
+      assert.equal(
+        await within(
+          faced.manager.use(() => 'served'),
+          'the next to be served',
+          5_000,
+        ),
+        'served',
+      )
+    },
+  )
+
+  test(named('an abort that crosses with the grant gives the turn back'), async () => {
+    await using faced = face.open()
+    await faced.manager.query('SELECT 1')
+    for (let round = 0; round < 20; round++) {
+      const abort = new AbortController()
+      const held = faced.owner.stats.acquires
+      const asked = outcome(faced.manager.use(() => 'held', { signal: abort.signal }))
+      while (faced.owner.stats.acquires === held) await nextTurn()
+      abort.abort()
+      await asked
+    }
+    assert.equal(
+      await within(
+        faced.manager.use(() => 'served'),
+        'the next to be served',
+        5_000,
+      ),
+      'served',
+    )
+  })
+
+  test(named('a limit of a statement that is none is that query’s error, and nobody else’s'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    await manager.use(async (connection) => {
+      for (const timeoutMillis of [-1, NaN, '100']) {
+        const error = await reason(
+          connection.query({ text: 'SELECT 1', timeoutMillis: timeoutMillis as number }),
+        )
+        assert.match((error as Error).message, /^timeoutMillis must be/)
+      }
+      await connection.query('SELECT 1')
+      await connection.commit()
+    })
+    assert.throws(
+      () => manager.query('CREATE TABLE not_made ()', 'no function' as never, 5 as never),
+      TypeError,
+    )
+    await assert.rejects(manager.query('SELECT FROM not_made'), { code: '42P01' })
   })
 
   test(named('a hold that is too long is taken back'), async () => {

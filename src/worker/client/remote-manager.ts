@@ -41,7 +41,7 @@ import type {
 } from '../../index.js'
 import type { QueryResult } from 'pg'
 import type { HandleServices } from './remote-connection.js'
-import type { Hello, TurnKind, WireAnswer } from '../protocol.js'
+import type { Hello, TurnKind, WireAnswer, WireLeaving } from '../protocol.js'
 import type { RowWish } from './result-decoder.js'
 
 /** Before `work` is run again after a serialization failure or a deadlock. */
@@ -276,17 +276,27 @@ export class RemoteManager implements Manager {
 
   /** Runs `work` with the turn, and has it settled, whatever happens. */
   async #hold<T>(turn: RemoteTurn, work: Work<T>): Promise<T> {
+    // Granted and taken back in one message.
+    if (turn.revocation !== null) throw turn.revocation as Error
     let result: T
     try {
       result = await this.#run(turn, work)
     } catch (error) {
       if (turn.revocation !== null) throw turn.revocation as Error
-      // Released by the callback itself: that was the departure.
-      if (turn.state === 'held') await this.#link.leave(turn, 'threw', thrownFacts(error))
+      // The caller's own error is the one to tell, whatever becomes of the turn.
+      await this.#leave(turn, 'threw', error).catch(() => {})
       throw error
     }
-    if (turn.state === 'held') await this.#link.leave(turn, 'returned', null)
+    if (turn.revocation !== null) throw turn.revocation as Error
+    await this.#leave(turn, 'returned')
     return result
+  }
+
+  /** Released by the callback itself: that was the departure. */
+  async #leave(turn: RemoteTurn, left: WireLeaving, error?: unknown): Promise<void> {
+    if (turn.state === 'held')
+      await this.#link.leave(turn, left, left === 'threw' ? thrownFacts(error) : null)
+    else await turn.departure
   }
 
   #run<T>(turn: RemoteTurn, work: Work<T>): Promise<T> {

@@ -35,6 +35,7 @@ export async function* readStream(
   turn.streams++
   try {
     for (;;) {
+      signal?.throwIfAborted()
       const id = link.createID()
       const opening = open ? null : ([handle, wire] as const)
       const asked: Promise<WireRows> = link.call(id, ['rows', turn.id, stream, id, opening], {

@@ -9,7 +9,7 @@ export class RemoteSubscription implements Subscription {
   readonly #maxBuffered: number
   readonly #leave: () => void
   #buffer: Notification[] = []
-  #readers: { resolve: (item: Item) => void }[] = []
+  #readers: { resolve: (item: Item) => void; reject: (error: Error) => void }[] = []
   #ended = false
   #error: Error | null = null
 
@@ -36,9 +36,13 @@ export class RemoteSubscription implements Subscription {
   end(error: Error | null): void {
     if (this.#ended) return
     this.#ended = true
-    this.#error = error
-    for (const reader of this.#readers) reader.resolve({ done: true, value: undefined })
+    const readers = this.#readers
     this.#readers = []
+    // Whoever waits first hears of the error.
+    const first = error === null ? undefined : readers.shift()
+    this.#error = first === undefined ? error : null
+    first?.reject(error!)
+    for (const reader of readers) reader.resolve({ done: true, value: undefined })
     this.#leave()
   }
 
@@ -61,7 +65,7 @@ export class RemoteSubscription implements Subscription {
       return Promise.reject(error)
     }
     if (this.#ended) return Promise.resolve({ done: true, value: undefined })
-    return new Promise((resolve) => this.#readers.push({ resolve }))
+    return new Promise((resolve, reject) => this.#readers.push({ resolve, reject }))
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -27,6 +27,8 @@ export class RemoteTurn {
   expiring = false
   /** Why it was taken back. */
   revocation: unknown = null
+  /** Settles with the turn, once it has been left. */
+  departure: Promise<void> | null = null
   /** Told when it is taken back. */
   onRevoked: ((error: unknown) => void) | null = null
   #answer!: { granted(turn: RemoteTurn | null): void; refused(error: unknown): void }
@@ -76,7 +78,7 @@ export class RemoteTurn {
   leave(): Promise<void> {
     if (this.#state !== 'held') throw new Error('BUG: a turn was left twice')
     this.#state = 'left'
-    return new Promise((resolve, reject) => (this.#settlement = { resolve, reject }))
+    return (this.departure = new Promise((resolve, reject) => (this.#settlement = { resolve, reject })))
   }
 
   settle(): void {

@@ -24,6 +24,8 @@ export class ResultDecoder {
 
   /** Decodes one result, or those of several statements; the last wish holds for all that follow. */
   decode(answer: WireAnswer, wishes: readonly RowWish[]): QueryResult | QueryResult[] {
+    // All of them first: later answers refer to them, whatever becomes of this one.
+    if (isSeveral(answer)) for (const result of answer) this.#shape(result[3])
     if (!isSeveral(answer)) return this.#decodeOne(answer, wishes[0]!)
     return answer.map((result, index) => this.#decodeOne(result, wishes[Math.min(index, wishes.length - 1)]!))
   }

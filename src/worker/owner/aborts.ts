@@ -8,6 +8,8 @@ export class Aborts {
 
   /** A signal for what has this number, until `over`. */
   signal(id: number): AbortSignal {
+    const known = this.#controllers.get(id)
+    if (known !== undefined) return known.signal
     const controller = new AbortController()
     this.#controllers.set(id, controller)
     return controller.signal

@@ -24,11 +24,17 @@ const isOptions = orNull((value) => {
   return Object.values(value as object).every(isPlain)
 })
 
+/** What is wrong with their values is the query's error, not the port's. */
+const isMore = orNull(
+  (value) =>
+    typeof value === 'object' && !Array.isArray(value) && Object.values(value as object).every(isPlain),
+)
+
 const STATEMENT: readonly Check[] = [
   isPlain,
   orNull((values) => isListOf(values, isParameter)),
   isBoolean,
-  isOptions,
+  isMore,
   isBoolean,
 ]
 
@@ -76,7 +82,10 @@ function orNull(check: Check): Check {
 }
 
 function isListOf(value: unknown, check: Check): value is unknown[] {
-  return Array.isArray(value) && value.every(check)
+  if (!Array.isArray(value)) return false
+  // Not by every(), which passes over holes.
+  for (let i = 0; i < value.length; i++) if (!check(value[i])) return false
+  return true
 }
 
 function isListLike(value: unknown, checks: readonly Check[]): boolean {

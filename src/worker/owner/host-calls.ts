@@ -15,6 +15,8 @@ export class HostCalls {
   readonly #context: HostContext
   /** One-shots and batches that are unanswered. */
   readonly #asked = new BriefMap<number, Asked>()
+  /** The numbers of subscriptions that are asked for, or there. */
+  readonly #listening = new Set<number>()
   readonly #subscriptions = new Map<number, HostSubscription>()
   #gone = false
 
@@ -63,7 +65,14 @@ export class HostCalls {
     this.#context.aborts.over(id)
   }
 
-  async listen(id: number, channel: string, options: WireOptions | null): Promise<void> {
+  /** @throws TypeError for a number that is in use */
+  listen(id: number, channel: string, options: WireOptions | null): void {
+    if (this.#listening.has(id)) throw new TypeError(`subscription ${id} was asked for twice`)
+    this.#listening.add(id)
+    void this.#listen(id, channel, options)
+  }
+
+  async #listen(id: number, channel: string, options: WireOptions | null): Promise<void> {
     const { desk, aborts } = this.#context
     try {
       const given: ListenOptions = { ...options, signal: aborts.signal(id) }
@@ -75,12 +84,14 @@ export class HostCalls {
       this.#context.say(['done', id])
       if (this.#gone) subscription.leave()
     } catch (error) {
+      this.#listening.delete(id)
       this.#context.fail(id, error)
     }
     aborts.over(id)
   }
 
   #unlistened(id: number, error: Error | null): void {
+    this.#listening.delete(id)
     this.#subscriptions.delete(id)
     this.#context.say(['unlistened', id, error === null ? null : encodeError(error)])
   }

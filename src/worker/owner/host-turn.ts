@@ -103,7 +103,8 @@ export class HostTurn implements DeskTurn {
 
   /** Nobody waits for it any more. */
   withdraw(): void {
-    if (this.#state !== 'waiting') return
+    // It crossed with the grant: the worker has forgotten the turn, and nothing was said in it.
+    if (this.#state !== 'waiting') return this.#left('returned', null)
     this.#state = 'dead'
     this.#asked?.reject(new WorkerGoneError())
   }
@@ -211,8 +212,14 @@ export class HostTurn implements DeskTurn {
   hear(entry: TurnEntry): void {
     if (this.#state !== 'waiting') return this.#act(entry)
     if (entry[0] === 'begun' && this.#named) this.#begun = true
-    else if (this.#begun) this.#ahead.push(entry)
+    else if (this.#begun) this.#keepAhead(entry)
     else throw new TypeError(`"${entry[0]}" was said in a turn that had not begun`)
+  }
+
+  #keepAhead(entry: TurnEntry): void {
+    // It may be cancelled before it is its turn.
+    if (entry[0] === 'statement') this.#context.aborts.signalFor(entry[3], entry[4])
+    this.#ahead.push(entry)
   }
 
   #act(entry: TurnEntry): void {
@@ -310,6 +317,7 @@ export class HostTurn implements DeskTurn {
       if (rows.done) this.#endStream(number)
       this.#context.say(['rows', id, rows])
     } catch (error) {
+      void this.#streams?.get(number)?.drop()
       this.#endStream(number)
       this.#context.fail(id, error)
     }

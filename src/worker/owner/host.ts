@@ -15,7 +15,7 @@ import { ResultEncoder } from './result-encoder.js'
 import { BriefMap } from '../../util/brief-map.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { TransactionOptions, UseOptions } from '../../index.js'
-import type { ToOwner, ToWorker, TurnEntry, TurnKind, WireOptions } from '../protocol.js'
+import type { ToOwner, ToWorker, TurnEntry, TurnKind, WireAnswer, WireOptions } from '../protocol.js'
 import type { Desk, DeskHost } from './desk.js'
 import type { HostContext } from './host-context.js'
 
@@ -67,7 +67,13 @@ export class Host implements HostContext, DeskHost {
   }
 
   answer(id: number, result: Parameters<ResultEncoder['encode']>[0]): void {
-    this.say(['answer', id, this.#encoder.encode(result)])
+    let answer: WireAnswer
+    try {
+      answer = this.#encoder.encode(result)
+    } catch (error) {
+      return this.fail(id, error)
+    }
+    this.say(['answer', id, answer])
   }
 
   transfer(buffer: ArrayBuffer): void {
@@ -138,7 +144,7 @@ export class Host implements HostContext, DeskHost {
       case 'batch':
         return this.#calls.batch(entry[1], entry[2], entry[3], entry[4])
       case 'listen':
-        return void this.#calls.listen(entry[1], entry[2], entry[3])
+        return this.#calls.listen(entry[1], entry[2], entry[3])
       case 'cancel':
         return this.aborts.abort(entry[1])
       case 'heard':
