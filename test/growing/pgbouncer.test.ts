@@ -11,6 +11,7 @@ import { caught } from '../core/caught.js'
 import { toConninfo } from '../support/address.js'
 import { Ledger } from '../support/ledger.js'
 import { startPgBouncer, type PgBouncer } from '../support/pgbouncer.js'
+import { until } from '../support/wait.js'
 import { openSuite } from '../support/suite.js'
 
 // PgBouncer keeps the server's connections when its clients have gone.
@@ -27,9 +28,14 @@ function through(bouncer: PgBouncer): string {
 
 async function endAll(bouncer: PgBouncer): Promise<void> {
   await bouncer[Symbol.asyncDispose]()
-  await admin.query(
-    'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()',
-  )
+  // Again, for one that had just been asked for: nobody is there any more who would close it.
+  const none = async (): Promise<boolean> => {
+    await admin.query(
+      'SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()',
+    )
+    return (await admin.activity()).length === 0
+  }
+  await until(none, { what: 'the backends to have gone', intervalMillis: 20 })
 }
 
 /** What both modes have in common. */
