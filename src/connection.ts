@@ -5,6 +5,7 @@ import {
   ConnectionReleasedError,
   TransactionOrderError,
   UnfinishedStatementError,
+  outOfOrder,
 } from './errors.js'
 import { ControlUnit } from './driver/control-unit.js'
 import { QueryUnit } from './driver/query-unit.js'
@@ -365,15 +366,7 @@ export class Connection implements AsyncDisposable {
     }
     const refusal = this.#turn.refusal()
     if (refusal !== null) return refusal
-    if (this.#level.nested)
-      return new TransactionOrderError(
-        'a nested transaction is open; use the handle that its callback was given',
-      )
-    if (this.#turn.streams > 0)
-      return new TransactionOrderError(
-        'a stream of this connection is being read; read it to its end or leave it first, or this would wait for ever',
-      )
-    return null
+    return outOfOrder(this.#level.nested, this.#turn.streams)
   }
 
   #checkMayEnd(verb: 'commit' | 'rollback'): void {

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { leakTest } from './support/suite.js'
+import type * as RemoteSubscriptions from '../dist/worker/client/remote-subscription.js'
 import type * as BriefMaps from '../dist/util/brief-map.js'
 import type * as Lists from '../dist/util/linked-list.js'
 import type * as Times from '../dist/util/deadlines.js'
@@ -17,6 +18,9 @@ import type * as Failures from '../dist/transaction/failures.js'
 const load = async (path: string): Promise<unknown> =>
   import(new URL(path, import.meta.resolve('pg-managed-connection')).href)
 
+const { RemoteSubscription } = (await load(
+  './worker/client/remote-subscription.js',
+)) as typeof RemoteSubscriptions
 const { BriefMap } = (await load('./util/brief-map.js')) as typeof BriefMaps
 const { LinkedList } = (await load('./util/linked-list.js')) as typeof Lists
 const { Deadlines, deadline } = (await load('./util/deadlines.js')) as typeof Times
@@ -480,4 +484,15 @@ function bytesKept(map: Pick<Map<number, unknown>, 'set' | 'delete'>): number {
 
 test('what has left a brief map is garbage at once: a Map may keep it until the next full collection', () => {
   assert.ok(bytesKept(new BriefMap() as never) < 3e6)
+})
+
+test('a reader that waits for the next notification in a worker hears of the error, those behind it of the end', async () => {
+  const subscription = new RemoteSubscription('channel', 3, () => {})
+  const reader = subscription[Symbol.asyncIterator]()
+  const [first, second] = [reader.next(), reader.next()]
+  const error = new Error('overflow')
+  subscription.end(error)
+  await assert.rejects(first, error)
+  assert.equal((await second).done, true)
+  assert.equal((await reader.next()).done, true)
 })

@@ -194,10 +194,11 @@ test('DDL behind a BEGIN that fails is not run', async () => {
   assert.equal(wire.manager.status, 'idle')
 })
 
-test('statements of Promise.all are pipelined and answered in order', async () => {
+test('statements of Promise.all are pipelined and answered in order, behind a stream, too', async () => {
   await using wire = await openProxied(database)
   await wire.manager.use(async (connection) => {
     await connection.query('SELECT 0')
+    for await (const _row of connection.stream('SELECT 0'));
     wire.recording.clear()
     wire.proxy.pause('toServer')
     const order: number[] = []

@@ -1,7 +1,7 @@
 /** Threads that are threads: how they come, wait, end and die, and what becomes of what they had under way. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { setTimeout as sleep } from 'node:timers/promises'
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { Worker, type MessagePort } from 'node:worker_threads'
 import pg from 'pg'
 import {
@@ -15,7 +15,7 @@ import {
   type RollbackEvent,
 } from 'pg-managed-connection'
 import { attach, share } from 'pg-managed-connection/worker'
-import { caught, createGate, outcome, settle } from './core/caught.js'
+import { caught, createGate, outcome, reason, settle } from './core/caught.js'
 import { killWorkers } from './faults/kill-workers.js'
 import { openProxied } from './support/proxied.js'
 import { openSuite } from './support/suite.js'
@@ -198,6 +198,13 @@ test('a wait keeps a worker alive until it is over', async () => {
   await within(exited, 'the worker to end by itself')
 })
 
+/** Structured clones keep holes, which most ways of looking at a list pass over. */
+function withHole(value: unknown): unknown[] {
+  const list = new Array<unknown>(2)
+  list[1] = value
+  return list
+}
+
 const NONSENSE: readonly unknown[] = [
   'a text',
   { entries: [] },
@@ -218,6 +225,12 @@ const NONSENSE: readonly unknown[] = [
     ['ask', 900, 'use', null, null],
     ['begun', 900],
   ],
+  [
+    ['listen', 900, 'channel', null],
+    ['listen', 900, 'channel', null],
+  ],
+  [['batch', 900, withHole(['SELECT 1', null, false, null, false]), null, false]],
+  [['query', 900, ['SELECT $1, $2', withHole('value'), false, null, false]]],
   new Map([['commit', 1]]),
 ]
 
@@ -262,8 +275,59 @@ test('share and attach refuse what is not theirs', async () => {
   const port = share(manager)
   const remote = attach(port)
   assert.throws(() => attach(port), TypeError)
+  let answered = false
+  const asked = remote.query('SELECT 1 AS one').finally(() => (answered = true))
+  // At some time the answer has arrived and was not heard yet.
+  for (let n = 0; n < 10_000 && !answered; n++) {
+    assert.throws(() => attach(port), TypeError)
+    await nextTurn()
+  }
+  assert.deepEqual((await within(asked, 'the answer')).rows, [{ one: 1 }])
   assert.throws(() => attach(port, { types: {} as never }), TypeError)
   await remote.end()
+})
+
+test("a callback's own error is told, whatever becomes of the port", async () => {
+  await using manager = open()
+  const port = share(manager)
+  const remote = attach(port)
+  const own = new Error('own')
+  const holder = remote.use(() => {
+    port.postMessage('nonsense')
+    throw own
+  })
+  assert.equal(await within(reason(holder), 'the error'), own)
+})
+
+test('an answer that cannot be packed is the error of its query alone', async () => {
+  await using manager = open()
+  const remote = attach(share(manager))
+  const deep = `SELECT (repeat('[', 5000) || repeat(']', 5000))::json AS deep`
+  const asked = await within(outcome(remote.query(deep)), 'the answer')
+  if (asked.status === 'rejected') assert.ok(asked.reason instanceof RangeError)
+  const hostile = Object.assign(new Error('set-up failed'), {
+    odd: Object.assign(Object.create(null) as object, { f: () => {} }),
+  })
+  await using failing = open({ onConnect: () => Promise.reject(hostile) })
+  const there = attach(share(failing))
+  await within(caught(there.query('SELECT 1'), ConnectError), 'the error of the query')
+  await within(
+    caught(
+      there.use(() => {}),
+      ConnectError,
+    ),
+    'the error of the turn',
+  )
+  await Promise.all([remote.end(), there.end()])
+})
+
+test('a turn that is granted and taken back while its worker computes is over', async () => {
+  await using manager = open({ maxHoldMillis: 50 })
+  await manager.query('SELECT 1')
+  await using puppet = await Puppet.start(manager)
+  assert.equal(await puppet.ask('use'), 'used')
+  await within(caught(puppet.ask('busy use', { millis: 400 }), HoldTimeoutError), 'the use')
+  assert.equal(await manager.use(() => 'served'), 'served')
 })
 
 test('a turn whose time passes is started or refused, and never both', async () => {

@@ -24,6 +24,10 @@ function describe(value: unknown): string {
 
 const ACTIONS: Readonly<Record<Verb, (order: Order) => unknown>> = {
   use: () => manager.use(() => 'used'),
+  'busy use': ({ millis }) => {
+    setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, millis))
+    return manager.use(() => 'used')
+  },
   transaction: ({ texts }) =>
     manager.transaction((connection) => connection.query(texts[0]!).then(() => 'done')),
   hold: async ({ texts }) => {

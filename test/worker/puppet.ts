@@ -8,6 +8,7 @@ import type { ManagedConnection } from 'pg-managed-connection'
 /** What a puppet can do; see puppet-thread.ts. */
 export type Verb =
   | 'use'
+  | 'busy use'
   | 'transaction'
   | 'hold'
   | 'autocommit'

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import pg from 'pg'
 import { StatementTimeoutError, TransactionOrderError, type StreamOptions } from 'pg-managed-connection'
-import { caught, reason } from '../core/caught.js'
+import { caught, outcome, reason } from '../core/caught.js'
 import { Cursor } from '../support/submittables.js'
 import { within } from '../support/wait.js'
 import type { Suite } from './face.js'
@@ -301,6 +301,37 @@ export function testStatements({ test, face }: Suite): void {
     assert.equal(faced.owner.stats.connects, 1)
     const own = { text: 'SELECT 1', signal: AbortSignal.timeout(10_000) }
     await caught(faced.manager.batch([own]), TypeError)
+  })
+
+  test(named('a stream that is aborted between two fetches makes no more of them'), async () => {
+    const slow = 'SELECT n, pg_sleep(CASE WHEN n > 100 THEN 30 ELSE 0 END) FROM generate_series(1, 300) AS n'
+    await using faced = face.open()
+    const abort = new AbortController()
+    const why = new Error('enough')
+    const holder = faced.manager.transaction(async (connection) => {
+      let read = 0
+      for await (const _row of connection.stream(slow, [], { signal: abort.signal }))
+        if (++read === 100) abort.abort(why)
+    })
+    assert.equal(await within(reason(holder), 'the abort', 5_000), why)
+  })
+
+  test(named('a parser that refuses a value of a batch spoils no later result'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    const refuse = (text: string): string => {
+      if (text === 'bad') throw new Error('refused')
+      return text
+    }
+    const types = { getTypeParser: () => refuse } as never
+    const batch = (value: string): Promise<unknown> =>
+      manager.batch([{ text: 'SELECT $1::text AS a', values: [value], types }, 'SELECT 1 AS b'])
+    // Until the columns are described once and for all, and then only referred to.
+    for (const value of ['x', 'x', 'bad', 'x', 'bad']) {
+      const settled = await outcome(batch(value))
+      assert.equal(settled.status, value === 'bad' ? 'rejected' : 'fulfilled')
+    }
+    for (let n = 0; n < 3; n++) assert.deepEqual((await manager.query('SELECT 1 AS b')).rows, [{ b: 1 }])
   })
 
   test(named('a stream that fails tells so, and so does a wrong option of it'), async () => {

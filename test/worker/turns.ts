@@ -1,7 +1,7 @@
 /** Tests of turns, for every face: who holds the connection, and how it is given back. */
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import {
   AcquireTimeoutError,
   CommitRolledBackError,
@@ -16,11 +16,18 @@ import {
   UncommittedTransactionError,
   UnfinishedStatementError,
   type Connection,
+  type Manager,
 } from 'pg-managed-connection'
 import { attach, share } from 'pg-managed-connection/worker'
 import { caught, createGate, outcome, reason } from '../core/caught.js'
 import { until, within } from '../support/wait.js'
 import type { Suite } from './face.js'
+
+/** Nobody keeps the connection, and it can be opened. */
+async function serves(manager: Manager): Promise<void> {
+  const served = manager.use(() => 'served')
+  assert.equal(await within(served, 'the next to be served', 5_000), 'served')
+}
 
 export function testTurns({ test, database, face }: Suite): void {
   const named = (sentence: string): string => `${face.name}: ${sentence}`
@@ -264,36 +271,54 @@ export function testTurns({ test, database, face }: Suite): void {
       const asked = reason(faced.manager.use(() => {}, { signal: abort.signal }))
       abort.abort(why)
       assert.equal(await asked, why)
-      assert.equal(
-        await within(
-          faced.manager.use(() => 'served'),
-          'the next to be served',
-          5_000,
-        ),
-        'served',
-      )
+      await serves(faced.manager)
     },
   )
 
   test(named('an abort that crosses with the grant gives the turn back'), async () => {
     await using faced = face.open()
     await faced.manager.query('SELECT 1')
-    for (let round = 0; round < 20; round++) {
+    for (let ticks = 0; ticks < 20; ticks++) {
+      const gate = createGate()
+      const holder = faced.owner.use(() => gate.opened)
       const abort = new AbortController()
-      const held = faced.owner.stats.acquires
       const asked = outcome(faced.manager.use(() => 'held', { signal: abort.signal }))
-      while (faced.owner.stats.acquires === held) await nextTurn()
+      await until(() => faced.owner.stats.waiting === 1, { what: 'one to wait' })
+      gate.open()
+      await holder
+      // At one of these moments the owner has granted the turn, and its word is on its way.
+      for (let tick = 0; tick < ticks; tick++) await Promise.resolve()
       abort.abort()
       await asked
+      await serves(faced.manager)
     }
-    assert.equal(
-      await within(
-        faced.manager.use(() => 'served'),
-        'the next to be served',
-        5_000,
-      ),
-      'served',
-    )
+  })
+
+  test(named('a callback that releases its handle itself is judged as if it had returned'), async () => {
+    await using faced = face.open()
+    const holder = faced.manager.use(async (connection) => {
+      await connection.query('SELECT 1')
+      connection.release().catch(() => {})
+    })
+    await caught(holder, UncommittedTransactionError)
+    await serves(faced.manager)
+  })
+
+  test(named('a statement that is aborted before its turn has come never runs'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    await manager.query('SELECT 1')
+    const before = manager.use((connection) => connection.commit(), { close: true })
+    const abort = new AbortController()
+    const why = new Error('enough')
+    const transaction = manager.transaction(async (connection) => {
+      const asked = connection.query({ text: 'SELECT pg_sleep(30)', signal: abort.signal })
+      abort.abort(why)
+      await asked
+    })
+    assert.equal(await within(reason(transaction), 'the abort', 5_000), why)
+    await before
+    await serves(manager)
   })
 
   test(named('a limit of a statement that is none is that query’s error, and nobody else’s'), async () => {
@@ -470,6 +495,9 @@ export function testTurns({ test, database, face }: Suite): void {
     await until(() => manager.stats.releases === 2, { what: 'the releases' })
     assert.equal(manager.stats.held, false)
     assert.equal(manager.stats.heldMillis, null)
+    const { connectedMillis: _mine, ...mine } = manager.stats
+    const { connectedMillis: _owners, ...owners } = faced.owner.stats
+    assert.deepEqual(mine, owners)
   })
 
   test(named('wrong options and arguments are refused'), async () => {

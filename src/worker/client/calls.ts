@@ -1,7 +1,7 @@
 /** The calls to the owner that are unanswered, by their numbers. */
+import { BriefMap } from '../../util/brief-map.js'
 import { onAbort } from '../../util/abort-listeners.js'
 import { CANCELLED } from '../protocol.js'
-import { BriefMap } from '../../util/brief-map.js'
 import type { RemoteTurn } from './remote-turn.js'
 
 /** What a call is about. */

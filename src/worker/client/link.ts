@@ -3,13 +3,13 @@
  * subscriptions. It keeps the thread alive while there is anything.
  */
 import { ConnectionLostError, ManagerEndedError } from '../../errors.js'
+import { BriefMap } from '../../util/brief-map.js'
 import { onAbort } from '../../util/abort-listeners.js'
 import { listenTo } from '../inbox.js'
 import { Outbox } from '../outbox.js'
 import { decodeError } from '../wire-error.js'
 import { Calls } from './calls.js'
 import { NextTurns } from './next-turns.js'
-import { BriefMap } from '../../util/brief-map.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { Notification, TransactionStatus } from '../../index.js'
 import type { Thrown, ToOwner, ToWorker, WireLeaving, WireOptions } from '../protocol.js'

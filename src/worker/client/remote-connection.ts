@@ -2,7 +2,7 @@
  * The handle of a holder in a worker: the same members as the owner's `Connection`, each of which the owner carries
  * out. What can be known here is refused here, in the same words.
  */
-import { ConnectionReleasedError, TransactionOrderError } from '../../errors.js'
+import { ConnectionReleasedError, TransactionOrderError, outOfOrder } from '../../errors.js'
 import { checkBoolean } from '../../options.js'
 import { readStream } from './remote-stream.js'
 import { runInside } from './scope.js'
@@ -219,13 +219,7 @@ class RemoteConnection implements Pick<Connection, Exclude<keyof Connection, 'qu
     const refusal = this.#turn.refusal()
     if (refusal !== null) throw refusal
     if (this.#level.over) throw new ConnectionReleasedError('transaction')
-    if (this.#level.nested)
-      throw new TransactionOrderError(
-        'a nested transaction is open; use the handle that its callback was given',
-      )
-    if (this.#turn.streams > 0)
-      throw new TransactionOrderError(
-        'a stream of this connection is being read; read it to its end or leave it first, or this would wait for ever',
-      )
+    const order = outOfOrder(this.#level.nested, this.#turn.streams)
+    if (order !== null) throw order
   }
 }

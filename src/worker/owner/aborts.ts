@@ -1,6 +1,6 @@
 /** The signals of what a worker may cancel by its number. */
-import { CANCELLED } from '../protocol.js'
 import { BriefMap } from '../../util/brief-map.js'
+import { CANCELLED } from '../protocol.js'
 import type { WireStatement } from '../protocol.js'
 
 export class Aborts {

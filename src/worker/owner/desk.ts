@@ -5,10 +5,10 @@
  * What is next stays next, because nobody overtakes. That such a turn leaves the line, because its time has passed, is
  * agreed on with its worker first.
  */
+import { BriefMap } from '../../util/brief-map.js'
 import { Deadlines } from '../../util/deadlines.js'
 import { Board } from '../board.js'
 import { TravellingTypes } from './travelling-types.js'
-import { BriefMap } from '../../util/brief-map.js'
 import type { ManagedConnection } from '../../index.js'
 
 export type Sharing = ManagedConnection['sharing']

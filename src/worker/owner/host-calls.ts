@@ -1,9 +1,9 @@
 /** What a worker asks for without a turn: one-shots, batches, subscriptions. */
+import { BriefMap } from '../../util/brief-map.js'
 import { encodeError } from '../wire-error.js'
 import { HostSubscription } from './host-subscription.js'
 import { WorkerGoneError } from './stand-in.js'
 import { toConfig } from './statement-config.js'
-import { BriefMap } from '../../util/brief-map.js'
 import type { ListenOptions } from '../../index.js'
 import type { WireOptions, WireStatement } from '../protocol.js'
 import type { Asked } from './desk.js'

@@ -35,7 +35,9 @@ export class HostStream {
 
   /** `transfer` is told of buffers that are given away. Ends the stream when `signal` aborts. */
   async read(transfer: (buffer: ArrayBuffer) => void, signal: AbortSignal | undefined): Promise<WireRows> {
-    const ignoreAbort = signal === undefined ? null : onAbort(signal, () => this.#abort?.abort(signal.reason))
+    const abort = (): void => this.#abort?.abort(signal?.reason)
+    if (signal?.aborted) abort()
+    const ignoreAbort = signal === undefined || signal.aborted ? null : onAbort(signal, abort)
     try {
       return await this.#read(transfer)
     } finally {

@@ -178,7 +178,7 @@ export class HostTurn implements DeskTurn {
     this.#state = 'over'
     this.#connection = null
     this.#nested?.kill()
-    this.#ahead = []
+    this.#forgetAhead()
     this.#context.settled(this.id)
     if (before === 'dead') return
     if (failure === null) this.#context.done(this.id)
@@ -218,8 +218,13 @@ export class HostTurn implements DeskTurn {
 
   #keepAhead(entry: TurnEntry): void {
     // It may be cancelled before it is its turn.
-    if (entry[0] === 'statement') this.#context.aborts.signalFor(entry[3], entry[4])
+    if (isAbortable(entry)) this.#context.aborts.signal(entry[3])
     this.#ahead.push(entry)
+  }
+
+  #forgetAhead(): void {
+    for (const entry of this.#ahead) if (isAbortable(entry)) this.#context.aborts.over(entry[3])
+    this.#ahead = []
   }
 
   #act(entry: TurnEntry): void {
@@ -340,4 +345,12 @@ export class HostTurn implements DeskTurn {
     this.#streams?.delete(number)
     await stream?.drop()
   }
+}
+
+/** A `cancel` may come for it by its number. */
+function isAbortable(
+  entry: TurnEntry,
+): entry is Extract<TurnEntry, readonly ['statement' | 'rows', ...unknown[]]> {
+  if (entry[0] === 'statement') return entry[4][4]
+  return entry[0] === 'rows' && entry[4] !== null && entry[4][1][4]
 }

@@ -4,6 +4,7 @@
  * what makes no sense.
  */
 import { ConnectionReleasedError } from '../../errors.js'
+import { BriefMap } from '../../util/brief-map.js'
 import { listenTo } from '../inbox.js'
 import { Outbox } from '../outbox.js'
 import { encodeError } from '../wire-error.js'
@@ -12,7 +13,6 @@ import { checkEntry } from './check-entry.js'
 import { HostCalls } from './host-calls.js'
 import { HostTurn } from './host-turn.js'
 import { ResultEncoder } from './result-encoder.js'
-import { BriefMap } from '../../util/brief-map.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { TransactionOptions, UseOptions } from '../../index.js'
 import type { ToOwner, ToWorker, TurnEntry, TurnKind, WireAnswer, WireOptions } from '../protocol.js'
