@@ -238,11 +238,15 @@ serverTest('work goes on over a crash and a restart of the server', { timeout: 9
     }
   }
   const workers = Array.from({ length: 8 }, worker)
+  const untilConfirmed = (): Promise<unknown> => {
+    const before = confirmed
+    return until(() => confirmed > before + 100, { what: 'the work to go on', timeoutMillis: 20_000 })
+  }
   for (let i = 0; i < 2; i++) {
-    await sleep(300)
+    await untilConfirmed()
     await server.restart('immediate')
   }
-  await sleep(300)
+  await untilConfirmed()
   over = true
   await within(Promise.all(workers), 'the workers', 40_000)
   const { rows } = await manager.query<{ n: number }>('SELECT n FROM counted')

@@ -1,4 +1,7 @@
-/** A reporter for logs: a dot for each test that passes, failures in full, and node's closing summary. */
+/**
+ * A reporter for logs: a dot for each test that passes, node's closing summary, and failures in full; these once more
+ * at the end, because who keeps only a part of a log keeps its end.
+ */
 import type { TestEvent } from 'node:test/reporters'
 import { inspect } from 'node:util'
 
@@ -8,6 +11,7 @@ type Failure = Extract<TestEvent, { type: 'test:fail' }>['data']
 
 /** Writes what a log needs: that it goes on, what failed and why, and the numbers. */
 export default async function* reportCompactly(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
+  const failures: string[] = []
   let dots = 0
   const newLine = (): string => {
     const end = dots % DOTS_A_LINE > 0 ? '\n' : ''
@@ -24,7 +28,11 @@ export default async function* reportCompactly(events: AsyncIterable<TestEvent>)
         }
         break
       case 'test:fail':
-        if (!isConsequence(event.data)) yield newLine() + describeFailure(event.data)
+        if (!isConsequence(event.data)) {
+          const failure = describeFailure(event.data)
+          failures.push(failure)
+          yield newLine() + failure
+        }
         break
       case 'test:diagnostic':
         yield `${newLine()}ℹ ${event.data.message}\n`
@@ -36,6 +44,7 @@ export default async function* reportCompactly(events: AsyncIterable<TestEvent>)
       default:
     }
   }
+  if (failures.length > 0) yield `\nWhat failed, once more:\n\n${failures.join('')}`
 }
 
 function isSkipped({ skip }: { skip?: string | boolean }): boolean {
