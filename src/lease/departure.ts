@@ -5,6 +5,7 @@
 import { CommitRolledBackError, UncommittedTransactionError, UnfinishedStatementError } from '../errors.js'
 import { settle } from '../transaction/settlement.js'
 import { isFromServer } from '../transaction/failures.js'
+import { timerFor } from '../util/timer.js'
 import type { RollbackEvent } from '../events.js'
 import type { ControlUnit } from '../driver/control-unit.js'
 import type { CallerOutcome, Left } from '../transaction/settlement.js'
@@ -73,7 +74,7 @@ export async function settleDown(scheduler: Scheduler, turn: Turn): Promise<void
   const { releaseGraceMillis } = scheduler.options
   let timer: NodeJS.Timeout | undefined
   const expired = new Promise<'expired'>((resolve) => {
-    if (releaseGraceMillis <= 2_147_483_647) timer = setTimeout(resolve, releaseGraceMillis, 'expired')
+    timer = timerFor(releaseGraceMillis, () => resolve('expired'))
   })
   const quiet = turn.quiet()
   const outcome = await Promise.race([quiet, expired])

@@ -11,7 +11,7 @@ import { SILENT_OWNER } from '../session/silent-owner.js'
 import type { RollbackEvent } from '../events.js'
 import type { ReadyStatus, Unit, UnitOwner } from '../driver/unit.js'
 import type { Session } from '../session/session.js'
-import type { ControlLimits } from './turn.js'
+import type { ControlLimits } from './control-limits.js'
 
 export interface OneShotHost {
   readonly limits: ControlLimits

@@ -13,8 +13,11 @@ import { AbandonedOpeningError, SessionKeeper } from '../session/session-keeper.
 import { breaksSession } from '../transaction/failures.js'
 import { Subscriptions } from '../session/subscriptions.js'
 import { Deadlines } from '../util/deadlines.js'
+import { timerFor } from '../util/timer.js'
+import { controlLimits } from './control-limits.js'
 import { runInScope, createScope } from './holder-context.js'
 import { HoldWatch } from './hold-watch.js'
+import { Idleness } from './idleness.js'
 import { Line } from './line.js'
 import { TurnRequest, UnitRequest } from './requests.js'
 import { OneShots } from './one-shots.js'
@@ -28,10 +31,11 @@ import type { ResolvedOptions } from '../options.js'
 import type { Session, Unanswered } from '../session/session.js'
 import type { KeeperHost } from '../session/session-keeper.js'
 import type { SubscriptionHost } from '../session/subscriptions.js'
+import type { ControlLimits } from './control-limits.js'
 import type { JoinOptions, Waiter } from './line.js'
 import type { OneShotHost } from './one-shots.js'
 import type { OneShot, Request, RequestHost } from './requests.js'
-import type { ControlLimits, TurnHost, TurnOptions } from './turn.js'
+import type { TurnHost, TurnOptions } from './turn.js'
 
 /** Tells a listener of the manager's. */
 export type Tell = <K extends keyof ManagedConnectionEvents>(
@@ -74,6 +78,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   readonly subscriptions = new Subscriptions(this)
   readonly #line = new Line<Session>(this.deadlines)
   readonly #host: SchedulerHost
+  readonly #idleness: Idleness
   readonly #wantsWritable: boolean
   #floor: Turn | null = null
   #floorStack: string | null = null
@@ -82,9 +87,6 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   /** Of no use any more: closed at the next boundary. */
   #retired: Session | null = null
   #validating = false
-  /** When the connection was last used; null while it is in use. */
-  #idleSince: number | null = null
-  #idleTimer: NodeJS.Timeout | null = null
   #ended: Promise<void> | null = null
   #drained: (() => void) | null = null
   /** The time of `end()` is over: nothing is opened any more. */
@@ -102,6 +104,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   ) {
     this.options = options
     this.limits = controlLimits(options)
+    this.#idleness = new Idleness(options, () => void this.#close())
     this.#wantsWritable = wantsWritable
     this.#host = host
     this.keeper = new SessionKeeper(plan, options, this)
@@ -336,8 +339,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   }
 
   #needsCheck(session: Session): boolean {
-    if (this.#idleSince === null || session.pending > 0) return false
-    return performance.now() - this.#idleSince > this.options.validateAfterIdleMillis
+    return session.pending === 0 && this.#idleness.millis > this.options.validateAfterIdleMillis
   }
 
   async #validate(session: Session): Promise<void> {
@@ -375,9 +377,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   }
 
   wake(session: Session): void {
-    if (this.#idleSince === null) return
-    this.#idleSince = null
-    session.ref()
+    this.#idleness.end(session)
   }
 
   /** Nobody wants anything. */
@@ -392,26 +392,8 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
 
   #lieIdle(session: Session): void {
     if (this.#isDue(session)) return void this.#close()
-    if (this.#idleSince !== null) return
     // A subscription keeps the connection, and with it the process.
-    if (this.subscriptions.size > 0) return
-    this.#idleSince = performance.now()
-    if (this.options.allowExitOnIdle) session.unref()
-    if (this.options.idleTimeoutMillis > 0) this.#armIdleTimer(this.options.idleTimeoutMillis)
-  }
-
-  /** One timer that looks again when it fires, rather than one for each pause. */
-  #armIdleTimer(millis: number): void {
-    this.#idleTimer ??= setTimeout(
-      () => {
-        this.#idleTimer = null
-        if (this.#idleSince === null || this.session === null) return
-        const left = this.#idleSince + this.options.idleTimeoutMillis - performance.now()
-        if (left > 1) this.#armIdleTimer(left)
-        else void this.#close()
-      },
-      Math.min(millis, 2_147_483_647),
-    ).unref()
+    if (this.subscriptions.size === 0) this.#idleness.begin(session)
   }
 
   // ---- closing and ending
@@ -440,7 +422,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   async #close(): Promise<void> {
     const { session } = this
     this.#retired = null
-    this.#idleSince = null
+    this.#idleness.forget()
     await this.keeper.close()
     if (session !== null) this.#onDisconnected()
     this.#advance()
@@ -456,8 +438,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     const drained = new Promise<void>((resolve) => {
       this.#drained = resolve
     })
-    const timer =
-      timeoutMillis > 2_147_483_647 ? undefined : setTimeout(() => this.#abandonAll(), timeoutMillis)
+    const timer = timerFor(timeoutMillis, () => this.#abandonAll())
     // Not at once: `#ended` is set when this function first waits, and refuses newcomers from then on.
     queueMicrotask(() => this.#advance())
     await drained
@@ -466,8 +447,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     await this.#close()
     this.#closeRequest?.resolve()
     this.#closeRequest = null
-    if (this.#idleTimer !== null) clearTimeout(this.#idleTimer)
-    this.#idleTimer = null
+    this.#idleness.stop()
     this.deadlines.clear()
     for (const tell of this.#whenEnded) tell()
   }
@@ -488,7 +468,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   // ---- what the session, the keeper and the one-shots tell
 
   onOpened(session: Session, openedMillis: number): void {
-    this.#idleSince = null
+    this.#idleness.forget()
     const reconnected = this.keeper.openings > 1
     this.#host.tell('connect', { processID: session.processID, reconnected, openedMillis })
     // Whoever had it opened is served first: their promise settles before this one's.
@@ -503,7 +483,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     if (this.session !== session) return
     this.keeper.forget(session)
     this.#retired = null
-    this.#idleSince = null
+    this.#idleness.forget()
     const floor = this.#floor?.session === session ? this.#floor : null
     for (const unit of [...sent, ...unsent]) if (unit.owner !== floor) unit.owner.onLost(unit, cause)
     const ofFloor = (unit: Unit): boolean => unit.owner === floor
@@ -584,17 +564,6 @@ class Deferred {
   readonly promise = new Promise<void>((resolve) => {
     this.resolve = resolve
   })
-}
-
-/** A release has to wait for the answer to its rollback, however short its patience is with statements. */
-const SHORTEST_ROLLBACK_MILLIS = 1_000
-
-function controlLimits({ statementTimeoutMillis, releaseGraceMillis }: ResolvedOptions): ControlLimits {
-  const forRollback = Math.max(releaseGraceMillis, SHORTEST_ROLLBACK_MILLIS)
-  return {
-    statement: statementTimeoutMillis,
-    rollback: Math.min(forRollback, statementTimeoutMillis || Infinity),
-  }
 }
 
 /** Each waiter gets an error of its own: a shared one would carry somebody else's stack. */

@@ -19,20 +19,13 @@ import type { ServerState } from '../transaction/settlement.js'
 import type { Session } from '../session/session.js'
 import type { ReadyStatus, Unit, UnitOwner } from '../driver/unit.js'
 import type { Classified } from '../sql/classify.js'
+import type { ControlLimits } from './control-limits.js'
 
 /** What a turn needs of whoever granted it. */
 export interface TurnHost {
   readonly limits: ControlLimits
   /** The turn's session is gone, and its opening is to be sent on a new one: `turn.resume` or `turn.giveUp`. */
   reopen(turn: Turn): void
-}
-
-/** How long the server may take to answer what the library says by itself, in milliseconds; 0 = for ever. */
-export interface ControlLimits {
-  /** BEGIN, COMMIT, SAVEPOINT, RELEASE, LISTEN. */
-  readonly statement: number
-  /** ROLLBACK and the session's reset. */
-  readonly rollback: number
 }
 
 export interface TurnOptions {

@@ -8,12 +8,11 @@
 import { AsyncResource } from 'node:async_hooks'
 import { Duplex } from 'node:stream'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { LONGEST_TIMER_MILLIS } from '../util/timer.js'
 import { ClientMessages, NO_ENCRYPTION, fatalError, notification } from './messages.js'
 import type { PGliteDatabase } from './database.js'
 import type { ClientRequest } from './messages.js'
 import type { Occupant, Seat } from './seat.js'
-
-const LONGEST_TIMER = 2 ** 31 - 1
 
 /** How long its end waits, in milliseconds, for PGlite's own callers to let it clean up. */
 const LEAVE_MILLIS = 1_000
@@ -60,7 +59,7 @@ export class EmbeddedSocket extends Duplex implements Occupant {
   }
 
   ref(): this {
-    if (!this.destroyed) this.#life ??= setInterval(() => {}, LONGEST_TIMER)
+    if (!this.destroyed) this.#life ??= setInterval(() => {}, LONGEST_TIMER_MILLIS)
     return this
   }
 

@@ -5,6 +5,7 @@
  */
 import { EventEmitter } from 'node:events'
 import { UncommittedTransactionError, UnfinishedStatementError } from '../errors.js'
+import { timerFor } from '../util/timer.js'
 import { callBack, callbackOf, isSubmittable, textOf, withoutCallback } from './calls.js'
 import { reportLeak } from './leak.js'
 import { watchManager } from './manager-watch.js'
@@ -20,9 +21,6 @@ type ConnectCallback = (
   client: PoolClient | undefined,
   done: (release?: Error | boolean) => void,
 ) => void
-
-/** A longer `setTimeout` would fire at once. */
-const MAX_TIMER_MILLIS = 2_147_483_647
 
 /** The events that come with a client of its own, in place of a one-shot. */
 const CLIENT_EVENTS = ['connect', 'acquire', 'release']
@@ -251,8 +249,7 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
     const quiet = new Promise<void>((resolve) => {
       this.#idle = resolve
     })
-    const timer =
-      timeoutMillis > MAX_TIMER_MILLIS ? undefined : setTimeout(() => this.#takeBack(), timeoutMillis)
+    const timer = timerFor(timeoutMillis, () => this.#takeBack())
     await quiet
     clearTimeout(timer)
   }

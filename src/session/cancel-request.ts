@@ -3,6 +3,7 @@
  * one being answered, and the session sends nothing until both the statement and the request are over: else it
  * would hit a predecessor's COMMIT or a neighbour.
  */
+import { timerFor } from '../util/timer.js'
 import type { OpenedClient } from '../driver/open/index.js'
 import type { Unit } from '../driver/unit.js'
 
@@ -34,10 +35,8 @@ export class CancelRequest {
     this.#opened = opened
     this.#hooks = hooks
     const { patienceMillis } = hooks
-    if (patienceMillis > 2_147_483_647) return
-    this.#impatience = setTimeout(
-      () => hooks.onIgnored(new Error(`a cancelled statement did not end within ${patienceMillis}ms`)),
-      patienceMillis,
+    this.#impatience = timerFor(patienceMillis, () =>
+      hooks.onIgnored(new Error(`a cancelled statement did not end within ${patienceMillis}ms`)),
     )
   }
 

@@ -10,6 +10,7 @@ import { Failure, isTransientOpenError, openClient } from '../driver/open/index.
 import { SyncUnit } from '../driver/control-unit.js'
 import { backoffMillis } from '../util/backoff.js'
 import { pause } from '../util/pause.js'
+import { timerFor } from '../util/timer.js'
 import { SILENT_OWNER } from './silent-owner.js'
 import { Session } from './session.js'
 import { CustomSettingNames, readResetText } from './session-reset.js'
@@ -185,7 +186,7 @@ export class SessionKeeper {
     const opened = await openClient(this.#plan(), { signal, ...(deadline === Infinity ? {} : { deadline }) })
     const abandon = (): void => void (opened.client as unknown as DriverClient).connection.stream.destroy()
     signal.addEventListener('abort', abandon, { once: true })
-    const timer = timerAt(deadline, abandon)
+    const timer = timerFor(deadline - performance.now(), abandon)
     try {
       return await this.#setUp(opened)
     } catch (error) {
@@ -228,12 +229,6 @@ export class SessionKeeper {
     const { prepare, maxPrepared, pipeline, releaseGraceMillis } = this.#options
     return { maxPrepared: prepare ? maxPrepared : 0, pipeline, cancelPatienceMillis: releaseGraceMillis }
   }
-}
-
-/** A timer for a time on `performance.now()`'s clock; none for one that never comes. */
-function timerAt(deadline: number, due: () => void): NodeJS.Timeout | undefined {
-  const millis = deadline - performance.now()
-  return millis > 2_147_483_647 ? undefined : setTimeout(due, Math.max(0, millis))
 }
 
 /** Runs `work`, but no longer than the connection lives: what waits for an answer then waits for ever. */

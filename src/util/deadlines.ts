@@ -3,6 +3,7 @@
  * which it was added, so each length has one list and one timer, whatever the number of waiters: a timer of
  * its own for each turn would cost about a fifth of the throughput.
  */
+import { LONGEST_TIMER_MILLIS } from './timer.js'
 
 /** What an element carries to be watched. A fresh one has `dueAt` 0, and `null` for the rest. */
 export interface Timed {
@@ -21,15 +22,12 @@ export function deadline(onDue: () => void): Timed {
   return { dueAt: 0, earlier: null, later: null, watch: null, onDue }
 }
 
-/** Node's timers count no further (2^31 - 1 ms, nearly 25 days); a longer time is as good as for ever. */
-const LONGEST_TIMER = 2_147_483_647
-
 export class Deadlines {
   readonly #watches = new Map<number, Watch>()
 
   /** Watches `item` for `millis` from now. `Infinity` watches nothing. */
   add(item: Timed, millis: number): void {
-    if (millis > LONGEST_TIMER) return
+    if (millis > LONGEST_TIMER_MILLIS) return
     let watch = this.#watches.get(millis)
     if (watch === undefined) {
       watch = new Watch(millis, () => this.#watches.delete(millis))

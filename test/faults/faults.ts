@@ -2,12 +2,13 @@
  * `make faults`: everything that can break, broken. Every byte of a conversation, the storm, the load.
  *
  * ```
- * node build/test/faults/faults.js [--only=bytes|storm|load]… [--how=reset|fin|deaf]… [--minutes=N]
+ * node build/test/faults/faults.js [--only=bytes|storm|load]… [--how=reset|fin|deaf]… [--minutes=N] [--at-once=N]
  * ```
  *
  * FAULTS_SEED repeats the order of the trials and the storm, SOAK_MS says how long the storm and the watch over the
  * memory go on. `--how` chooses among the faults of the bytes, `--minutes` bounds their trials; how many were left out
- * is said then. The exit code tells whether all is well.
+ * is said then. So many trials run `--at-once`; with a peer that went deaf most of them wait. The exit code tells
+ * whether all is well.
  */
 import { parseArgs } from 'node:util'
 import { toConninfo } from '../support/address.js'
@@ -27,13 +28,14 @@ const SOAK_MILLIS = Number(process.env['SOAK_MS'] || 60_000)
 const TASKS = 64
 const QUEUED = 100_000
 /** Most of the time a trial waits. */
-const AT_ONCE = 16
+const AT_ONCE = '16'
 
 const { values: flags } = parseArgs({
   options: {
     only: { type: 'string', multiple: true, default: [] },
     how: { type: 'string', multiple: true, default: [...FAULTS] },
     minutes: { type: 'string', default: '60' },
+    'at-once': { type: 'string', default: AT_ONCE },
   },
 })
 
@@ -45,7 +47,7 @@ interface Part {
 
 async function cutEverywhere(): Promise<Part> {
   await using grounds = await prepareGrounds()
-  const lengths = await measureLengths(grounds, AT_ONCE)
+  const lengths = await measureLengths(grounds, Number(AT_ONCE))
   say(`  the conversation: ${JSON.stringify(lengths)} bytes; deaf peers have ${grounds.patienceMillis} ms`)
   const planned = planFaults(lengths).filter(({ how }) => flags.how.includes(how))
   const faults = shuffle(planned, new Random(SEED))
@@ -53,7 +55,7 @@ async function cutEverywhere(): Promise<Part> {
   using progress = new Progress('every byte')
   let told = 0
   const tally = await sweep(grounds, faults, {
-    atOnce: AT_ONCE,
+    atOnce: Number(flags['at-once']),
     wave: 500,
     deadline: start + Number(flags.minutes) * 60_000,
     onProgress: ({ trials, unknown, wrong }, all) => {

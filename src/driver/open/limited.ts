@@ -1,7 +1,5 @@
+import { timerFor } from '../../util/timer.js'
 import { Failure } from './attempt-error.js'
-
-/** `setTimeout` cannot wait longer, and takes more for 1 ms. */
-const LONGEST_TIMER = 2 ** 31 - 1
 
 /** What bounds a piece of work in time. */
 export interface Limits {
@@ -19,8 +17,7 @@ export async function limited<T>(limits: Limits, work: (signal: AbortSignal) => 
   const controller = new AbortController()
   const pass = () => controller.abort(limits.signal?.reason)
   const expire = () => controller.abort(new Failure('timeout', 'timeout expired'))
-  const bounded = limits.timeoutMillis > 0 && limits.timeoutMillis <= LONGEST_TIMER
-  const timer = bounded ? setTimeout(expire, limits.timeoutMillis) : undefined
+  const timer = timerFor(limits.timeoutMillis || Infinity, expire)
   limits.signal?.addEventListener('abort', pass)
   if (limits.signal?.aborted) pass()
   try {

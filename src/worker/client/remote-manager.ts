@@ -6,6 +6,7 @@ import { ManagerEndedError, ReentrantAcquireError } from '../../errors.js'
 import { checkBoolean, checkCount, checkMillis, detachmentOf, refuseOwnLimits } from '../../options.js'
 import { backoffMillis } from '../../util/backoff.js'
 import { pause } from '../../util/pause.js'
+import { timerFor } from '../../util/timer.js'
 import { Board } from '../board.js'
 import { Link } from './link.js'
 import { createHandle } from './remote-connection.js'
@@ -232,7 +233,7 @@ export class RemoteManager implements Manager {
   async #end(timeoutMillis: number): Promise<void> {
     let timer: NodeJS.Timeout | undefined
     const expired = new Promise<void>((resolve) => {
-      if (timeoutMillis <= 2_147_483_647) timer = setTimeout(resolve, timeoutMillis)
+      timer = timerFor(timeoutMillis, resolve)
     })
     await Promise.race([this.#link.drained(), expired])
     clearTimeout(timer)
