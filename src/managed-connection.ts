@@ -1,6 +1,7 @@
 /** The manager that owns the connection. */
 import { inspect } from 'node:util'
 import { ManagerEndedError, ReentrantAcquireError, TransactionOrderError } from './errors.js'
+import { withCallersFrames } from './callers-frames.js'
 import { describeConninfo } from './conninfo/mask.js'
 import { planConnection } from './conninfo/plan.js'
 import { BatchUnit } from './driver/batch-unit.js'
@@ -142,7 +143,8 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     work: (connection: Connection) => T | PromiseLike<T>,
     close: boolean,
   ): Promise<T> {
-    return this.#scheduler.acquire(options, join, itself).then((turn) => this.#hold(turn, work, close))
+    const granted = this.#scheduler.acquire(options, join, itself)
+    return granted.then((turn) => this.#hold(turn, work, close), withCallersFrames)
   }
 
   /**

@@ -4,6 +4,7 @@
  * methods as messages arrive; the session settles each on its ReadyForQuery, not on ErrorResponse, because
  * only then the transaction status is known.
  */
+import { withCallersFrames } from '../callers-frames.js'
 import type { DatabaseError, FieldDef } from 'pg'
 import { pgQueryPrototype } from './pg-driver.js'
 import type { DriverClient, DriverConnection } from './pg-driver.js'
@@ -110,7 +111,7 @@ export abstract class Unit implements Linked<Unit> {
     const promise = new Promise<T>((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
-    })
+    }).catch(withCallersFrames)
     this.#promise = promise
     return promise
   }

@@ -1,4 +1,5 @@
 /** What may stand in the line: a request for a turn, and a one-shot or a batch. */
+import { withCallersFrames } from '../callers-frames.js'
 import { Waiter } from './line.js'
 import type { Unit } from '../driver/unit.js'
 import type { Line } from './line.js'
@@ -144,10 +145,10 @@ export class UnitRequest<C, T> extends Request {
 
   /** Settles with the unit, or with the request. To be asked for once. */
   get promise(): Promise<T> {
-    return new Promise((resolve, reject) => {
+    return new Promise<T>((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
-    })
+    }).catch(withCallersFrames)
   }
 
   override fits(session: Session): boolean {

@@ -3,10 +3,11 @@ import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import pg from 'pg'
 import * as classes from 'pg-managed-connection'
 import { attach } from 'pg-managed-connection/worker'
+import { PATIENCE_MILLIS } from '../support/wait.js'
 import type { Order, Report, Verb } from './puppet.js'
 import type { Notification, Subscription } from 'pg-managed-connection'
 
-const { port, leaves } = workerData as { port: MessagePort; leaves: boolean }
+const { port, leaves, awake } = workerData as { port: MessagePort; leaves: boolean; awake: Int32Array }
 const manager = attach(port)
 let subscription: Subscription | undefined
 
@@ -24,9 +25,11 @@ function describe(value: unknown): string {
 
 const ACTIONS: Readonly<Record<Verb, (order: Order) => unknown>> = {
   use: () => manager.use(() => 'used'),
-  'busy use': ({ millis }) => {
-    setImmediate(() => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, millis))
-    return manager.use(() => 'used')
+  'busy use': () => {
+    const used = manager.use(() => 'used')
+    // Behind the message that asks for the turn, which is sent in a tick, too.
+    process.nextTick(() => Atomics.wait(awake, 0, 0, PATIENCE_MILLIS))
+    return used
   },
   transaction: ({ texts }) =>
     manager.transaction((connection) => connection.query(texts[0]!).then(() => 'done')),
@@ -49,7 +52,7 @@ const ACTIONS: Readonly<Record<Verb, (order: Order) => unknown>> = {
   block: ({ texts, millis }) =>
     manager.transaction(async (connection) => {
       await connection.query(texts[0]!)
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, millis)
+      Atomics.wait(awake, 0, 0, millis)
     }),
   listen: async () => {
     subscription = await manager.listen('channel')

@@ -40,12 +40,14 @@ type Answer = { resolve(value: unknown): void; reject(error: unknown): void }
 
 export class Puppet implements AsyncDisposable {
   readonly worker: Worker
+  readonly #awake: Int32Array
   readonly #answers = new Map<number, Answer>()
   readonly #exited: Promise<void>
   #lastID = 0
 
-  private constructor(worker: Worker) {
+  private constructor(worker: Worker, awake: Int32Array) {
     this.worker = worker
+    this.#awake = awake
     worker.on('message', (report: Report) => this.#onReport(report))
     worker.on('error', () => {}) // some are told to throw
     this.#exited = new Promise((resolve) => {
@@ -59,13 +61,20 @@ export class Puppet implements AsyncDisposable {
   /** One that `leaves` uses the connection once and has nothing else to live for. */
   static async start(manager: ManagedConnection, { leaves = false } = {}): Promise<Puppet> {
     const port = share(manager)
+    const awake = new Int32Array(new SharedArrayBuffer(4))
     const worker = new Worker(new URL('puppet-thread.js', import.meta.url), {
-      workerData: { port, leaves },
+      workerData: { port, leaves, awake },
       transferList: [port],
     })
-    const puppet = new Puppet(worker)
+    const puppet = new Puppet(worker, awake)
     await within(new Promise((resolve) => worker.once('online', resolve)), 'the worker to start')
     return puppet
+  }
+
+  /** Ends what keeps a busy thread busy. */
+  wake(): void {
+    Atomics.store(this.#awake, 0, 1)
+    Atomics.notify(this.#awake, 0)
   }
 
   async ask(verb: Verb, { texts = [] as readonly string[], millis = 0 } = {}): Promise<unknown> {

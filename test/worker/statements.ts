@@ -53,6 +53,44 @@ export function testStatements({ test, face }: Suite): void {
     })
   })
 
+  test(named('an error says who asked, where the server or the connection is what failed'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    const asks: Record<string, () => Promise<unknown>> = {
+      'a one-shot': () => manager.query('SELECT 1 / 0'),
+      'a one-shot that has timed out': () =>
+        manager.query({ text: 'SELECT pg_sleep(10)', timeoutMillis: 50 }),
+      'a batch': () => manager.batch(['SELECT 1', 'SELECT 1 / 0']),
+      'a statement of a transaction': () =>
+        manager.transaction((connection) => connection.query('SELECT 1 / 0')),
+      'a transaction that was not ended': () => manager.use((connection) => connection.query('SELECT 1')),
+      'one of many': () => Promise.all([manager.query('SELECT 1'), manager.query('SELECT 1 / 0')]),
+      'one whose connection is lost': () => manager.query('SELECT pg_terminate_backend(pg_backend_pid())'),
+      'one who waits in vain': () =>
+        manager.use(() => manager.use(() => {}, { detached: true, timeoutMillis: 20 })),
+    }
+    const theAsker = async (ask: () => Promise<unknown>): Promise<void> => {
+      await ask()
+    }
+    for (const [what, ask] of Object.entries(asks)) {
+      const error = (await reason(theAsker(ask))) as Error
+      assert.match(error.stack ?? '', /theAsker/, what)
+      assert.ok(error.stack!.includes(error.message), what)
+    }
+    const own = new Error('own')
+    const { stack } = own
+    const types = {
+      getTypeParser: () => () => {
+        throw own
+      },
+    }
+    assert.equal(await reason(manager.query({ text: 'SELECT 1', types })), own)
+    assert.equal(own.stack, stack)
+    const signal = AbortSignal.abort(own)
+    assert.equal(await reason(manager.query({ text: 'SELECT 1', signal })), own)
+    assert.equal(own.stack, stack)
+  })
+
   test(named('columns of the same name, of no name and without any'), async () => {
     await using faced = face.open()
     const { manager } = faced

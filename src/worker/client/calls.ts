@@ -1,4 +1,5 @@
 /** The calls to the owner that are unanswered, by their numbers. */
+import { withCallersFrames } from '../../callers-frames.js'
 import { BriefMap } from '../../util/brief-map.js'
 import { onAbort } from '../../util/abort-listeners.js'
 import { CANCELLED } from '../protocol.js'
@@ -33,7 +34,7 @@ class Call {
     this.promise = new Promise((resolve, reject) => {
       this.resolve = resolve
       this.reject = reject
-    })
+    }).catch(withCallersFrames)
   }
 }
 

@@ -5,6 +5,7 @@
  * settled or its handle was released; the owner settles it) → `over`. A turn that was refused, given up or taken
  * back is `over` at once.
  */
+import { withCallersFrames } from '../../callers-frames.js'
 import { ConnectionReleasedError } from '../../errors.js'
 import type { TransactionStatus } from '../../index.js'
 import type { TurnKind } from '../protocol.js'
@@ -51,7 +52,10 @@ export class RemoteTurn {
 
   /** Resolves with the turn once it is granted, with null where `tryAcquire` gets none. To be asked for once. */
   get granted(): Promise<RemoteTurn | null> {
-    return new Promise((granted, refused) => (this.#answer = { granted, refused }))
+    const answered = new Promise<RemoteTurn | null>(
+      (granted, refused) => (this.#answer = { granted, refused }),
+    )
+    return answered.catch(withCallersFrames)
   }
 
   grant(): void {
@@ -78,7 +82,8 @@ export class RemoteTurn {
   leave(): Promise<void> {
     if (this.#state !== 'held') throw new Error('BUG: a turn was left twice')
     this.#state = 'left'
-    return (this.departure = new Promise((resolve, reject) => (this.#settlement = { resolve, reject })))
+    const settled = new Promise<void>((resolve, reject) => (this.#settlement = { resolve, reject }))
+    return (this.departure = settled.catch(withCallersFrames))
   }
 
   settle(): void {
