@@ -15,6 +15,7 @@ import { SubmittableUnit } from './driver/submittable-unit.js'
 import { checkBoolean } from './options.js'
 import { callbackOf, isSubmittable, readCall, readLimits } from './query-arguments.js'
 import { NESTED, checkCommitted } from './lease/departure.js'
+import { sqlState } from './transaction/failures.js'
 import { createScope, runInScope } from './lease/holder-context.js'
 import { StatementGuard } from './session/statement-guard.js'
 import type {
@@ -236,16 +237,22 @@ export class Connection implements AsyncDisposable {
    * @throws what `work` throws; `CommitRolledBackError` where `work` swallowed the error of a statement;
    * `TransactionEndedError`; `UnfinishedStatementError`; `TransactionOrderError` for a sibling that is still open.
    */
-  async transaction<T>(work: (connection: Connection) => T | PromiseLike<T>): Promise<T> {
+  transaction<T>(work: (connection: Connection) => T | PromiseLike<T>): Promise<T> {
     const refusal = this.#refusal()
-    if (refusal !== null) throw refusal
+    if (refusal !== null) return Promise.reject(refusal)
     const level: Level = { owned: true, nested: false, over: false }
+    const running = this.#nest(work, level)
+    this.#turn.nested ??= new Map()
+    this.#turn.nested.set(level, running)
+    return running
+  }
+
+  async #nest<T>(work: (connection: Connection) => T | PromiseLike<T>, level: Level): Promise<T> {
     this.#level.nested = true
-    this.#turn.nested++
     try {
       return await this.#runNested(work, await this.#nestedEnding(), level)
     } finally {
-      this.#turn.nested--
+      this.#turn.nested?.delete(level)
       this.#level.nested = false
       level.over = true
     }
@@ -293,10 +300,8 @@ export class Connection implements AsyncDisposable {
     const turn = this.#turn
     const unfinished = turn.unfinished()
     if (level.nested) unfinished.push(NESTED)
-    if (turn.outstanding > 0) {
-      turn.markUnfinishedHandled()
-      await this.#services.settleDown(turn)
-    }
+    if (unfinished.length > 0) turn.markUnfinishedHandled()
+    if (turn.outstanding > 0) await this.#services.settleDown(turn)
     await end(unfinished.length > 0 ? unfinished : null)
   }
 
@@ -440,6 +445,9 @@ class OwnTransaction implements NestedEnding {
   }
 }
 
+/** invalid_savepoint_specification: there is none of that name. */
+const NO_SAVEPOINT = '3B001'
+
 /** SAVEPOINT…RELEASE inside an open transaction. */
 class Savepoint implements NestedEnding {
   readonly #turn: Turn
@@ -466,6 +474,7 @@ class Savepoint implements NestedEnding {
       await this.#release()
       return
     }
+    if (unfinished === null && turn.serverState === 'idle') throw turn.endedError()
     const cause = turn.swallowed ?? undefined
     await this.abort()
     if (unfinished !== null)
@@ -473,9 +482,14 @@ class Savepoint implements NestedEnding {
     throw new CommitRolledBackError({ retrySafe: turn.retrySafe, cause })
   }
 
-  /** User text may have released or ended it: then RELEASE says so. */
   async #release(): Promise<void> {
-    await this.#turn.control(new ControlUnit(this.#turn, `RELEASE SAVEPOINT ${this.#name}`, true))
+    const turn = this.#turn
+    try {
+      await turn.control(new ControlUnit(turn, `RELEASE SAVEPOINT ${this.#name}`, true))
+    } catch (error) {
+      // Released or ended by user text, and perhaps another transaction is open now.
+      throw sqlState(error) === NO_SAVEPOINT ? turn.endedError(error) : error
+    }
   }
 
   async abort(): Promise<void> {

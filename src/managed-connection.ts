@@ -1,7 +1,7 @@
 /** The manager that owns the connection. */
 import { inspect } from 'node:util'
 import { ManagerEndedError, ReentrantAcquireError, TransactionOrderError } from './errors.js'
-import { withCallersFrames } from './callers-frames.js'
+import { withCallersFrames } from './util/callers-frames.js'
 import { describeConninfo } from './conninfo/mask.js'
 import { planConnection } from './conninfo/plan.js'
 import { BatchUnit } from './driver/batch-unit.js'
@@ -142,9 +142,13 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     join: JoinOptions,
     work: (connection: Connection) => T | PromiseLike<T>,
     close: boolean,
+    onTurn?: (turn: Turn) => void,
   ): Promise<T> {
     const granted = this.#scheduler.acquire(options, join, itself)
-    return granted.then((turn) => this.#hold(turn, work, close), withCallersFrames)
+    return granted.then((turn) => {
+      onTurn?.(turn)
+      return this.#hold(turn, work, close)
+    }, withCallersFrames)
   }
 
   /**
@@ -207,7 +211,8 @@ export class ManagedConnection extends SafeEmitter implements Manager {
       const turnOptions = transactionOptions(beginText(options))
       const close = readClose(options)
       const retries = readRetries(options)
-      const attempt = (): Promise<T> => this.#take(turnOptions, join, work, close)
+      const attempt = (onTurn?: (turn: Turn) => void): Promise<T> =>
+        this.#take(turnOptions, join, work, close, onTurn)
       return retries === 0 ? attempt() : this.#repeat(attempt, retries, options.signal)
     } catch (error) {
       return Promise.reject(error as Error)
@@ -215,12 +220,19 @@ export class ManagedConnection extends SafeEmitter implements Manager {
   }
 
   /** Makes up to so many more attempts at a transaction that may succeed when it is done again. */
-  async #repeat<T>(attempt: () => Promise<T>, retries: number, signal: AbortSignal | undefined): Promise<T> {
+  async #repeat<T>(
+    attempt: (onTurn: (turn: Turn) => void) => Promise<T>,
+    retries: number,
+    signal: AbortSignal | undefined,
+  ): Promise<T> {
     for (let count = 0; ; count++) {
+      let repeatable = (): boolean => false
       try {
-        return await attempt()
+        return await attempt((turn) => (repeatable = () => turn.retrySafe))
       } catch (error) {
-        if (count >= retries || !isWorthRepeating(error) || this.#scheduler.ending) throw error
+        // What user text has committed in it must not be done twice.
+        if (count >= retries || !isWorthRepeating(error) || !repeatable() || this.#scheduler.ending)
+          throw error
       }
       await pause(backoffMillis(RETRY_BACKOFF, count, Math.random()), signal)
     }
@@ -284,8 +296,7 @@ export class ManagedConnection extends SafeEmitter implements Manager {
 
   readonly #createQuery = (call: StatementCall): Unit => {
     const unit = createUnit(this.#scheduler.oneShots, call)
-    if (call.text.kind !== 'plain') unit.travel = 'alone'
-    return this.#guarded(unit, call.limits)
+    return this.#guarded(unit, call.limits, () => unit.ended !== 'committed' && !call.text.inParts)
   }
 
   /**
@@ -304,6 +315,7 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     if (!Array.isArray(statements)) throw new TypeError('batch() takes an array of statements')
     const modes = readBatchBegin(options)
     const calls = statements.map((statement, index) => this.#readBatched(statement, index))
+    if (this.#scheduler.ending) throw new ManagerEndedError()
     if (calls.length === 0) return []
     const explicit = modes !== null || calls.some(({ text }) => text.kind !== 'plain')
     const begin = explicit ? (modes ?? 'BEGIN') : null
@@ -313,7 +325,10 @@ export class ManagedConnection extends SafeEmitter implements Manager {
       {
         call: calls.map(({ request }) => request),
         travel: begin === null ? 'together' : 'alone',
-        create: (requests) => this.#guarded(new BatchUnit(this.#scheduler.oneShots, requests, begin), limits),
+        create: (requests) => {
+          const unit = new BatchUnit(this.#scheduler.oneShots, requests, begin)
+          return this.#guarded(unit, limits, () => unit.ended !== 'committed')
+        },
       },
       join,
     )
@@ -323,7 +338,7 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     if (isSubmittable(statement)) throw new TypeError(`statement ${index} of the batch is a submittable`)
     const call = readCall(statement, undefined, this.#services.defaults)
     refuseOwnLimits(statement, index)
-    if (call.text.kind === 'control' || call.text.mayEnd || call.text.begins) {
+    if (call.text.controls) {
       throw new TransactionOrderError(
         `statement ${index} of the batch is transaction control; a batch is one transaction`,
       )
@@ -359,13 +374,13 @@ export class ManagedConnection extends SafeEmitter implements Manager {
   }
 
   /** Puts a guard on a unit that has limits. */
-  #guarded(unit: Unit, limits: StatementLimits): Unit {
+  #guarded(unit: Unit, limits: StatementLimits, retrySafe: () => boolean): Unit {
     if (limits.timeoutMillis === 0 && limits.signal === undefined) return unit
     unit.guard = new StatementGuard(unit, limits, {
       deadlines: this.#scheduler.deadlines,
       withdraw: () => this.#scheduler.session?.withdraw(unit),
       cancel: () => this.#scheduler.session?.cancel(unit),
-      retrySafe: () => true,
+      retrySafe,
     })
     return unit
   }

@@ -3,6 +3,7 @@
  * that it is plain to see what the other side of a port relies on.
  */
 import { takeBack } from './lease/departure.js'
+import { Turn } from './lease/turn.js'
 import { typesOf } from './driver/pg-driver.js'
 import type { CustomTypesConfig } from 'pg'
 import type { Scheduler } from './lease/scheduler.js'
@@ -68,6 +69,17 @@ export class Sharing {
   takeBack(floor: object, error: Error): void {
     const turn = this.#scheduler.floor
     if (turn !== null && turn === floor) void takeBack(this.#scheduler, turn, error, 'holder gone')
+  }
+
+  /** Calls `told` when the connection is taken from the holder of `floor`. Callbacks are told by the manager itself. */
+  onTakenBack(floor: object, told: (error: Error) => void): void {
+    const turn = this.#scheduler.floor
+    if (turn !== null && turn === floor) turn.onRevoked = told
+  }
+
+  /** Something of the turn that `floor` stands for was committed, or may have been. */
+  mayHaveCommitted(floor: object): boolean {
+    return floor instanceof Turn && !floor.retrySafe
   }
 
   /** Calls `ended` once the manager has ended. */

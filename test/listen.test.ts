@@ -219,3 +219,81 @@ test('a subscriber that gave up waiting for its turn leaves nothing behind', asy
   }
   assert.deepEqual(await channels(manager), [])
 })
+
+test('a subscription goes on over a reconnect, whoever else asks for its channel meanwhile', async () => {
+  for (const timeoutMillis of [100, 5_000]) {
+    await using manager = new ManagedConnection(database.conninfo)
+    await using first = await manager.listen('shared')
+    const [holder, second] = await new Promise<[Promise<void>, Promise<unknown>]>((resolve) => {
+      manager.once('disconnect', () => {
+        const held = manager.use(() => new Promise<void>((over) => setTimeout(over, 400)))
+        resolve([held, Promise.allSettled([manager.listen('shared', { timeoutMillis })])])
+      })
+      void admin.query(`SELECT pg_terminate_backend(${manager.stats.processID})`)
+    })
+    assert.deepEqual(await next(first), { type: 'gap', channel: 'shared' })
+    await Promise.all([holder, second])
+    assert.deepEqual(await channels(manager), ['shared'])
+    await admin.query("NOTIFY shared, 'after'")
+    assert.equal(((await next(first)) as { payload: string }).payload, 'after')
+  }
+})
+
+test('each who asks for a channel has limits of its own', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const holder = await manager.acquire()
+  const first = manager.listen('limits')
+  const abort = new AbortController()
+  const aborted = manager.listen('limits', { signal: abort.signal })
+  const hurried = manager.listen('limits', { timeoutMillis: 20 })
+  abort.abort(new Error('enough'))
+  await assert.rejects(within(aborted, 'the aborted one'), /enough/)
+  await assert.rejects(within(hurried, 'the hurried one'), { code: 'ERR_ACQUIRE_TIMEOUT' })
+  await holder.release()
+  await using _subscription = await within(first, 'the first')
+})
+
+test('LISTEN stands in line at the moment of asking, behind an UNLISTEN, too', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await manager.query('SELECT 1')
+  for (let round = 0; round < 3; round++) {
+    const [subscription] = await Promise.all([
+      manager.listen('in line'),
+      manager.query("SELECT pg_notify('in line', 'at once')"),
+    ])
+    await next(subscription)
+    await subscription[Symbol.asyncDispose]()
+  }
+})
+
+test('what undoes LISTENs, however it is sent, is noticed, and they are done again', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await using first = await manager.listen('one')
+  await using second = await manager.listen('two')
+  const texts = ['DISCARD ALL', 'UNLISTEN *', 'UNLISTEN one', 'SELECT 1; UNLISTEN two']
+  for (const text of texts) {
+    // One that has a name goes by the extended protocol.
+    await manager.query(text.includes(';') ? { text } : { text, name: text })
+    assert.deepEqual(await next(first), { type: 'gap', channel: 'one' }, text)
+    assert.deepEqual(await next(second), { type: 'gap', channel: 'two' }, text)
+    assert.deepEqual(await channels(manager), ['one', 'two'], text)
+  }
+})
+
+test('what a listener has undone is done again, even where nobody else may wait', async () => {
+  await using manager = new ManagedConnection(database.conninfo, { maxWaiting: 0 })
+  await using subscription = await manager.listen('one')
+  await manager.query('DISCARD ALL')
+  assert.deepEqual(await next(subscription), { type: 'gap', channel: 'one' })
+})
+
+test('end() refuses those who would listen to what others listen to already', async () => {
+  const manager = new ManagedConnection(database.conninfo)
+  await manager.listen('ending')
+  const holder = await manager.acquire()
+  const ended = manager.end()
+  await caught(manager.listen('ending'), ManagerEndedError)
+  await caught(manager.batch([]), ManagerEndedError)
+  await holder.release()
+  await ended
+})

@@ -374,6 +374,26 @@ test('classify: what may commit one is known, too', () => {
     assert.equal(classify(text).mayCommit, false, text)
 })
 
+test('classify: what controls a transaction, and what commits in parts', () => {
+  assert.equal(classify('SELECT atomic FROM a').kind, 'plain')
+  assert.equal(classify('COMMIT').ends, true)
+  assert.equal(classify('COMMIT; SELECT 1').ends, false)
+  for (const text of ['BEGIN', 'SELECT 1; COMMIT', 'SAVEPOINT a', "PREPARE TRANSACTION 'x'"])
+    assert.equal(classify(text).controls, true, text)
+  for (const text of ['SELECT 1', "SELECT '\\'; COMMIT; --'"])
+    assert.equal(classify(text).controls, false, text)
+  for (const text of [
+    'CALL p()',
+    'DO $$ $$',
+    'VACUUM',
+    'SELECT 1; CALL p()',
+    'CREATE INDEX CONCURRENTLY i ON t (a)',
+  ])
+    assert.equal(classify(text).inParts, true, text)
+  for (const text of ['SELECT call', 'INSERT INTO t VALUES (1)', 'CREATE INDEX i ON t (a)'])
+    assert.equal(classify(text).inParts, false, text)
+})
+
 test('classify: it never throws and never takes long, whatever the text', () => {
   const pieces = [
     "'",

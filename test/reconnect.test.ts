@@ -669,3 +669,52 @@ test('a statement that runs keeps the process alive until it is answered', async
   assert.equal(output.trim(), 'answered')
   assert.equal(code, 0)
 })
+
+test('a subscription does not keep those who wait from hearing that the server is gone', async () => {
+  await using wire = await openConnected({ reconnectTimeoutMillis: 100 })
+  const { manager, proxy } = wire
+  const errors: Error[] = []
+  manager.on('error', (error) => void errors.push(error))
+  const subscription = await manager.listen('a')
+  proxy.refuse()
+  await cutSeen(wire)
+  for (let i = 0; i < 3; i++) {
+    const { outcome } = await timed(manager.query('SELECT 1'))
+    assert.ok(reasonOf(outcome) instanceof ConnectError, String(reasonOf(outcome)))
+  }
+  await until(() => errors.length > 0, { what: 'the error event' })
+  await subscription[Symbol.asyncDispose]()
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  assert.ok(errors.every((error) => error instanceof ConnectError))
+  await proxy.accept()
+})
+
+test('a connection that somebody listens on is checked when it was idle for long, too', async () => {
+  await using wire = await openConnected({ validateAfterIdleMillis: 50 })
+  const { manager, proxy, recording } = wire
+  await using _subscription = await manager.listen('a')
+  await sleep(150)
+  recording.clear()
+  await manager.query('SELECT 1')
+  assert.equal(recording.sent()[0], 'Sync')
+  assert.ok(proxy.connections.length === 1)
+})
+
+test('an onConnect that fails on a connection that is well is not run again, whatever its error looks like', async () => {
+  let runs = 0
+  let fail = false
+  await using wire = await openConnected({
+    reconnectTimeoutMillis: 2_000,
+    onConnect: () => {
+      runs++
+      if (fail) throw Object.assign(new Error('the vault is away'), { code: 'ECONNREFUSED' })
+    },
+  })
+  fail = true
+  await cutSeen(wire)
+  const { outcome } = await timed(wire.manager.query('SELECT 1'))
+  const error = reasonOf(outcome)
+  assert.ok(error instanceof ConnectError)
+  assert.match(error.message, /the vault is away/)
+  assert.equal(runs, 2)
+})

@@ -270,6 +270,20 @@ test('prepared statements stay, ours and those that the user named', async () =>
   assert.ok(!recording.sent().some((message) => /^Parse .*SELECT [78]/.test(message)))
 })
 
+test('one-shots and batches that are asked for at once see nothing of each other', async () => {
+  await using manager = openManager()
+  await manager.query('SELECT 1')
+  const mine = "SELECT current_setting('app.mine', true) AS mine"
+  const [, second, , fourth] = await Promise.all([
+    manager.query("SELECT set_config('app.mine', 'x', false)"),
+    manager.query(mine),
+    manager.batch(["SELECT set_config('app.mine', 'y', false)"]),
+    manager.batch([mine]),
+  ])
+  assert.ok(!second.rows[0].mine)
+  assert.ok(!(fourth[0]!.rows[0] as { mine: string | null }).mine)
+})
+
 test('a failed reset drops the connection, and the next holder does not notice', async () => {
   await using wire = await openProxied(database, { reset: 'session' })
   const { manager, proxy } = wire

@@ -332,6 +332,29 @@ test('a turn that is granted and taken back while its worker computes is over', 
   assert.equal(await manager.use(() => 'served'), 'served')
 })
 
+test('a handle that is taken back from its worker starts nobody when it is released at last', async () => {
+  await using manager = open({ maxHoldMillis: 100 })
+  const remote = attach(share(manager))
+  await remote.query('SELECT 1')
+  const handle = await remote.acquire()
+  const first = createGate()
+  const log: string[] = []
+  const run = (name: string, over: Promise<void>): Promise<void> =>
+    remote.use(async () => {
+      log.push(`${name} begins`)
+      await over
+      log.push(`${name} ends`)
+    })
+  const done = Promise.allSettled([run('one', first.opened), run('two', Promise.resolve())])
+  await until(() => log.length === 1, { what: 'the first to begin' })
+  await caught(handle.release(), HoldTimeoutError)
+  await settle()
+  first.open()
+  await done
+  assert.deepEqual(log, ['one begins', 'one ends', 'two begins', 'two ends'])
+  await remote.end()
+})
+
 test('a turn whose time passes is started or refused, and never both', async () => {
   await using manager = open({ acquireTimeoutMillis: 80 })
   const remote = attach(share(manager))

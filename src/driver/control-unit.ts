@@ -36,6 +36,9 @@ export class ControlUnit extends Unit {
   protected override completed(tag: string): void {
     this.tag = tag
   }
+
+  // The library knows what it does itself.
+  protected override note(): void {}
 }
 
 /** A Sync and nothing else: asks whether the connection is alive, and in which state. */

@@ -12,8 +12,6 @@ export class SimpleUnit extends Unit {
   #collectors: RowCollector[] = []
   /** The collector of the command under way; null between commands. */
   #current: RowCollector | null = null
-  /** The tags of the commands that completed, in order. */
-  tags: string[] = []
 
   constructor(owner: UnitOwner, request: Pick<StatementRequest, 'text' | 'rowMode' | 'types'>) {
     super(owner)
@@ -46,7 +44,6 @@ export class SimpleUnit extends Unit {
   protected override encode({ writer }: Sender): void {
     this.#collectors = []
     this.#current = null
-    this.tags = []
     writer.query(this.text)
   }
 
@@ -69,8 +66,6 @@ export class SimpleUnit extends Unit {
   protected override completed(tag: string): void {
     this.#collector().complete(tag)
     this.#current = null
-    this.tags.push(tag)
-    if (tag === 'DEALLOCATE ALL' || tag === 'DISCARD ALL') this.sender!.onDropped(tag)
   }
 
   override handleEmptyQuery(): void {

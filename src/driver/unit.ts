@@ -4,7 +4,7 @@
  * methods as messages arrive; the session settles each on its ReadyForQuery, not on ErrorResponse, because
  * only then the transaction status is known.
  */
-import { withCallersFrames } from '../callers-frames.js'
+import { withCallersFrames } from '../util/callers-frames.js'
 import type { DatabaseError, FieldDef } from 'pg'
 import { pgQueryPrototype } from './pg-driver.js'
 import type { DriverClient, DriverConnection } from './pg-driver.js'
@@ -41,7 +41,7 @@ export interface Sender {
   /** BEGIN, at the head of the unit, has been answered: what waits behind it may go. */
   onBegun(unit: Unit): void
   /** A command of the user's has dropped all prepared statements, and with DISCARD every LISTEN, too. */
-  onDropped(command: 'DEALLOCATE ALL' | 'DISCARD ALL'): void
+  onDropped(command: DroppingTag): void
   /** A command has changed what statements may give: those that are prepared are not used again. */
   onSchemaChanged(): void
   /** The server has said its last word. */
@@ -88,6 +88,8 @@ export abstract class Unit implements Linked<Unit> {
   error: DatabaseError | Error | null = null
   /** Given to the server, at least in part. */
   sent = false
+  /** A command in it ended a transaction, as the server's tags say. */
+  ended: 'nothing' | 'rolled back' | 'committed' = 'nothing'
   readonly owner: UnitOwner
   #resolve: ((value: never) => void) | null = null
   #reject: ((error: unknown) => void) | null = null
@@ -169,6 +171,7 @@ export abstract class Unit implements Linked<Unit> {
   /** Begins anew with `sender`. */
   protected adopt(sender: Sender): void {
     this.error = null
+    this.ended = 'nothing'
     this.sent = true
     this.#sender = sender
   }
@@ -193,7 +196,16 @@ export abstract class Unit implements Linked<Unit> {
     if (this.complete && !this.openEnded)
       throw new Error('protocol violation: the server sent one answer too many')
     this.completed(message.text)
-    if (changesSchema(message.text, this.text)) this.#sender!.onSchemaChanged()
+    this.note(message.text)
+  }
+
+  /** What a tag says beyond its own statement. */
+  protected note(tag: string): void {
+    const sender = this.#sender!
+    if (tag === 'COMMIT' || tag === 'PREPARE TRANSACTION') this.ended = 'committed'
+    else if (tag === 'ROLLBACK' && this.ended === 'nothing') this.ended = 'rolled back'
+    else if (DROPPING.has(tag)) sender.onDropped(tag as DroppingTag)
+    else if (changesSchema(tag, this.text)) sender.onSchemaChanged()
   }
 
   handleRowDescription(_message: { fields: FieldDef[] }): void {}
@@ -207,6 +219,11 @@ export abstract class Unit implements Linked<Unit> {
     connection.sendCopyFail('COPY FROM STDIN needs a stream: hand pg-copy-streams to query()')
   }
 }
+
+/** What such a statement of the user's drops is the library's, too: prepared statements, subscriptions. */
+export type DroppingTag = 'DEALLOCATE ALL' | 'DISCARD ALL' | 'UNLISTEN'
+
+const DROPPING: ReadonlySet<string> = new Set<DroppingTag>(['DEALLOCATE ALL', 'DISCARD ALL', 'UNLISTEN'])
 
 /** After such a command "SELECT *", or a name, may mean something else. CREATE TABLE AS has the tag of a SELECT. */
 function changesSchema(tag: string, text: string): boolean {

@@ -4,7 +4,7 @@
  */
 import { CommitRolledBackError, UncommittedTransactionError, UnfinishedStatementError } from '../errors.js'
 import { settle } from '../transaction/settlement.js'
-import { isFromServer } from '../transaction/failures.js'
+import { isFromServer } from '../util/from-server.js'
 import { timerFor } from '../util/timer.js'
 import type { RollbackEvent } from '../events.js'
 import type { ControlUnit } from '../driver/control-unit.js'
@@ -36,11 +36,9 @@ async function settleAndHandOn(scheduler: Scheduler, turn: Turn, leaving: Leavin
   turn.leave()
   const unfinished = turn.outstanding > 0 ? turn.unfinished() : []
   // The library must not commit half of what a nested transaction would still undo.
-  if (turn.options.owned && turn.nested > 0) unfinished.push(NESTED)
-  if (turn.outstanding > 0) {
-    turn.markUnfinishedHandled()
-    await settleDown(scheduler, turn)
-  }
+  if (turn.options.owned && turn.nested !== null && turn.nested.size > 0) unfinished.push(NESTED)
+  turn.markUnfinishedHandled()
+  if (turn.outstanding > 0) await settleDown(scheduler, turn)
   const { connection, caller } = settle({
     left: leaving.left,
     server: turn.serverState,

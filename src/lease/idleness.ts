@@ -1,6 +1,6 @@
 /**
- * Watches over a connection that nobody uses: it does not keep the process alive, and is closed when it has been
- * idle for `idleTimeoutMillis`.
+ * Watches over a connection that nobody uses: how long that has lasted. Unless somebody listens on it, it does not
+ * keep the process alive, and is closed when it has been idle for `idleTimeoutMillis`.
  */
 import { LONGEST_TIMER_MILLIS } from '../util/timer.js'
 import type { Session } from '../session/session.js'
@@ -15,6 +15,8 @@ export class Idleness {
   readonly #onTooLong: () => void
   /** When the connection was last used; null while it is in use, or there is none. */
   #since: number | null = null
+  /** Somebody listens on it. */
+  #kept = false
   #timer: NodeJS.Timeout | null = null
 
   constructor(options: IdleOptions, onTooLong: () => void) {
@@ -27,10 +29,12 @@ export class Idleness {
     return this.#since === null ? 0 : performance.now() - this.#since
   }
 
-  /** Nobody uses the connection any more. */
-  begin(session: Session): void {
-    if (this.#since !== null) return
-    this.#since = performance.now()
+  /** Nobody speaks on the connection any more. Where it is `kept`, because somebody listens, it stays as it is. */
+  begin(session: Session, kept: boolean): void {
+    if (this.#since !== null && this.#kept === kept) return
+    this.#since ??= performance.now()
+    this.#kept = kept
+    if (kept) return session.ref()
     const { allowExitOnIdle, idleTimeoutMillis } = this.#options
     if (allowExitOnIdle) session.unref()
     if (idleTimeoutMillis > 0) this.#arm(idleTimeoutMillis)
@@ -62,7 +66,7 @@ export class Idleness {
 
   #look(): void {
     this.#timer = null
-    if (this.#since === null) return
+    if (this.#since === null || this.#kept) return
     const left = this.#options.idleTimeoutMillis - this.millis
     if (left > 1) this.#arm(left)
     else this.#onTooLong()

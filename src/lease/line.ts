@@ -72,6 +72,8 @@ export interface JoinOptions {
   /** 0 or more; `Infinity` = for ever. */
   readonly timeoutMillis: number
   readonly signal?: AbortSignal | undefined
+  /** The library's own wish: `maxWaiting` does not bound it. */
+  readonly unbounded?: boolean
 }
 
 export class Line<G> {

@@ -2,12 +2,12 @@
  * Whoever stands in for one-shots and batches on the session: they have no holder. Each is a transaction of its
  * own; one that leaves a transaction open is rolled back before anyone else is served.
  */
-import { ConnectionLostError, UncommittedTransactionError } from '../errors.js'
+import { ConnectionLostError, ManagedConnectionError, UncommittedTransactionError } from '../errors.js'
 import { BatchUnit } from '../driver/batch-unit.js'
 import { ControlUnit } from '../driver/control-unit.js'
-import { SimpleUnit } from '../driver/simple-unit.js'
 import { QueryUnit } from '../driver/query-unit.js'
 import { SILENT_OWNER } from '../session/silent-owner.js'
+import { isFromServer } from '../util/from-server.js'
 import type { RollbackEvent } from '../events.js'
 import type { ReadyStatus, Unit, UnitOwner } from '../driver/unit.js'
 import type { Session } from '../session/session.js'
@@ -93,15 +93,14 @@ export class OneShots implements UnitOwner {
     // A batch's own failure is its error; the open transaction is the library's doing then.
     if (unit instanceof BatchUnit) this.#report(unit)
     else {
-      unit.guard?.abandon()
-      const retrySafe = !(unit instanceof SimpleUnit && unit.tags.includes('COMMIT'))
       unit.reject(
-        new UncommittedTransactionError({
-          statement,
-          oneShot: true,
-          retrySafe,
-          cause: unit.error ?? undefined,
-        }),
+        limitOf(unit) ??
+          new UncommittedTransactionError({
+            statement,
+            oneShot: true,
+            retrySafe: unit.ended !== 'committed',
+            cause: unit.error ?? undefined,
+          }),
       )
     }
     this.#host.onDone()
@@ -120,10 +119,22 @@ export class OneShots implements UnitOwner {
   }
 }
 
-/** The error of a batch says which of its statements failed. */
+/** The error of a batch says which of its statements failed; the reason of an abort is the program's own. */
 function withIndex(unit: Unit, error: unknown): unknown {
-  if (unit instanceof BatchUnit && unit.failedIndex !== null && error instanceof Error) {
+  if (unit instanceof BatchUnit && unit.failedIndex !== null && isOurs(error)) {
     Object.assign(error, { index: unit.failedIndex })
   }
   return error
+}
+
+function isOurs(error: unknown): error is Error {
+  return isFromServer(error) || error instanceof ManagedConnectionError
+}
+
+/** What a unit is rejected with because a limit of it was reached; null where none was. */
+function limitOf(unit: Unit): unknown {
+  const { guard } = unit
+  if (guard === null) return null
+  const error = guard.settle(unit.error)
+  return guard.reached && error !== unit.error ? error : null
 }

@@ -1,5 +1,5 @@
 /** What may stand in the line: a request for a turn, and a one-shot or a batch. */
-import { withCallersFrames } from '../callers-frames.js'
+import { withCallersFrames } from '../util/callers-frames.js'
 import { Waiter } from './line.js'
 import type { Unit } from '../driver/unit.js'
 import type { Line } from './line.js'
@@ -160,6 +160,7 @@ export class UnitRequest<C, T> extends Request {
     const unit = this.#create(this.#call)
     // It could not be sent again, if the connection died behind a COMMIT.
     unit.unrepeatable = true
+    if (this.#travel === 'alone') unit.travel = 'alone'
     unit.settleWith(this.#resolve, this.#reject)
     if (this.#keepsUnit) this.#unit = unit
     session.submit(unit)

@@ -7,7 +7,7 @@
  * something may have made room: an answer, a hand-over, an opening, a loss, a newcomer.
  */
 import { AcquireTimeoutError, ConnectError, ManagerEndedError, TooManyWaitingError } from '../errors.js'
-import { SimpleUnit } from '../driver/simple-unit.js'
+import { ControlUnit } from '../driver/control-unit.js'
 import { ResetUnit } from '../session/session-reset.js'
 import { AbandonedOpeningError, SessionKeeper } from '../session/session-keeper.js'
 import { breaksSession } from '../transaction/failures.js'
@@ -173,7 +173,9 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
 
   /** Asks for a one-shot to be sent in its turn. Resolves with what its unit gives. */
   send<C, T>(oneShot: OneShot<C>, join: JoinOptions): Promise<T> {
-    const request = new UnitRequest<C, T>(this, oneShot, join.timeoutMillis)
+    // What follows it is a reset, and nobody's statement before that.
+    const travel = this.options.reset === 'session' ? 'alone' : oneShot.travel
+    const request = new UnitRequest<C, T>(this, { ...oneShot, travel }, join.timeoutMillis)
     const { promise } = request
     this.#ask(request, join)
     return promise
@@ -189,7 +191,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
       if (session === null) return this.#wait(request, join, Infinity)
     }
     if (join.timeoutMillis === 0) return request.fail(request.timedOut())
-    if (this.#line.length >= this.options.maxWaiting) {
+    if (this.#line.length >= this.options.maxWaiting && join.unbounded !== true) {
       return request.fail(new TooManyWaitingError({ maxWaiting: this.options.maxWaiting }))
     }
     this.#wait(request, join, join.timeoutMillis)
@@ -393,7 +395,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   #lieIdle(session: Session): void {
     if (this.#isDue(session)) return void this.#close()
     // A subscription keeps the connection, and with it the process.
-    if (this.subscriptions.size === 0) this.#idleness.begin(session)
+    this.#idleness.begin(session, this.subscriptions.size > 0)
   }
 
   // ---- closing and ending
@@ -515,18 +517,24 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     return this.subscriptions.listenAgain(client)
   }
 
-  sendInLine(text: string, join: JoinOptions): Promise<unknown> {
-    const request = { text, rowMode: undefined, types: undefined }
-    const create = (call: typeof request): SimpleUnit => {
-      const unit = new SimpleUnit(this.oneShots, call)
+  sendInLine(text: string, join: JoinOptions, onSent?: () => void): Promise<unknown> {
+    const create = (): ControlUnit => {
+      onSent?.()
+      const unit = new ControlUnit(this.oneShots, text, true)
+      unit.travel = 'alone'
       unit.limitMillis = this.limits.statement
       return unit
     }
-    return this.send({ call: request, travel: 'alone', create }, join)
+    return this.send({ call: null, travel: 'alone', create }, join)
   }
 
-  open(): Promise<unknown> {
-    return this.keeper.open()
+  async open(): Promise<void> {
+    try {
+      await this.keeper.open()
+    } catch (error) {
+      this.#onOpenFailed(error as Error)
+      throw error
+    }
   }
 
   onBackgroundError(error: Error): void {

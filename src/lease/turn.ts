@@ -38,14 +38,14 @@ export interface TurnOptions {
 }
 
 /** What the turn has to know of a unit's text. */
-export type TextFacts = Pick<Classified, 'begins' | 'ends' | 'mayEnd' | 'mayCommit'>
+export type TextFacts = Pick<Classified, 'begins' | 'ends' | 'mayEnd' | 'mayCommit' | 'inParts'>
 
 type TurnState = 'held' | 'leaving' | 'revoked' | 'over'
 
 /** A statement that has nothing to do with transaction control. */
-const STATEMENT: TextFacts = { begins: false, ends: false, mayEnd: false, mayCommit: false }
+const STATEMENT: TextFacts = { begins: false, ends: false, mayEnd: false, mayCommit: false, inParts: false }
 /** The BEGIN that goes before a unit which cannot take one along. */
-const OPENER: TextFacts = { begins: true, ends: false, mayEnd: false, mayCommit: false }
+const OPENER: TextFacts = { ...STATEMENT, begins: true }
 
 export class Turn implements UnitOwner {
   readonly options: TurnOptions
@@ -189,12 +189,8 @@ export class Turn implements UnitOwner {
     return new ConnectionLostError({ commitOutcome: outcome, cause, retrySafe: this.retrySafe })
   }
 
-  endedError(): TransactionEndedError {
-    return new TransactionEndedError({
-      statement: this.#endedBy,
-      retrySafe: false,
-      cause: this.#swallowed ?? undefined,
-    })
+  endedError(cause: unknown = this.#swallowed ?? undefined): TransactionEndedError {
+    return new TransactionEndedError({ statement: this.#endedBy, retrySafe: false, cause })
   }
 
   /** Sends a unit as soon as it may go. The caller has asked `refusal()`. */
@@ -247,8 +243,8 @@ export class Turn implements UnitOwner {
     this.#state = 'over'
   }
 
-  /** How many nested transactions are open, one inside the other. */
-  nested = 0
+  /** The nested transactions that are open, by their levels, as they will settle; null before the first. */
+  nested: Map<object, Promise<unknown>> | null = null
   /** How many streams are being read. */
   streams = 0
 
@@ -288,6 +284,7 @@ export class Turn implements UnitOwner {
   /** The failures of what is unsettled are reported by the one who leaves. */
   markUnfinishedHandled(): void {
     for (const unit of this.#units()) unit.markHandled()
+    for (const running of this.nested?.values() ?? []) running.catch(() => {})
   }
 
   /** The unsettled units are all in the session's hands, or parked: it alone is speaking. */
@@ -320,7 +317,9 @@ export class Turn implements UnitOwner {
   }
 
   #beginIsDue(facts: TextFacts): boolean {
-    return !this.#open && (this.#owned || !this.#autocommit) && !facts.begins && !facts.ends
+    if (this.#open || facts.ends || (this.#autocommit && !this.#owned)) return false
+    // The user's own BEGIN does for ours, unless ours has modes to set.
+    return !facts.begins || this.options.begin !== 'BEGIN'
   }
 
   #admitControl(unit: ControlUnit): ControlUnit | 'skip' | null {
@@ -393,12 +392,10 @@ export class Turn implements UnitOwner {
     this.#open = status !== 'idle'
     if (!wasOpen && this.#open) this.#openedBy = unit.text
     const ended = wasOpen && !this.#open && !failedToBegin(unit, facts)
-    // COMMIT AND CHAIN, or "COMMIT; BEGIN": the transaction was ended and another is open.
-    const replaced = facts?.mayEnd === true && this.#open && unit.error === null
-    if (this.#owned && (ended || replaced)) {
-      this.#ended = true
-      this.#endedBy = unit.text
-    }
+    const replaced = wasOpen && this.#open && hasEnded(unit, facts)
+    if (!ended && !replaced) return
+    this.#endedBy = unit.text
+    this.#ended = this.#owned
   }
 
   /** BEGIN failed: what waits behind it would run on its own. */
@@ -523,7 +520,15 @@ export class Turn implements UnitOwner {
 function hasCommitted(unit: Unit, facts: TextFacts | undefined): boolean {
   if (!unit.mayCommit) return false
   if (unit instanceof ControlUnit) return unit.tag === 'COMMIT'
-  return unit.error === null || facts?.mayEnd === true
+  if (unit.ended === 'committed') return true
+  return unit.error === null || facts?.inParts === true
+}
+
+/**
+ * The transaction was ended, and another is open: COMMIT AND CHAIN, or "COMMIT; BEGIN". ROLLBACK TO has ROLLBACK's tag.
+ */
+function hasEnded(unit: Unit, facts: TextFacts | undefined): boolean {
+  return unit.ended === 'committed' || (unit.ended === 'rolled back' && facts?.mayEnd === true)
 }
 
 function failedToBegin(unit: Unit, facts: TextFacts | undefined): boolean {

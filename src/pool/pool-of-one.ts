@@ -138,7 +138,7 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
     try {
       const result = await client.query(withoutCallback(config), values)
       if (client.getTransactionStatus() !== 'T') return result
-      throw new UncommittedTransactionError({ statement: textOf(config), retrySafe: true })
+      throw new UncommittedTransactionError({ statement: textOf(config), retrySafe: false })
     } finally {
       await this.#rollBack(client)
       client.release()

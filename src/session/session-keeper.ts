@@ -9,6 +9,7 @@ import { ConnectError } from '../errors.js'
 import { Failure, isTransientOpenError, openClient } from '../driver/open/index.js'
 import { SyncUnit } from '../driver/control-unit.js'
 import { backoffMillis } from '../util/backoff.js'
+import { isFromServer } from '../util/from-server.js'
 import { pause } from '../util/pause.js'
 import { timerFor } from '../util/timer.js'
 import { SILENT_OWNER } from './silent-owner.js'
@@ -173,6 +174,7 @@ export class SessionKeeper {
         return await this.#openOnce(signal, deadline)
       } catch (error) {
         signal.throwIfAborted()
+        if (error instanceof OwnFailure) throw toConnectError(error.cause)
         const wait = backoffMillis(REOPEN_BACKOFF, attempt, Math.random())
         const late = performance.now() + wait >= deadline
         if (patience === 0 || late || !isTransientOpenError(error)) throw toConnectError(error)
@@ -244,9 +246,17 @@ async function untilLost(opened: OpenedClient, work: () => Promise<void>): Promi
     await Promise.race([work(), lost])
   } catch (error) {
     // What pg says of a query on a lost connection tells nothing of why.
-    throw driver._queryable || isTransientOpenError(error) ? error : lostInSetUp(error)
+    if (!driver._queryable) throw isTransientOpenError(error) ? error : lostInSetUp(error)
+    throw isFromServer(error) ? error : new OwnFailure(error)
   } finally {
     connection.removeListener('end', onEnd!)
+  }
+}
+
+/** `onConnect` failed on a connection that is well: whatever it says of a network, that is another's. */
+class OwnFailure extends Error {
+  constructor(override readonly cause: unknown) {
+    super('onConnect failed')
   }
 }
 

@@ -18,7 +18,7 @@ import { LinkedList } from '../util/linked-list.js'
 import { CancelRequest } from './cancel-request.js'
 import type { OpenedClient } from '../driver/open/index.js'
 import type { DriverClient } from '../driver/pg-driver.js'
-import type { ReadyStatus, Sender, Unit, UnitOwner } from '../driver/unit.js'
+import type { DroppingTag, ReadyStatus, Sender, Unit, UnitOwner } from '../driver/unit.js'
 import type { Deadlines } from '../util/deadlines.js'
 
 /** What was unanswered when a session was lost. */
@@ -228,10 +228,12 @@ export class Session implements Sender {
     this.#pump()
   }
 
-  onDropped(command: 'DEALLOCATE ALL' | 'DISCARD ALL'): void {
-    this.prepared.forgetAll()
-    this.client.connection.parsedStatements = {}
-    if (command === 'DISCARD ALL') this.#host.onListensDropped()
+  onDropped(command: DroppingTag): void {
+    if (command !== 'UNLISTEN') {
+      this.prepared.forgetAll()
+      this.client.connection.parsedStatements = {}
+    }
+    if (command !== 'DEALLOCATE ALL') this.#host.onListensDropped()
   }
 
   onSchemaChanged(): void {

@@ -2,7 +2,8 @@
  * All subscriptions of a manager. The subscribers of a channel share one LISTEN; the last to leave has it undone.
  * LISTEN and UNLISTEN stand in line like anybody; a new session listens again before anyone gets it.
  *
- * A channel's LISTEN is `wanted` (not sent), `sent`, or `active` (answered, on the present session).
+ * A channel is `active` while the present session listens to it: from the answer to LISTEN until UNLISTEN is sent.
+ * Whoever asks for one that is not sends a LISTEN of their own, in the order of asking and with their own limits.
  */
 import { ManagerEndedError } from '../errors.js'
 import { escapeIdentifier } from '../driver/pg-driver.js'
@@ -13,11 +14,10 @@ import type { Client } from 'pg'
 
 /** What the subscriptions need of the scheduler. */
 export interface SubscriptionHost {
-  /** Sends a statement in its turn; `signal` takes it out of the line. */
-  sendInLine(
-    text: string,
-    options: { timeoutMillis: number; signal?: AbortSignal | undefined },
-  ): Promise<unknown>
+  /** New work is refused. */
+  readonly ending: boolean
+  /** Sends a statement in its turn; `signal` takes it out of the line until `onSent` is called. */
+  sendInLine(text: string, wait: Wait, onSent?: () => void): Promise<unknown>
   /** Opens the connection, unless it is open. */
   open(): Promise<unknown>
   /** A failure that no call can be told of. */
@@ -26,15 +26,24 @@ export interface SubscriptionHost {
   onUnsubscribed(): void
 }
 
+interface Wait {
+  readonly timeoutMillis: number
+  readonly signal?: AbortSignal | undefined
+  /** The library's own wish: `maxWaiting` does not bound it. */
+  readonly unbounded?: boolean
+}
+
 interface Channel {
   readonly name: string
   readonly subscribers: Set<BufferedSubscription>
-  /** The LISTEN under way. */
-  listening: Promise<unknown> | null
+  /** Those of them whose `listen()` has resolved. */
+  readonly settled: Set<BufferedSubscription>
   active: boolean
-  unlistening: { readonly abort: AbortController; readonly over: Promise<void> } | null
+  /** Takes the UNLISTEN that waits in line out of it. */
+  unlistening: AbortController | null
 }
 
+const UNBOUNDED: Wait = { timeoutMillis: Infinity, unbounded: true }
 const REOPEN_BACKOFF = { firstMillis: 100, maxMillis: 5_000 }
 
 export class Subscriptions {
@@ -55,11 +64,9 @@ export class Subscriptions {
   }
 
   /** Subscribes; resolves once the server listens. */
-  async add(
-    name: string,
-    maxBuffered: number,
-    wait: { timeoutMillis: number; signal?: AbortSignal | undefined },
-  ): Promise<BufferedSubscription> {
+  async add(name: string, maxBuffered: number, wait: Wait): Promise<BufferedSubscription> {
+    if (this.#host.ending) throw new ManagerEndedError()
+    wait.signal?.throwIfAborted()
     const channel = this.#channel(name)
     const subscription = new BufferedSubscription(name, maxBuffered, () => this.#left(channel, subscription))
     channel.subscribers.add(subscription)
@@ -70,70 +77,55 @@ export class Subscriptions {
       subscription.end()
       throw error
     }
+    channel.settled.add(subscription)
     return subscription
   }
 
   #channel(name: string): Channel {
     let channel = this.#channels.get(name)
     if (channel === undefined) {
-      channel = { name, subscribers: new Set(), listening: null, active: false, unlistening: null }
+      channel = { name, subscribers: new Set(), settled: new Set(), active: false, unlistening: null }
       this.#channels.set(name, channel)
     }
     return channel
   }
 
-  async #listen(
-    channel: Channel,
-    wait: { timeoutMillis: number; signal?: AbortSignal | undefined },
-  ): Promise<void> {
-    // Taken out of the line; or sent already, and then there is nothing to listen with.
-    channel.unlistening?.abort.abort()
-    await channel.unlistening?.over
-    while (!channel.active) {
-      if (channel.listening === null) return this.#sendListen(channel, wait)
-      // Somebody else's, who may leave the line: then it is this one's to send.
-      await channel.listening.catch(() => {})
-    }
-  }
-
-  async #sendListen(
-    channel: Channel,
-    wait: { timeoutMillis: number; signal?: AbortSignal | undefined },
-  ): Promise<void> {
-    channel.listening = this.#host.sendInLine(`LISTEN ${escapeIdentifier(channel.name)}`, wait)
-    try {
-      await channel.listening
-      channel.active = true
-    } finally {
-      channel.listening = null
-    }
+  async #listen(channel: Channel, wait: Wait): Promise<void> {
+    channel.unlistening?.abort()
+    if (channel.active) return
+    await this.#host.sendInLine(`LISTEN ${escapeIdentifier(channel.name)}`, wait)
+    channel.active = true
   }
 
   #left(channel: Channel, subscription: BufferedSubscription): void {
     channel.subscribers.delete(subscription)
+    channel.settled.delete(subscription)
     if (channel.subscribers.size > 0) return
-    if (channel.active && !this.#ended.signal.aborted) this.#unlisten(channel)
-    else if (channel.listening === null) this.#channels.delete(channel.name)
+    if (channel.active && !this.#ended.signal.aborted) void this.#unlisten(channel)
+    else this.#dropUnwanted(channel)
     if (this.size === 0) this.#host.onUnsubscribed()
   }
 
-  #unlisten(channel: Channel): void {
+  async #unlisten(channel: Channel): Promise<void> {
     const abort = new AbortController()
-    const over = this.#sendUnlisten(channel, abort.signal).finally(() => {
+    channel.unlistening = abort
+    const onSent = (): void => {
+      channel.active = false
       channel.unlistening = null
-      if (channel.subscribers.size === 0 && channel.listening === null) this.#channels.delete(channel.name)
-    })
-    channel.unlistening = { abort, over }
-  }
-
-  async #sendUnlisten(channel: Channel, signal: AbortSignal): Promise<void> {
+    }
     try {
       const text = `UNLISTEN ${escapeIdentifier(channel.name)}`
-      await this.#host.sendInLine(text, { timeoutMillis: Infinity, signal })
-      channel.active = false
+      await this.#host.sendInLine(text, { ...UNBOUNDED, signal: abort.signal }, onSent)
     } catch {
       // Taken out of the line, because there is a subscriber again or no session any more; or the session is lost.
     }
+    if (channel.unlistening === abort) channel.unlistening = null
+    this.#dropUnwanted(channel)
+  }
+
+  #dropUnwanted(channel: Channel): void {
+    const unwanted = channel.subscribers.size === 0 && !channel.active
+    if (unwanted && this.#channels.get(channel.name) === channel) this.#channels.delete(channel.name)
   }
 
   /** A notification has come. */
@@ -147,13 +139,12 @@ export class Subscriptions {
 
   /** Listens again on a new session, before anyone gets it, and tells the subscribers that they may have missed some. */
   async listenAgain(client: Client): Promise<void> {
-    const channels = [...this.#channels.values()].filter((channel) => channel.subscribers.size > 0)
-    const missed = channels.filter((channel) => channel.listening === null)
+    const missed = [...this.#channels.values()].filter((channel) => channel.settled.size > 0)
     if (missed.length === 0) return
     await client.query(missed.map((channel) => `LISTEN ${escapeIdentifier(channel.name)}`).join('; '))
     for (const channel of missed) {
       channel.active = true
-      for (const subscriber of channel.subscribers) subscriber.push({ type: 'gap', channel: channel.name })
+      tellGap(channel)
     }
   }
 
@@ -161,21 +152,20 @@ export class Subscriptions {
   onSessionGone(): void {
     for (const channel of this.#channels.values()) {
       channel.active = false
-      channel.unlistening?.abort.abort()
+      channel.unlistening?.abort()
     }
     if (this.size > 0) void this.#reopen()
   }
 
-  /** The user's own DISCARD ALL or UNLISTEN has undone every LISTEN. */
+  /** The user's own DISCARD ALL or UNLISTEN may have undone every LISTEN. */
   onDiscarded(): void {
     for (const channel of this.#channels.values()) {
-      if (!channel.active || channel.subscribers.size === 0) continue
+      if (!channel.active) continue
       channel.active = false
-      void this.#listen(channel, { timeoutMillis: Infinity }).then(
-        () => {
-          for (const subscriber of channel.subscribers)
-            subscriber.push({ type: 'gap', channel: channel.name })
-        },
+      if (channel.subscribers.size === 0) continue
+      this.#listen(channel, UNBOUNDED).then(
+        () => tellGap(channel),
+        // The session is lost, and a new one listens again; or there will be none.
         () => {},
       )
     }
@@ -189,6 +179,8 @@ export class Subscriptions {
         await this.#host.open()
         break
       } catch (error) {
+        // Given up, because nobody listens any more.
+        if (this.size === 0 || this.#host.ending) break
         this.#host.onBackgroundError(error as Error)
         await pause(backoffMillis(REOPEN_BACKOFF, attempt, Math.random()), this.#ended.signal).catch(() => {})
       }
@@ -200,9 +192,13 @@ export class Subscriptions {
   end(): void {
     this.#ended.abort()
     for (const channel of this.#channels.values()) {
-      channel.unlistening?.abort.abort()
+      channel.unlistening?.abort()
       for (const subscriber of [...channel.subscribers]) subscriber.end()
     }
     this.#channels.clear()
   }
+}
+
+function tellGap(channel: Channel): void {
+  for (const subscriber of channel.settled) subscriber.push({ type: 'gap', channel: channel.name })
 }

@@ -19,12 +19,16 @@ export interface Classified {
   readonly kind: StatementKind
   /** Begins with BEGIN or START TRANSACTION. */
   readonly begins: boolean
-  /** Begins with COMMIT, END, ROLLBACK (but not ROLLBACK TO), ABORT or PREPARE TRANSACTION. */
+  /** Is nothing but COMMIT, END, ROLLBACK (but not ROLLBACK TO), ABORT or PREPARE TRANSACTION. */
   readonly ends: boolean
-  /** Holds, anywhere, a statement that ends a transaction. */
+  /** Holds transaction control, for all that the reader is certain of. */
+  readonly controls: boolean
+  /** Holds, anywhere, a statement that ends a transaction; or the reader is not certain. */
   readonly mayEnd: boolean
-  /** Holds, anywhere, a statement that commits one. */
+  /** Holds, anywhere, a statement that commits one; or the reader is not certain. */
   readonly mayCommit: boolean
+  /** Holds a statement that commits piece by piece where no transaction is open: CALL, DO, VACUUM, CONCURRENTLY… */
+  readonly inParts: boolean
   /** Cannot join an implicit transaction: LOCK TABLE, or a plain text with a keyword that needs a block. */
   readonly blockOnly: boolean
 }
@@ -32,19 +36,22 @@ export interface Classified {
 const PLAIN = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'MERGE', 'VALUES', 'TABLE', 'WITH'])
 const CONTROL = new Set(['BEGIN', 'START', 'COMMIT', 'END', 'ROLLBACK', 'ABORT', 'SAVEPOINT', 'RELEASE'])
 const FORGET = new Set(['DEALLOCATE', 'DISCARD'])
+const IN_PARTS = new Set(['CALL', 'DO', 'VACUUM', 'ANALYZE', 'ANALYSE', 'CLUSTER', 'REINDEX'])
 
 /** Reads one text. Never throws. */
 export function classify(text: string): Classified {
-  const { statements, certain } = split(text)
+  const { statements, certain, concurrently } = split(text)
   const first = statements[0] ?? NO_WORDS
   const begins = first.word === 'BEGIN' || first.word === 'START'
   const kind = statements.length > 1 || !certain ? 'several' : kindOf(first)
   return {
     kind,
     begins,
-    ends: endsTransaction(first),
+    ends: statements.length === 1 && endsTransaction(first),
+    controls: isControl(first) || (certain && statements.some(isControl)),
     mayEnd: !certain || statements.some(endsTransaction),
     mayCommit: !certain || statements.some(commits),
+    inParts: concurrently || statements.some(({ word }) => IN_PARTS.has(word)),
     blockOnly: first.word === 'LOCK',
   }
 }
@@ -60,11 +67,14 @@ const NO_WORDS: Opening = { word: '', next: '', third: '' }
 
 function kindOf(opening: Opening): StatementKind {
   if (PLAIN.has(opening.word)) return 'plain'
-  if (CONTROL.has(opening.word)) return 'control'
-  if (opening.word === 'PREPARE' && opening.next === 'TRANSACTION') return 'control'
+  if (isControl(opening)) return 'control'
   if (opening.word === 'COPY') return 'copy'
   if (FORGET.has(opening.word)) return 'forget'
   return 'other'
+}
+
+function isControl({ word, next }: Opening): boolean {
+  return CONTROL.has(word) || (word === 'PREPARE' && next === 'TRANSACTION')
 }
 
 function endsTransaction({ word, next, third }: Opening): boolean {
@@ -82,11 +92,13 @@ function commits(opening: Opening): boolean {
 }
 
 /** Splits a text at its semicolons. `certain` is false where a quote never ends or hinges on a setting. */
-function split(text: string): { statements: Opening[]; certain: boolean } {
+function split(text: string): { statements: Opening[]; certain: boolean; concurrently: boolean } {
   const statements: Opening[] = []
   let current: Opening | null = null
   let parentheses = 0
   let certain = true
+  let concurrently = false
+  let last = ''
   let i = 0
   while (i < text.length) {
     const char = text.charCodeAt(i)
@@ -96,7 +108,7 @@ function split(text: string): { statements: Opening[]; certain: boolean } {
     }
     const comment = skipComment(text, i)
     if (comment !== i) {
-      if (comment < 0) return { statements, certain: false }
+      if (comment < 0) return { statements, certain: false, concurrently }
       i = comment
       continue
     }
@@ -111,19 +123,21 @@ function split(text: string): { statements: Opening[]; certain: boolean } {
       // E'', U&'' and the like: what a backslash means in them differs, so the quote is looked at here.
       if (text.charCodeAt(end) === QUOTE && end - i === 1 && (char | 32) === LETTER_E) {
         i = skipQuoted(text, end, QUOTE, true)
-        if (i < 0) return { statements, certain: false }
+        if (i < 0) return { statements, certain: false, concurrently }
         continue
       }
-      // BEGIN ATOMIC in a function's body holds semicolons of its own.
       const word = text.slice(i, end).toUpperCase()
-      if (word === 'ATOMIC') certain = false
+      // In a function's body it holds semicolons of its own.
+      if (word === 'ATOMIC' && last === 'BEGIN') certain = false
+      if (word === 'CONCURRENTLY') concurrently = true
+      last = word
       noteWord(current, word)
       i = end
       continue
     }
     if (char === QUOTE || char === DOUBLE_QUOTE) {
       const end = skipQuoted(text, i, char, false)
-      if (end < 0) return { statements, certain: false }
+      if (end < 0) return { statements, certain: false, concurrently }
       // With standard_conforming_strings off a backslash escapes the quote, and the string ends elsewhere.
       if (char === QUOTE && text.slice(i, end).includes("\\'")) certain = false
       noteWord(current, '"')
@@ -132,7 +146,7 @@ function split(text: string): { statements: Opening[]; certain: boolean } {
     }
     if (char === DOLLAR) {
       const end = skipDollarQuoted(text, i)
-      if (end < 0) return { statements, certain: false }
+      if (end < 0) return { statements, certain: false, concurrently }
       i = end
       continue
     }
@@ -142,7 +156,7 @@ function split(text: string): { statements: Opening[]; certain: boolean } {
     else noteWord(current, text[i]!)
     i++
   }
-  return { statements, certain }
+  return { statements, certain, concurrently }
 }
 
 function noteWord(opening: Opening, word: string): void {

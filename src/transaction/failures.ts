@@ -1,15 +1,11 @@
 /** What the SQLSTATE of a failure says about what to do next (manual, appendix "PostgreSQL Error Codes"). */
 import { CommitRolledBackError } from '../errors.js'
+import { isFromServer } from '../util/from-server.js'
 
 /** The five characters; undefined where the error did not come from a server. */
 export function sqlState(error: unknown): string | undefined {
   const code = (error as { code?: unknown; severity?: unknown } | null)?.code
   return typeof code === 'string' && /^[0-9A-Z]{5}$/.test(code) && isFromServer(error) ? code : undefined
-}
-
-/** The server sent it: a network error has a code too, but no severity. */
-export function isFromServer(error: unknown): boolean {
-  return error instanceof Error && typeof (error as { severity?: unknown }).severity === 'string'
 }
 
 /** serialization_failure or deadlock_detected: the same transaction may succeed when it is done again. */

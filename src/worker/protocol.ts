@@ -112,7 +112,7 @@ export type ToWorker =
   | readonly ['done', id: number]
   | readonly ['failed', id: number, error: WireError]
   /** The caller gets what its own callback threw. */
-  | readonly ['own', id: number]
+  | readonly ['own', id: number, mayHaveCommitted: boolean]
   /** The turn's session is in another state. */
   | readonly ['state', turn: number, status: string]
   | readonly ['answer', id: number, answer: WireAnswer]

@@ -31,6 +31,7 @@ export const LEFT_OUT: Readonly<Record<string, readonly string[]>> = {
     'a peer that goes deaf in the middle of a stream holds nobody up',
   ],
   'a backend is ended or watched from outside': [
+    'a subscription goes on over a reconnect, whoever else asks for its channel meanwhile',
     'onConnect that runs for a holder’s own reconnect is refused, and the holder goes on',
     'use: returned, lost with nothing open: the caller gets its result, the next a new connection',
     'use: left, lost with a transaction open: the caller is told that it is lost',

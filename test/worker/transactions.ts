@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import {
   ConnectionReleasedError,
+  StatementTimeoutError,
   TransactionEndedError,
   TransactionOrderError,
   type Connection,
@@ -197,5 +198,179 @@ export async function testTransactions({ test, database, face }: Suite): Promise
       texts,
       Array.from({ length: 20 }, (_, n) => n),
     )
+  })
+
+  test(named('a text that is hard to read is taken for what the server says of it'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    const name = `${face.name.replaceAll(' ', '_')}_atomic`
+    const texts = [
+      "SELECT 1 WHERE 'a' LIKE 'a%' ESCAPE '\\'",
+      "SELECT 'C:\\' AS path",
+      'SELECT atomic FROM (SELECT 1 AS atomic) AS one',
+      `CREATE OR REPLACE FUNCTION ${name}() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; SELECT 2; END`,
+      `DROP FUNCTION IF EXISTS ${name}()`,
+      'SAVEPOINT a; SELECT 1; ROLLBACK TO a',
+    ]
+    let id = 0
+    for (const text of texts) {
+      await manager.transaction(async (connection) => {
+        await connection.query(insert, [++id])
+        await connection.query(text)
+        await connection.query(insert, [++id])
+      })
+      await manager.use(async (connection) => {
+        await connection.query(insert, [++id])
+        await connection.transaction((inner) => inner.query(text))
+        await connection.commit()
+      })
+    }
+    await manager.batch(texts.slice(0, 3))
+    assert.deepEqual(
+      await stored(),
+      Array.from({ length: 3 * texts.length }, (_, n) => n + 1),
+    )
+  })
+
+  test(named('what user text has ended is said to be, whatever came after it'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    const works: Record<string, [work: (connection: Connection) => Promise<unknown>, kept: number[]]> = {
+      'ended, and begun again': [
+        async (connection) => {
+          await connection.query(insert, [1])
+          await connection.query('COMMIT; BEGIN; SELECT 1')
+        },
+        [1],
+      ],
+      'ended, begun again and failed': [
+        async (connection) => {
+          await connection.query(insert, [1])
+          await connection.query('COMMIT; BEGIN; SELECT 1/0').catch(() => {})
+        },
+        [1],
+      ],
+      'ended by the first text': [
+        (connection) => connection.query(`COMMIT; ${insert.replace('$1', '1')}`),
+        [1],
+      ],
+      'ended inside a savepoint': [
+        async (connection) => {
+          await connection.query(insert, [1])
+          await connection.transaction((inner) => inner.query('COMMIT'))
+        },
+        [1],
+      ],
+    }
+    for (const [what, [work, kept]] of Object.entries(works)) {
+      await caught(manager.transaction(work), TransactionEndedError)
+      assert.deepEqual(await stored(), kept, what)
+    }
+    for (const text of ['COMMIT', `COMMIT; ${insert.replace('$1', '2')}`]) {
+      const nested = manager.use(async (connection) => {
+        await connection.query(insert, [1])
+        await connection.transaction(async (inner) => {
+          await inner.query(text)
+          await inner.query('SELECT 1')
+        })
+      })
+      await caught(nested, TransactionEndedError)
+      await stored()
+    }
+  })
+
+  test(named('what user text has committed is not done again'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    const fail = "DO $$ BEGIN RAISE EXCEPTION 'again' USING ERRCODE = '40001'; END $$"
+    let attempts = 0
+    const work = async (connection: Connection): Promise<void> => {
+      await connection.query(insert, [++attempts])
+      await connection.query(`COMMIT; ${fail}`)
+    }
+    const error = await reason(manager.transaction(work, { retries: 3 }))
+    assert.equal((error as { code: string }).code, '40001')
+    assert.deepEqual(await stored(), [1])
+    attempts = 0
+    await assert.rejects(
+      manager.transaction(
+        async (connection) => {
+          attempts++
+          await connection.query(fail)
+        },
+        { retries: 2 },
+      ),
+    )
+    assert.equal(attempts, 3)
+  })
+
+  test(named('the modes of a transaction hold, even if its first text is BEGIN'), async () => {
+    await using faced = face.open()
+    const modes = { isolationLevel: 'serializable', accessMode: 'read only' } as const
+    const shown = await faced.manager.transaction(async (connection) => {
+      await connection.query('BEGIN')
+      const { rows } = await connection.query(
+        "SELECT current_setting('transaction_isolation') AS level, current_setting('transaction_read_only') AS only",
+      )
+      return rows[0] as unknown
+    }, modes)
+    assert.deepEqual(shown, { level: 'serializable', only: 'on' })
+  })
+
+  test(named('retrySafe is false where a text may have committed a part'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    const procedure = `${face.name.replaceAll(' ', '_')}_in_parts`
+    await manager.query(
+      `CREATE PROCEDURE ${procedure}() LANGUAGE plpgsql AS ` +
+        `$$ BEGIN ${insert.replace('$1', '2')}; COMMIT; PERFORM pg_sleep(10); END $$`,
+    )
+    const timeoutMillis = 200
+    const parts: Record<string, () => Promise<unknown>> = {
+      'a one-shot that commits': () =>
+        manager.query({ text: `${insert.replace('$1', '1')}; COMMIT; SELECT pg_sleep(10)`, timeoutMillis }),
+      'a procedure': () => manager.query({ text: `CALL ${procedure}()`, timeoutMillis }),
+      'a procedure of a holder': () =>
+        manager.use((connection) => connection.query({ text: `CALL ${procedure}()`, timeoutMillis }), {
+          autocommit: true,
+        }),
+    }
+    for (const [what, part] of Object.entries(parts)) {
+      const error = await caught(part(), StatementTimeoutError)
+      assert.equal(error.retrySafe, false, what)
+      assert.equal((await stored()).length, 1, what)
+    }
+    const whole = manager.query({ text: 'SELECT pg_sleep(10)', timeoutMillis })
+    assert.equal((await caught(whole, StatementTimeoutError)).retrySafe, true)
+    // A limit tells more than that a transaction was left open.
+    const open = manager.query({ text: 'BEGIN; SELECT pg_sleep(10)', timeoutMillis })
+    assert.equal((await caught(open, StatementTimeoutError)).retrySafe, true)
+  })
+
+  test(named('a batch that is aborted rejects with the very reason, whatever it is'), async () => {
+    await using faced = face.open()
+    const stop = new AbortController()
+    const frozen = Object.freeze(new Error('stop'))
+    const asked = faced.manager.batch(['SELECT 1', 'SELECT pg_sleep(10)'], { signal: stop.signal })
+    setTimeout(() => stop.abort(frozen), 100)
+    assert.equal(await reason(asked), frozen)
+    assert.equal('index' in frozen, false)
+  })
+
+  test(named('a nested transaction that nobody waits for ends quietly when its holder leaves'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    const left = manager.use(async (connection) => {
+      void connection.transaction(async (inner) => {
+        await inner.query(insert, [1])
+        await new Promise((resolve) => setTimeout(resolve, 50))
+        await inner.query(insert, [2])
+      })
+      await connection.query('SELECT 1').catch(() => {})
+      await new Promise((resolve) => setTimeout(resolve, 20))
+    })
+    await assert.rejects(left)
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    assert.deepEqual(await stored(), [])
   })
 }

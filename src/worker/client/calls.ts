@@ -1,5 +1,5 @@
 /** The calls to the owner that are unanswered, by their numbers. */
-import { withCallersFrames } from '../../callers-frames.js'
+import { withCallersFrames } from '../../util/callers-frames.js'
 import { BriefMap } from '../../util/brief-map.js'
 import { onAbort } from '../../util/abort-listeners.js'
 import { CANCELLED } from '../protocol.js'

@@ -114,7 +114,7 @@ export class Link {
     const settled = turn.leave()
     this.say(['leave', turn.id, left, thrown])
     // Whoever left statements unanswered hears of it by the settlement.
-    this.#calls.markHandled(turn)
+    this.markUnansweredHandled(turn)
     if (turn.outstanding === 0) this.#next.start()
     return settled
   }
@@ -122,6 +122,7 @@ export class Link {
   /** What is unanswered of a turn is reported in another way. */
   markUnansweredHandled(turn: RemoteTurn): void {
     this.#calls.markHandled(turn)
+    for (const running of turn.nested?.values() ?? []) running.catch(() => {})
   }
 
   // ---- what the owner says
@@ -135,8 +136,9 @@ export class Link {
       case 'late':
         return this.#onLate(entry[1])
       case 'done':
-      case 'own':
         return this.#onDone(entry[1])
+      case 'own':
+        return this.#onOwn(entry[1], entry[2])
       case 'failed':
         return this.#onFailed(entry[1], decodeError(entry[2]))
       case 'state':
@@ -174,6 +176,13 @@ export class Link {
     this.#forget(turn)
     if (turn.state === 'waiting') turn.refuse(null)
     else turn.settle()
+  }
+
+  /** Its worker knows the error, which was its own. */
+  #onOwn(id: number, mayHaveCommitted: boolean): void {
+    const turn = this.#turns.get(id)
+    if (turn !== undefined) turn.mayHaveCommitted = mayHaveCommitted
+    this.#onDone(id)
   }
 
   #onFailed(id: number, error: unknown): void {
@@ -275,8 +284,11 @@ export class Link {
   }
 }
 
-/** Only of a transaction that was not about to be committed is it certain what has become of it. */
+/**
+ * Only of a transaction that was not about to be committed is it certain what has become of it; and even that may have
+ * been committed by a text of the user's.
+ */
 function lostError(turn: RemoteTurn | null, cause: Error): ConnectionLostError {
   const isOpen = turn !== null && turn.owned && turn.state === 'held'
-  return new ConnectionLostError({ commitOutcome: isOpen ? 'none' : 'unknown', retrySafe: isOpen, cause })
+  return new ConnectionLostError({ commitOutcome: isOpen ? 'none' : 'unknown', retrySafe: false, cause })
 }

@@ -120,20 +120,32 @@ class RemoteConnection implements Pick<Connection, Exclude<keyof Connection, 'qu
     await this.#call((id) => [verb, turn.id, this.#level.number, id])
   }
 
-  async transaction<T>(work: (connection: Connection) => T | PromiseLike<T>): Promise<T> {
-    this.#check()
+  transaction<T>(work: (connection: Connection) => T | PromiseLike<T>): Promise<T> {
+    try {
+      this.#check()
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
+    const number = this.#services.link.createID()
+    const running = this.#nest(work, number)
+    this.#turn.nested ??= new Map()
+    this.#turn.nested.set(number, running)
+    return running
+  }
+
+  async #nest<T>(work: (connection: Connection) => T | PromiseLike<T>, number: number): Promise<T> {
     this.#level.nested = true
     try {
-      return await this.#runNested(work)
+      return await this.#runNested(work, number)
     } finally {
+      this.#turn.nested?.delete(number)
       this.#level.nested = false
     }
   }
 
-  async #runNested<T>(work: (connection: Connection) => T | PromiseLike<T>): Promise<T> {
+  async #runNested<T>(work: (connection: Connection) => T | PromiseLike<T>, number: number): Promise<T> {
     const turn = this.#turn
     const { link, manager } = this.#services
-    const number = link.createID()
     // The owner says when it has begun: whether there is a transaction to nest in may depend on answers to come.
     await link.call(number, ['nest', turn.id, this.#level.number, number], { turn })
     const level: Level = { number, owned: true, nested: false, over: false }

@@ -119,7 +119,8 @@ export class RemoteManager implements Manager {
       try {
         return await this.#hold(turn!, work)
       } catch (error) {
-        if (attempt >= retries || !isWorthRepeating(error) || this.#ended !== null) throw error
+        const repeatable = isWorthRepeating(error) && !turn!.mayHaveCommitted
+        if (attempt >= retries || !repeatable || this.#ended !== null) throw error
       }
       await pause(backoffMillis(RETRY_BACKOFF, attempt, Math.random()), options.signal)
     }

@@ -5,7 +5,7 @@
  * settled or its handle was released; the owner settles it) → `over`. A turn that was refused, given up or taken
  * back is `over` at once.
  */
-import { withCallersFrames } from '../../callers-frames.js'
+import { withCallersFrames } from '../../util/callers-frames.js'
 import { ConnectionReleasedError } from '../../errors.js'
 import type { TransactionStatus } from '../../index.js'
 import type { TurnKind } from '../protocol.js'
@@ -26,6 +26,10 @@ export class RemoteTurn {
   streams = 0
   /** Its time has passed, and the owner takes it out of the line: it starts when it is granted, or never. */
   expiring = false
+  /** Something of it may have been committed, although its callback threw. */
+  mayHaveCommitted = false
+  /** Its nested transactions that are open, by their numbers, as they will settle; null before the first. */
+  nested: Map<number, Promise<unknown>> | null = null
   /** Why it was taken back. */
   revocation: unknown = null
   /** Settles with the turn, once it has been left. */

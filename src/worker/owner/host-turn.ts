@@ -126,11 +126,17 @@ export class HostTurn implements DeskTurn {
     })
   }
 
-  /** Granted to a handle: settles when it has been released. */
+  /** Granted to a handle: settles when it has been released, or taken back. */
   holdHandle(connection: Connection): Promise<void> {
-    return new Promise((resolve) => {
-      this.#leave = () => resolve(connection.release())
+    return new Promise((resolve, reject) => {
+      this.#leave = () => {
+        const released = connection.release()
+        // Taken back, it has been told of.
+        released.catch(() => {})
+        resolve(released)
+      }
       this.#grant(connection)
+      if (this.#floor !== null) this.#context.desk.sharing.onTakenBack(this.#floor, reject)
     })
   }
 
@@ -182,8 +188,13 @@ export class HostTurn implements DeskTurn {
     this.#context.settled(this.id)
     if (before === 'dead') return
     if (failure === null) this.#context.done(this.id)
-    else if (this.#thrown !== null && failure.error === this.#thrown) this.#context.say(['own', this.id])
+    else if (this.#thrown !== null && failure.error === this.#thrown) this.#sayOwn()
     else this.#context.fail(this.id, before === 'waiting' ? this.#refusal(failure.error) : failure.error)
+  }
+
+  #sayOwn(): void {
+    const { desk } = this.#context
+    this.#context.say(['own', this.id, this.#floor !== null && desk.sharing.mayHaveCommitted(this.#floor)])
   }
 
   /** What its worker has started already has lost its connection, where others were refused one. */
