@@ -13,6 +13,7 @@ import { SimpleUnit } from './driver/simple-unit.js'
 import { readRows } from './driver/row-stream.js'
 import { SubmittableUnit } from './driver/submittable-unit.js'
 import { checkBoolean } from './options.js'
+import { withCallersFrames } from './util/callers-frames.js'
 import { callbackOf, isSubmittable, readCall, readLimits } from './query-arguments.js'
 import { NESTED, checkCommitted } from './lease/departure.js'
 import { sqlState } from './transaction/failures.js'
@@ -154,7 +155,7 @@ export class Connection implements AsyncDisposable {
     const refusal = this.#refusal() ?? abortReason(call)
     if (refusal !== null) return Promise.reject(refusal as Error)
     const unit = createUnit(this.#turn, call)
-    const answered = unit.promise<QueryResult>()
+    const answered = unit.callersPromise<QueryResult>()
     this.#guard(unit, call.limits)
     this.#turn.issue(unit, call.text)
     return answered
@@ -219,7 +220,7 @@ export class Connection implements AsyncDisposable {
     this.#checkMayEnd('commit')
     const answered = this.#turn.commit()
     if (answered === null) return
-    const unit = await answered
+    const unit = await answered.catch(withCallersFrames)
     // Not sent where an earlier statement of the holder's had ended the transaction.
     if (unit.tag !== null) checkCommitted(unit, this.#turn)
   }
@@ -227,7 +228,7 @@ export class Connection implements AsyncDisposable {
   /** Rolls the open transaction back. With nothing open it does nothing and costs nothing. */
   async rollback(): Promise<void> {
     this.#checkMayEnd('rollback')
-    await this.#turn.rollback()
+    await this.#turn.rollback()?.catch(withCallersFrames)
   }
 
   /**
@@ -300,8 +301,11 @@ export class Connection implements AsyncDisposable {
     const turn = this.#turn
     const unfinished = turn.unfinished()
     if (level.nested) unfinished.push(NESTED)
-    if (unfinished.length > 0) turn.markUnfinishedHandled()
-    if (turn.outstanding > 0) await this.#services.settleDown(turn)
+    if (level.nested) turn.markNestedHandled()
+    if (turn.outstanding > 0) {
+      turn.markUnfinishedHandled()
+      await this.#services.settleDown(turn)
+    }
     await end(unfinished.length > 0 ? unfinished : null)
   }
 
@@ -429,7 +433,7 @@ class OwnTransaction implements NestedEnding {
       const refusal = turn.refusal()
       if (refusal !== null) throw refusal
       const answered = turn.commit()
-      if (answered !== null) checkCommitted(await answered, turn)
+      if (answered !== null) checkCommitted(await answered.catch(withCallersFrames), turn)
     } catch (error) {
       await this.abort()
       throw error

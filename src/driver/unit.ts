@@ -113,7 +113,14 @@ export abstract class Unit implements Linked<Unit> {
     const promise = new Promise<T>((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
-    }).catch(withCallersFrames)
+    })
+    this.#promise = promise
+    return promise
+  }
+
+  /** The same for a caller of the library's, to whom its failure says where that was. */
+  callersPromise<T>(): Promise<T> {
+    const promise = this.promise<T>().catch(withCallersFrames)
     this.#promise = promise
     return promise
   }

@@ -5,6 +5,7 @@
 import { CommitRolledBackError, UncommittedTransactionError, UnfinishedStatementError } from '../errors.js'
 import { settle } from '../transaction/settlement.js'
 import { isFromServer } from '../util/from-server.js'
+import { withCallersFrames } from '../util/callers-frames.js'
 import { timerFor } from '../util/timer.js'
 import type { RollbackEvent } from '../events.js'
 import type { ControlUnit } from '../driver/control-unit.js'
@@ -37,8 +38,11 @@ async function settleAndHandOn(scheduler: Scheduler, turn: Turn, leaving: Leavin
   const unfinished = turn.outstanding > 0 ? turn.unfinished() : []
   // The library must not commit half of what a nested transaction would still undo.
   if (turn.options.owned && turn.nested !== null && turn.nested.size > 0) unfinished.push(NESTED)
-  turn.markUnfinishedHandled()
-  if (turn.outstanding > 0) await settleDown(scheduler, turn)
+  turn.markNestedHandled()
+  if (turn.outstanding > 0) {
+    turn.markUnfinishedHandled()
+    await settleDown(scheduler, turn)
+  }
   const { connection, caller } = settle({
     left: leaving.left,
     server: turn.serverState,
@@ -126,7 +130,7 @@ async function commit(scheduler: Scheduler, turn: Turn, close: boolean): Promise
       error: failure,
       close,
     })
-  if (unit === null) throw failure
+  if (unit === null) return withCallersFrames(failure)
   checkCommitted(unit, turn)
 }
 

@@ -284,6 +284,10 @@ export class Turn implements UnitOwner {
   /** The failures of what is unsettled are reported by the one who leaves. */
   markUnfinishedHandled(): void {
     for (const unit of this.#units()) unit.markHandled()
+  }
+
+  /** The same of nested transactions. */
+  markNestedHandled(): void {
     for (const running of this.nested?.values() ?? []) running.catch(() => {})
   }
 

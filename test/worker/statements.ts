@@ -65,10 +65,22 @@ export function testStatements({ test, face }: Suite): void {
         manager.transaction((connection) => connection.query('SELECT 1 / 0')),
       'a transaction that was not ended': () => manager.use((connection) => connection.query('SELECT 1')),
       'one of many': () => Promise.all([manager.query('SELECT 1'), manager.query('SELECT 1 / 0')]),
-      'one whose connection is lost': () => manager.query('SELECT pg_terminate_backend(pg_backend_pid())'),
       'one who waits in vain': () =>
         manager.use(() => manager.use(() => {}, { detached: true, timeoutMillis: 20 })),
     }
+    await manager.query('CREATE TEMP TABLE once (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)')
+    const twice = 'INSERT INTO once VALUES (1), (1)'
+    Object.assign(asks, {
+      'a COMMIT': () => manager.transaction((connection) => connection.query(twice)),
+      'a commit()': () =>
+        manager.use(async (connection) => {
+          await connection.query(twice)
+          await connection.commit()
+        }),
+      'a COMMIT inside a holder': () =>
+        manager.use((connection) => connection.transaction((inner) => inner.query(twice))),
+      'one whose connection is lost': () => manager.query('SELECT pg_terminate_backend(pg_backend_pid())'),
+    })
     const theAsker = async (ask: () => Promise<unknown>): Promise<void> => {
       await ask()
     }

@@ -115,6 +115,7 @@ export class Link {
     this.say(['leave', turn.id, left, thrown])
     // Whoever left statements unanswered hears of it by the settlement.
     this.markUnansweredHandled(turn)
+    turn.markNestedHandled()
     if (turn.outstanding === 0) this.#next.start()
     return settled
   }
@@ -122,7 +123,6 @@ export class Link {
   /** What is unanswered of a turn is reported in another way. */
   markUnansweredHandled(turn: RemoteTurn): void {
     this.#calls.markHandled(turn)
-    for (const running of turn.nested?.values() ?? []) running.catch(() => {})
   }
 
   // ---- what the owner says

@@ -164,6 +164,7 @@ class RemoteConnection implements Pick<Connection, Exclude<keyof Connection, 'qu
   async #endNested(level: Level, left: WireLeaving, error?: unknown): Promise<void> {
     level.over = true
     this.#services.link.markUnansweredHandled(this.#turn)
+    if (level.nested) this.#turn.markNestedHandled()
     const thrown = left === 'threw' ? thrownFacts(error) : null
     await this.#call((id) => ['unnest', this.#turn.id, level.number, id, left, thrown])
   }

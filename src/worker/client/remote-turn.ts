@@ -100,6 +100,11 @@ export class RemoteTurn {
     this.#settlement!.reject(error)
   }
 
+  /** The failures of nested transactions that nobody waits for are reported by the one who leaves. */
+  markNestedHandled(): void {
+    for (const running of this.nested?.values() ?? []) running.catch(() => {})
+  }
+
   /** Why nothing more may be asked for; null while it may. */
   refusal(): Error | null {
     if (this.revocation !== null) return this.revocation as Error
