@@ -274,6 +274,9 @@ export class Connection implements AsyncDisposable {
     ending: NestedEnding,
     level: Level,
   ): Promise<T> {
+    // Its holder may have left since: a SAVEPOINT of nobody's would open a transaction of nobody's.
+    const refusal = this.#turn.refusal()
+    if (refusal !== null) throw refusal
     const child = new Connection(this.#turn, this.#services, level)
     // Names are unique along a branch: a child counts on where its parent stands.
     child.#savepoints = this.#savepoints

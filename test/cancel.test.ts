@@ -434,3 +434,19 @@ test('a CancelRequest leaves it to the other side to hang up, as libpq does', as
   assert.equal(connections, 2)
   assert.equal(hungUpFirst, false)
 })
+
+test('a limit that comes while a one-shot is rolled back hits nobody', async () => {
+  await using wire = await openConnected()
+  const { manager, proxy, recording } = wire
+  const abort = new AbortController()
+  const open = rejection(manager.query({ text: 'BEGIN', signal: abort.signal }))
+  await until(() => recording.sent().some((message) => message.includes('ROLLBACK')), {
+    what: 'the ROLLBACK',
+  })
+  abort.abort(new Error('too late'))
+  const next = manager.query('SELECT 1 AS one')
+  assert.deepEqual((await within(next, 'the next', 3_000)).rows, [{ one: 1 }])
+  await open
+  assert.equal(manager.stats.connects, 1)
+  assert.equal(proxy.connections.length, 1)
+})

@@ -297,3 +297,18 @@ test('end() refuses those who would listen to what others listen to already', as
   await holder.release()
   await ended
 })
+
+test('who leaves while the channel is listened to again leaves nothing behind', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const subscription = await manager.listen('orphan')
+  let gone: PromiseLike<void> | undefined
+  await manager.use(
+    async (connection) => {
+      await connection.query('UNLISTEN *')
+      gone = subscription[Symbol.asyncDispose]()
+    },
+    { autocommit: true },
+  )
+  await gone
+  await until(async () => (await channels(manager)).length === 0, { what: 'the channel to be left' })
+})

@@ -718,3 +718,20 @@ test('an onConnect that fails on a connection that is well is not run again, wha
   assert.match(error.message, /the vault is away/)
   assert.equal(runs, 2)
 })
+
+test('an opening that is given up for a moment’s lack of listeners is nobody’s error', async () => {
+  await using wire = await openConnected()
+  const { manager, proxy } = wire
+  const errors: Error[] = []
+  manager.on('error', (error) => void errors.push(error))
+  const first = await manager.listen('a')
+  proxy.refuse()
+  await cutSeen(wire)
+  await sleep(50)
+  const gone = first[Symbol.asyncDispose]()
+  const second = manager.listen('a')
+  await gone
+  await proxy.accept()
+  await using _subscription = await within(second, 'the second')
+  assert.deepEqual(errors, [])
+})

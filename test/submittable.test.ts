@@ -1,5 +1,6 @@
 /** pg's submittables (cursors, streams, COPY) handed to `connection.query()` on the shared, pipelined connection. */
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { pipeline } from 'node:stream/promises'
 import { Readable } from 'node:stream'
 import { text } from 'node:stream/consumers'
@@ -376,4 +377,29 @@ test('submittables with autocommit need no transaction', async () => {
     },
     { autocommit: true },
   )
+})
+
+test('a submittable that ends the transaction, or drops what the library keeps, is noticed', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await manager.query('CREATE TABLE ended_by_submittable (n int)')
+  for (const text of ['COMMIT AND CHAIN', 'ROLLBACK AND CHAIN']) {
+    const ended = manager.transaction(async (connection) => {
+      await connection.query('INSERT INTO ended_by_submittable VALUES (1)')
+      const query = new pg.Query(text)
+      connection.query(query)
+      await once(query, 'end')
+    })
+    await assert.rejects(ended, { code: 'ERR_TRANSACTION_ENDED' }, text)
+  }
+  await using subscription = await manager.listen('a')
+  await manager.use(
+    async (connection) => {
+      const query = new pg.Query('UNLISTEN *')
+      connection.query(query)
+      await once(query, 'end')
+    },
+    { autocommit: true },
+  )
+  const { value } = await subscription[Symbol.asyncIterator]().next()
+  assert.deepEqual(value, { type: 'gap', channel: 'a' })
 })

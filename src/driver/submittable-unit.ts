@@ -13,6 +13,7 @@ export interface DriverSubmittable extends Omit<Submittable, 'submit'> {
   readonly cursor?: { readonly text?: unknown }
   submit(connection: DriverConnection): unknown
   handleError(error: Error, connection: DriverConnection | null): unknown
+  handleCommandComplete?(message: { text: string }, connection: DriverConnection): unknown
 }
 
 export class SubmittableUnit extends Unit {
@@ -51,7 +52,7 @@ export class SubmittableUnit extends Unit {
   /** Learns what the submittable is told, since pg tells nobody else. */
   #overhear(sender: Sender): void {
     const { submittable } = this
-    const { submit, handleError } = submittable
+    const { submit, handleError, handleCommandComplete } = submittable
     submittable.submit = (connection) => {
       const refusal: unknown = submit.call(submittable, connection)
       // Nothing was sent then, and no ReadyForQuery would come.
@@ -62,9 +63,16 @@ export class SubmittableUnit extends Unit {
       this.handleError(error)
       return handleError.call(submittable, this.#instead ?? error, connection)
     }
+    if (handleCommandComplete !== undefined) {
+      submittable.handleCommandComplete = (message, connection) => {
+        this.note(message.text)
+        return handleCommandComplete.call(submittable, message, connection)
+      }
+    }
     this.#tell = (error) => void handleError.call(submittable, error, null)
     this.#restore = () => {
       submittable.submit = submit
+      if (handleCommandComplete !== undefined) submittable.handleCommandComplete = handleCommandComplete
       // Whoever was told that it is over hears no more.
       if (this.#tell !== null) submittable.handleError = handleError
       sender.client.pipeline = true

@@ -2,12 +2,11 @@
  * Whoever stands in for one-shots and batches on the session: they have no holder. Each is a transaction of its
  * own; one that leaves a transaction open is rolled back before anyone else is served.
  */
-import { ConnectionLostError, ManagedConnectionError, UncommittedTransactionError } from '../errors.js'
+import { ConnectionLostError, StatementTimeoutError, UncommittedTransactionError } from '../errors.js'
 import { BatchUnit } from '../driver/batch-unit.js'
 import { ControlUnit } from '../driver/control-unit.js'
 import { QueryUnit } from '../driver/query-unit.js'
 import { SILENT_OWNER } from '../session/silent-owner.js'
-import { isFromServer } from '../util/from-server.js'
 import type { RollbackEvent } from '../events.js'
 import type { ReadyStatus, Unit, UnitOwner } from '../driver/unit.js'
 import type { Session } from '../session/session.js'
@@ -76,6 +75,8 @@ export class OneShots implements UnitOwner {
       session.lose(new Error('protocol violation: a single statement left a transaction open'))
       return
     }
+    // Answered, it cannot be cancelled any more.
+    const limit = limitOf(unit)
     const rollback = new ControlUnit(SILENT_OWNER, 'ROLLBACK')
     rollback.seal = true
     rollback.limitMillis = this.#host.limits.rollback
@@ -83,18 +84,18 @@ export class OneShots implements UnitOwner {
       .promise<ControlUnit>()
       .then(() => null)
       .catch((error: Error) => error)
-      .then((failure) => this.#rolledBack(unit, failure))
+      .then((failure) => this.#rolledBack(unit, failure, limit))
     session.submit(rollback)
   }
 
-  #rolledBack(unit: Unit, failure: Error | null): void {
+  #rolledBack(unit: Unit, failure: Error | null, limit: unknown): void {
     const statement = unit.text
     this.#host.onRollback({ reason: 'one-shot', statement, ...(failure === null ? {} : { error: failure }) })
     // A batch's own failure is its error; the open transaction is the library's doing then.
     if (unit instanceof BatchUnit) this.#report(unit)
     else {
       unit.reject(
-        limitOf(unit) ??
+        limit ??
           new UncommittedTransactionError({
             statement,
             oneShot: true,
@@ -121,14 +122,11 @@ export class OneShots implements UnitOwner {
 
 /** The error of a batch says which of its statements failed; the reason of an abort is the program's own. */
 function withIndex(unit: Unit, error: unknown): unknown {
-  if (unit instanceof BatchUnit && unit.failedIndex !== null && isOurs(error)) {
+  const isOurs = error instanceof StatementTimeoutError || (error !== null && error === unit.error)
+  if (unit instanceof BatchUnit && unit.failedIndex !== null && isOurs) {
     Object.assign(error, { index: unit.failedIndex })
   }
   return error
-}
-
-function isOurs(error: unknown): error is Error {
-  return isFromServer(error) || error instanceof ManagedConnectionError
 }
 
 /** What a unit is rejected with because a limit of it was reached; null where none was. */

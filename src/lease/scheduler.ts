@@ -473,6 +473,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     this.#idleness.forget()
     const reconnected = this.keeper.openings > 1
     this.#host.tell('connect', { processID: session.processID, reconnected, openedMillis })
+    this.subscriptions.onSessionOpened()
     // Whoever had it opened is served first: their promise settles before this one's.
     queueMicrotask(() => this.#advance())
   }

@@ -195,6 +195,7 @@ export class Turn implements UnitOwner {
 
   /** Sends a unit as soon as it may go. The caller has asked `refusal()`. */
   issue(unit: Unit, facts: TextFacts = STATEMENT): void {
+    if (this.#state === 'over') return unit.reject(new ConnectionReleasedError())
     this.#outstanding++
     if (facts !== STATEMENT) this.#facts.set(unit, facts)
     // A statement outside a transaction cannot be sent again, so it waits for a predecessor's COMMIT.
@@ -396,8 +397,8 @@ export class Turn implements UnitOwner {
     this.#open = status !== 'idle'
     if (!wasOpen && this.#open) this.#openedBy = unit.text
     const ended = wasOpen && !this.#open && !failedToBegin(unit, facts)
-    const replaced = wasOpen && this.#open && hasEnded(unit, facts)
-    if (!ended && !replaced) return
+    const byText = (wasOpen || facts?.begins === true) && hasEnded(unit, facts)
+    if (!ended && !byText) return
     this.#endedBy = unit.text
     this.#ended = this.#owned
   }
@@ -528,9 +529,7 @@ function hasCommitted(unit: Unit, facts: TextFacts | undefined): boolean {
   return unit.error === null || facts?.inParts === true
 }
 
-/**
- * The transaction was ended, and another is open: COMMIT AND CHAIN, or "COMMIT; BEGIN". ROLLBACK TO has ROLLBACK's tag.
- */
+/** The text has ended a transaction, although another may be open: "COMMIT; BEGIN". ROLLBACK TO has ROLLBACK's tag. */
 function hasEnded(unit: Unit, facts: TextFacts | undefined): boolean {
   return unit.ended === 'committed' || (unit.ended === 'rolled back' && facts?.mayEnd === true)
 }

@@ -9,6 +9,7 @@ import { ManagerEndedError } from '../errors.js'
 import { escapeIdentifier } from '../driver/pg-driver.js'
 import { backoffMillis } from '../util/backoff.js'
 import { pause } from '../util/pause.js'
+import { AbandonedOpeningError } from './session-keeper.js'
 import { BufferedSubscription } from './subscription.js'
 import type { Client } from 'pg'
 
@@ -39,6 +40,8 @@ interface Channel {
   /** Those of them whose `listen()` has resolved. */
   readonly settled: Set<BufferedSubscription>
   active: boolean
+  /** How many LISTENs wait in line, or for their answer. */
+  asked: number
   /** Takes the UNLISTEN that waits in line out of it. */
   unlistening: AbortController | null
 }
@@ -51,6 +54,8 @@ export class Subscriptions {
   readonly #channels = new Map<string, Channel>()
   readonly #ended = new AbortController()
   #reopening = false
+  /** What the session that is being set up listens to already. */
+  #missed: Channel[] = []
 
   constructor(host: SubscriptionHost) {
     this.#host = host
@@ -84,7 +89,14 @@ export class Subscriptions {
   #channel(name: string): Channel {
     let channel = this.#channels.get(name)
     if (channel === undefined) {
-      channel = { name, subscribers: new Set(), settled: new Set(), active: false, unlistening: null }
+      channel = {
+        name,
+        subscribers: new Set(),
+        settled: new Set(),
+        active: false,
+        asked: 0,
+        unlistening: null,
+      }
       this.#channels.set(name, channel)
     }
     return channel
@@ -93,8 +105,20 @@ export class Subscriptions {
   async #listen(channel: Channel, wait: Wait): Promise<void> {
     channel.unlistening?.abort()
     if (channel.active) return
-    await this.#host.sendInLine(`LISTEN ${escapeIdentifier(channel.name)}`, wait)
+    channel.asked++
+    try {
+      await this.#host.sendInLine(`LISTEN ${escapeIdentifier(channel.name)}`, wait)
+      this.#onListening(channel)
+    } finally {
+      channel.asked--
+      this.#dropUnwanted(channel)
+    }
+  }
+
+  #onListening(channel: Channel): void {
     channel.active = true
+    // Whoever wanted it may have left meanwhile.
+    if (channel.subscribers.size === 0 && !this.#ended.signal.aborted) void this.#unlisten(channel)
   }
 
   #left(channel: Channel, subscription: BufferedSubscription): void {
@@ -124,7 +148,7 @@ export class Subscriptions {
   }
 
   #dropUnwanted(channel: Channel): void {
-    const unwanted = channel.subscribers.size === 0 && !channel.active
+    const unwanted = channel.subscribers.size === 0 && !channel.active && channel.asked === 0
     if (unwanted && this.#channels.get(channel.name) === channel) this.#channels.delete(channel.name)
   }
 
@@ -137,14 +161,23 @@ export class Subscriptions {
       subscriber.push({ channel: channel.name, payload, processID })
   }
 
-  /** Listens again on a new session, before anyone gets it, and tells the subscribers that they may have missed some. */
+  /** Listens again on a new session, before anyone gets it. */
   async listenAgain(client: Client): Promise<void> {
-    const missed = [...this.#channels.values()].filter((channel) => channel.settled.size > 0)
-    if (missed.length === 0) return
-    await client.query(missed.map((channel) => `LISTEN ${escapeIdentifier(channel.name)}`).join('; '))
+    this.#missed = [...this.#channels.values()].filter((channel) => channel.settled.size > 0)
+    if (this.#missed.length === 0) return
+    await client.query(this.#missed.map((channel) => `LISTEN ${escapeIdentifier(channel.name)}`).join('; '))
+  }
+
+  /** The new session is there: the subscribers are told that they may have missed some. */
+  onSessionOpened(): void {
+    const missed = this.#missed
+    this.#missed = []
     for (const channel of missed) {
-      channel.active = true
-      tellGap(channel)
+      // All may have left while it was set up, and others may have come.
+      const present = this.#channels.get(channel.name) ?? channel
+      this.#channels.set(channel.name, present)
+      this.#onListening(present)
+      tellGap(present)
     }
   }
 
@@ -179,8 +212,9 @@ export class Subscriptions {
         await this.#host.open()
         break
       } catch (error) {
-        // Given up, because nobody listens any more.
         if (this.size === 0 || this.#host.ending) break
+        // Given up, because for a moment nobody listened any more.
+        if (error instanceof AbandonedOpeningError) continue
         this.#host.onBackgroundError(error as Error)
         await pause(backoffMillis(REOPEN_BACKOFF, attempt, Math.random()), this.#ended.signal).catch(() => {})
       }

@@ -2,6 +2,7 @@
  * Many callbacks on one AbortSignal, but one listener: a thousand waiters may share the signal of a shutdown, and
  * Node warns of a leak at the eleventh listener.
  */
+import { keepFrames } from './callers-frames.js'
 
 interface Listening {
   readonly callbacks: Set<() => void>
@@ -23,6 +24,7 @@ function listen(signal: AbortSignal): Listening {
   const callbacks = new Set<() => void>()
   const listener = (): void => {
     listening.delete(signal)
+    keepFrames(signal.reason)
     for (const callback of callbacks) callback()
   }
   signal.addEventListener('abort', listener, { once: true })

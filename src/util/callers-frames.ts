@@ -5,10 +5,20 @@
 import { ManagedConnectionError } from '../errors.js'
 import { isFromServer } from './from-server.js'
 
+/** They have the stack that they are to have: what several callers are told leads to the first. */
+const settled = new WeakSet<object>()
+
 /** Rejects with `error`, which gets the frames of who awaits; an error of the program's own keeps those it has. */
 export function withCallersFrames(error: unknown): never {
-  if (error instanceof ManagedConnectionError || isFromServer(error)) {
+  const isOurs = error instanceof ManagedConnectionError || isFromServer(error)
+  if (isOurs && !settled.has(error) && Object.isExtensible(error)) {
     Error.captureStackTrace(error, withCallersFrames)
+    settled.add(error)
   }
   throw error
+}
+
+/** What the program aborts with is its own, whatever its class. */
+export function keepFrames(reason: unknown): void {
+  if (reason instanceof Error) settled.add(reason)
 }

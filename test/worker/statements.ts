@@ -98,6 +98,13 @@ export function testStatements({ test, face }: Suite): void {
     }
     assert.equal(await reason(manager.query({ text: 'SELECT 1', types })), own)
     assert.equal(own.stack, stack)
+    const told = (await reason(manager.query('SELECT 1 / 0'))) as Error
+    const before = told.stack
+    const stop = new AbortController()
+    const stopped = reason(manager.query({ text: 'SELECT pg_sleep(10)', signal: stop.signal }))
+    setTimeout(() => stop.abort(told), 50)
+    assert.equal(await stopped, told)
+    assert.equal(told.stack, before)
     const signal = AbortSignal.abort(own)
     assert.equal(await reason(manager.query({ text: 'SELECT 1', signal })), own)
     assert.equal(own.stack, stack)

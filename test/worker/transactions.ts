@@ -250,6 +250,14 @@ export async function testTransactions({ test, database, face }: Suite): Promise
         },
         [1],
       ],
+      'begun and ended by the first text': [
+        (connection) => connection.query(`BEGIN; ${insert.replace('$1', '1')}; COMMIT; BEGIN`),
+        [1],
+      ],
+      'begun and rolled back by the first text': [
+        (connection) => connection.query(`BEGIN; ${insert.replace('$1', '1')}; ROLLBACK; BEGIN`),
+        [],
+      ],
       'ended by the first text': [
         (connection) => connection.query(`COMMIT; ${insert.replace('$1', '1')}`),
         [1],
@@ -355,6 +363,19 @@ export async function testTransactions({ test, database, face }: Suite): Promise
     setTimeout(() => stop.abort(frozen), 100)
     assert.equal(await reason(asked), frozen)
     assert.equal('index' in frozen, false)
+  })
+
+  test(named('a nested transaction that begins as its holder leaves opens nothing'), async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    const handle = await manager.acquire()
+    await handle.query('SELECT 1')
+    const nested = reason(handle.transaction((inner) => inner.query(insert, [1])))
+    await reason(handle.release())
+    assert.deepEqual((await manager.query('SELECT 2 AS two')).rows, [{ two: 2 }])
+    assert.ok((await nested) instanceof Error)
+    assert.deepEqual(await stored(), [])
+    assert.equal(manager.stats.disconnects, 0)
   })
 
   test(named('a nested transaction that nobody waits for ends quietly when its holder leaves'), async () => {
