@@ -13,12 +13,12 @@ import { SimpleUnit } from './driver/simple-unit.js'
 import { readRows } from './driver/row-stream.js'
 import { SubmittableUnit } from './driver/submittable-unit.js'
 import { checkBoolean } from './options.js'
-import { withCallersFrames } from './util/callers-frames.js'
 import { callbackOf, isSubmittable, readCall, readLimits } from './query-arguments.js'
 import { NESTED, checkCommitted } from './lease/departure.js'
 import { sqlState } from './transaction/failures.js'
 import { createScope, runInScope } from './lease/holder-context.js'
 import { StatementGuard } from './session/statement-guard.js'
+import { withCallersFrames } from './util/callers-frames.js'
 import type {
   QueryArrayConfig,
   QueryArrayResult,
@@ -303,8 +303,10 @@ export class Connection implements AsyncDisposable {
     level.over = true
     const turn = this.#turn
     const unfinished = turn.unfinished()
-    if (level.nested) unfinished.push(NESTED)
-    if (level.nested) turn.markNestedHandled()
+    if (level.nested) {
+      unfinished.push(NESTED)
+      turn.markNestedHandled()
+    }
     if (turn.outstanding > 0) {
       turn.markUnfinishedHandled()
       await this.#services.settleDown(turn)

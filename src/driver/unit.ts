@@ -4,8 +4,8 @@
  * methods as messages arrive; the session settles each on its ReadyForQuery, not on ErrorResponse, because
  * only then the transaction status is known.
  */
-import { withCallersFrames } from '../util/callers-frames.js'
 import type { DatabaseError, FieldDef } from 'pg'
+import { withCallersFrames } from '../util/callers-frames.js'
 import { pgQueryPrototype } from './pg-driver.js'
 import type { DriverClient, DriverConnection } from './pg-driver.js'
 import type { PreparedStatements } from './prepared-statements.js'
@@ -40,7 +40,7 @@ export interface Sender {
   onWritten(): void
   /** BEGIN, at the head of the unit, has been answered: what waits behind it may go. */
   onBegun(unit: Unit): void
-  /** A command of the user's has dropped all prepared statements, and with DISCARD every LISTEN, too. */
+  /** A command of the user's has dropped all prepared statements, or LISTENs, or both. */
   onDropped(command: DroppingTag): void
   /** A command has changed what statements may give: those that are prepared are not used again. */
   onSchemaChanged(): void

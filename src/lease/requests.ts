@@ -136,7 +136,12 @@ export class UnitRequest<C, T> extends Request {
   #resolve!: (value: T) => void
   #reject!: (error: unknown) => void
 
-  constructor(host: RequestHost, { call, travel, create }: OneShot<C>, timeoutMillis: number) {
+  constructor(
+    host: RequestHost,
+    { call, create }: OneShot<C>,
+    travel: Unit['travel'],
+    timeoutMillis: number,
+  ) {
     super(host, timeoutMillis)
     this.#call = call
     this.#travel = travel

@@ -175,7 +175,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   send<C, T>(oneShot: OneShot<C>, join: JoinOptions): Promise<T> {
     // What follows it is a reset, and nobody's statement before that.
     const travel = this.options.reset === 'session' ? 'alone' : oneShot.travel
-    const request = new UnitRequest<C, T>(this, { ...oneShot, travel }, join.timeoutMillis)
+    const request = new UnitRequest<C, T>(this, oneShot, travel, join.timeoutMillis)
     const { promise } = request
     this.#ask(request, join)
     return promise

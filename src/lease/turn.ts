@@ -195,7 +195,6 @@ export class Turn implements UnitOwner {
 
   /** Sends a unit as soon as it may go. The caller has asked `refusal()`. */
   issue(unit: Unit, facts: TextFacts = STATEMENT): void {
-    if (this.#state === 'over') return unit.reject(new ConnectionReleasedError())
     this.#outstanding++
     if (facts !== STATEMENT) this.#facts.set(unit, facts)
     // A statement outside a transaction cannot be sent again, so it waits for a predecessor's COMMIT.

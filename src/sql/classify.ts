@@ -40,7 +40,7 @@ const IN_PARTS = new Set(['CALL', 'DO', 'VACUUM', 'ANALYZE', 'ANALYSE', 'CLUSTER
 
 /** Reads one text. Never throws. */
 export function classify(text: string): Classified {
-  const { statements, certain, concurrently } = split(text)
+  const { statements, certain } = split(text)
   const first = statements[0] ?? NO_WORDS
   const begins = first.word === 'BEGIN' || first.word === 'START'
   const kind = statements.length > 1 || !certain ? 'several' : kindOf(first)
@@ -51,7 +51,7 @@ export function classify(text: string): Classified {
     controls: isControl(first) || (certain && statements.some(isControl)),
     mayEnd: !certain || statements.some(endsTransaction),
     mayCommit: !certain || statements.some(commits),
-    inParts: concurrently || statements.some(({ word }) => IN_PARTS.has(word)),
+    inParts: /\bCONCURRENTLY\b/i.test(text) || statements.some(({ word }) => IN_PARTS.has(word)),
     blockOnly: first.word === 'LOCK',
   }
 }
@@ -92,12 +92,11 @@ function commits(opening: Opening): boolean {
 }
 
 /** Splits a text at its semicolons. `certain` is false where a quote never ends or hinges on a setting. */
-function split(text: string): { statements: Opening[]; certain: boolean; concurrently: boolean } {
+function split(text: string): { statements: Opening[]; certain: boolean } {
   const statements: Opening[] = []
   let current: Opening | null = null
   let parentheses = 0
   let certain = true
-  let concurrently = false
   let last = ''
   let i = 0
   while (i < text.length) {
@@ -108,7 +107,7 @@ function split(text: string): { statements: Opening[]; certain: boolean; concurr
     }
     const comment = skipComment(text, i)
     if (comment !== i) {
-      if (comment < 0) return { statements, certain: false, concurrently }
+      if (comment < 0) return { statements, certain: false }
       i = comment
       continue
     }
@@ -123,13 +122,12 @@ function split(text: string): { statements: Opening[]; certain: boolean; concurr
       // E'', U&'' and the like: what a backslash means in them differs, so the quote is looked at here.
       if (text.charCodeAt(end) === QUOTE && end - i === 1 && (char | 32) === LETTER_E) {
         i = skipQuoted(text, end, QUOTE, true)
-        if (i < 0) return { statements, certain: false, concurrently }
+        if (i < 0) return { statements, certain: false }
         continue
       }
       const word = text.slice(i, end).toUpperCase()
       // In a function's body it holds semicolons of its own.
       if (word === 'ATOMIC' && last === 'BEGIN') certain = false
-      if (word === 'CONCURRENTLY') concurrently = true
       last = word
       noteWord(current, word)
       i = end
@@ -137,7 +135,7 @@ function split(text: string): { statements: Opening[]; certain: boolean; concurr
     }
     if (char === QUOTE || char === DOUBLE_QUOTE) {
       const end = skipQuoted(text, i, char, false)
-      if (end < 0) return { statements, certain: false, concurrently }
+      if (end < 0) return { statements, certain: false }
       // With standard_conforming_strings off a backslash escapes the quote, and the string ends elsewhere.
       if (char === QUOTE && text.slice(i, end).includes("\\'")) certain = false
       noteWord(current, '"')
@@ -146,7 +144,7 @@ function split(text: string): { statements: Opening[]; certain: boolean; concurr
     }
     if (char === DOLLAR) {
       const end = skipDollarQuoted(text, i)
-      if (end < 0) return { statements, certain: false, concurrently }
+      if (end < 0) return { statements, certain: false }
       i = end
       continue
     }
@@ -156,7 +154,7 @@ function split(text: string): { statements: Opening[]; certain: boolean; concurr
     else noteWord(current, text[i]!)
     i++
   }
-  return { statements, certain, concurrently }
+  return { statements, certain }
 }
 
 function noteWord(opening: Opening, word: string): void {
