@@ -10,6 +10,7 @@ import type * as Lists from '../dist/util/linked-list.js'
 import type * as Times from '../dist/util/deadlines.js'
 import type * as Lines from '../dist/lease/line.js'
 import type * as Settlements from '../dist/transaction/settlement.js'
+import type * as Names from '../dist/util/nearest-name.js'
 import type * as Backoffs from '../dist/util/backoff.js'
 import type * as Texts from '../dist/sql/classify.js'
 import type * as Begins from '../dist/transaction/begin.js'
@@ -26,6 +27,7 @@ const { LinkedList } = (await load('./util/linked-list.js')) as typeof Lists
 const { Deadlines, deadline } = (await load('./util/deadlines.js')) as typeof Times
 const { Line, Waiter } = (await load('./lease/line.js')) as typeof Lines
 const { settle } = (await load('./transaction/settlement.js')) as typeof Settlements
+const { nearestName, didYouMean } = (await load('./util/nearest-name.js')) as typeof Names
 const { backoffMillis } = (await load('./util/backoff.js')) as typeof Backoffs
 const { classify } = (await load('./sql/classify.js')) as typeof Texts
 const { beginText } = (await load('./transaction/begin.js')) as typeof Begins
@@ -515,4 +517,40 @@ test('a reader that waits for the next notification in a worker hears of the err
   await assert.rejects(first, error)
   assert.equal((await second).done, true)
   assert.equal((await reader.next()).done, true)
+})
+
+const SOME_NAMES = [
+  'host',
+  'port',
+  'sslmode',
+  'acquireTimeoutMillis',
+  'maxWaiting',
+  'maxPrepared',
+  'isolationLevel',
+]
+
+for (const [given, meant] of [
+  ['host', 'host'],
+  ['hots', 'host'],
+  ['hst', 'host'],
+  ['SSL-Mode', 'sslmode'],
+  ['isolationlevel', 'isolationLevel'],
+  ['acquireTimeout', 'acquireTimeoutMillis'],
+  ['aquireTimeoutMilis', 'acquireTimeoutMillis'],
+  ['maxWait', 'maxWaiting'],
+  ['prot', 'port'],
+  ['nonsense', undefined],
+  ['max', undefined],
+  ['p', undefined],
+  ['', undefined],
+] as const) {
+  test(`nearest name: ${given === '' ? 'nothing' : given} is taken for ${meant ?? 'none'}`, () => {
+    assert.equal(nearestName(given, SOME_NAMES), meant)
+    assert.equal(didYouMean(given, SOME_NAMES), meant === undefined ? '' : `; did you mean "${meant}"?`)
+  })
+}
+
+test('nearest name: of several that are near, the nearest', () => {
+  assert.equal(nearestName('timeout', ['timeoutMillis', 'timeouts', 'timeput']), 'timeouts')
+  assert.equal(nearestName('timeouty', ['timeouts', 'timeoutx']), 'timeouts')
 })
