@@ -1,6 +1,7 @@
 /** The options of single calls, and their checks. */
 import { checkBoolean, checkCount, checkMillis } from './options.js'
 import { beginText } from './transaction/begin.js'
+import { checkSignal } from './util/abort-signals.js'
 import type { ResolvedOptions } from './options.js'
 import type { JoinOptions } from './lease/line.js'
 import type { TransactionModes } from './transaction/begin.js'
@@ -63,8 +64,7 @@ export type CloseOptions = Pick<WaitOptions, 'detached'>
 export function readWait(options: WaitOptions, defaults: ResolvedOptions): JoinOptions {
   const { signal, timeoutMillis, detached } = options
   if (timeoutMillis !== undefined) checkMillis('timeoutMillis', timeoutMillis)
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw new TypeError('signal must be an AbortSignal')
+  if (signal !== undefined) checkSignal(signal)
   if (detached !== undefined) checkBoolean('detached', detached)
   return { timeoutMillis: timeoutMillis ?? defaults.acquireTimeoutMillis, signal }
 }

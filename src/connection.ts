@@ -11,14 +11,17 @@ import { ControlUnit } from './driver/control-unit.js'
 import { QueryUnit } from './driver/query-unit.js'
 import { SimpleUnit } from './driver/simple-unit.js'
 import { readRows } from './driver/row-stream.js'
-import { SubmittableUnit } from './driver/submittable-unit.js'
+import { SubmittableUnit, textOf } from './driver/submittable-unit.js'
+import { checkOptionNames } from './option-names.js'
 import { checkBoolean } from './options.js'
 import { callbackOf, isSubmittable, readCall, readLimits } from './query-arguments.js'
 import { NESTED, checkCommitted } from './lease/departure.js'
 import { sqlState } from './transaction/failures.js'
 import { createScope, runInScope } from './lease/holder-context.js'
 import { StatementGuard } from './session/statement-guard.js'
+import { reasonOf } from './util/abort-signals.js'
 import { withCallersFrames } from './util/callers-frames.js'
+import { clock } from './util/clock.js'
 import type {
   QueryArrayConfig,
   QueryArrayResult,
@@ -139,8 +142,8 @@ export class Connection implements AsyncDisposable {
     const answered = this.#query(config, values)
     if (listener === undefined) return answered
     answered.then(
-      (result) => process.nextTick(listener, null, result),
-      (error: unknown) => process.nextTick(listener, error, undefined),
+      (result) => clock.nextTick(listener, null, result),
+      (error: unknown) => clock.nextTick(listener, error, undefined),
     )
     return undefined
   }
@@ -152,8 +155,10 @@ export class Connection implements AsyncDisposable {
     } catch (error) {
       return Promise.reject(error as Error)
     }
-    const refusal = this.#refusal() ?? abortReason(call)
-    if (refusal !== null) return Promise.reject(refusal as Error)
+    const refusal = this.#refusal()
+    if (refusal !== null) return Promise.reject(refusal)
+    const { signal } = call.limits
+    if (signal?.aborted === true) return Promise.reject(reasonOf(signal) as Error)
     const unit = createUnit(this.#turn, call)
     const answered = unit.callersPromise<QueryResult>()
     this.#guard(unit, call.limits)
@@ -178,6 +183,7 @@ export class Connection implements AsyncDisposable {
     values?: AnyValues,
     options: StreamOptions = {},
   ): AsyncIterableIterator<R> {
+    checkOptionNames('stream', options)
     return readRows<R>(text, values, options, (cursor) => this.#openStream(cursor, options))
   }
 
@@ -203,9 +209,11 @@ export class Connection implements AsyncDisposable {
 
   #submit(submittable: DriverSubmittable): SubmittableUnit {
     const refusal = this.#refusal()
-    const unit = new SubmittableUnit(this.#turn, submittable)
-    if (refusal === null) this.#turn.issue(unit, this.#services.defaults.texts.get(unit.text))
-    else process.nextTick(() => unit.reject(refusal))
+    const text = textOf(submittable)
+    const facts = this.#services.defaults.texts.get(text)
+    const unit = new SubmittableUnit(this.#turn, submittable, text, facts)
+    if (refusal === null) this.#turn.issue(unit, facts)
+    else clock.nextTick(() => unit.reject(refusal))
     return unit
   }
 
@@ -405,10 +413,6 @@ export function createUnit(owner: Unit['owner'], call: StatementCall): QueryUnit
   // pg learns from ParseComplete which statements the user named; nobody asks for one before that is known.
   else if (call.request.name !== undefined) unit.travel = 'last'
   return unit
-}
-
-function abortReason({ limits }: StatementCall): unknown {
-  return limits.signal?.aborted === true ? (limits.signal.reason as unknown) : null
 }
 
 /** How a nested transaction begins and ends. */

@@ -7,6 +7,7 @@ import { planConnection } from './conninfo/plan.js'
 import { BatchUnit } from './driver/batch-unit.js'
 import { Connection, createUnit } from './connection.js'
 import { readAutocommit, readBatchBegin, readClose, readRetries, readWait } from './call-options.js'
+import { checkOptionNames, checkWork } from './option-names.js'
 import { checkCount, checkMillis, detachmentOf, refuseOwnLimits, resolveOptions } from './options.js'
 import { callbackOf, isSubmittable, readCall } from './query-arguments.js'
 import { depart, settleDown, takeBack } from './lease/departure.js'
@@ -19,6 +20,7 @@ import { ClassifiedTexts } from './sql/classify.js'
 import { beginText } from './transaction/begin.js'
 import { isWorthRepeating } from './transaction/failures.js'
 import { backoffMillis } from './util/backoff.js'
+import { clock, now } from './util/clock.js'
 import { pause } from './util/pause.js'
 import type { QueryArrayConfig, QueryArrayResult, QueryConfigValues, QueryResult, QueryResultRow } from 'pg'
 import type {
@@ -93,8 +95,7 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     this.#conninfo = describeConninfo(given)
     const plan = planConnection(given)
     this.#options = resolveOptions(withQueryTimeout(options, plan.statementTimeoutMillis))
-    const wantsWritable = plan.targetSessionAttrs === 'read-write' || plan.targetSessionAttrs === 'primary'
-    this.#scheduler = new Scheduler(() => planConnection(given), wantsWritable, this.#options, {
+    this.#scheduler = new Scheduler(() => planConnection(given), this.#options, {
       manager: this,
       tell: (event, ...args) => this.tell(event, ...args),
       listens: (event) => this.listenerCount(event) > 0,
@@ -160,6 +161,7 @@ export class ManagedConnection extends SafeEmitter implements Manager {
   acquire(options: AcquireOptions = {}): Promise<Connection> {
     try {
       this.#refuseReentrance('acquire', options)
+      checkOptionNames('acquire', options)
       return this.#scheduler.acquire(
         this.#turnOptions(options),
         readWait(options, this.#options),
@@ -178,6 +180,7 @@ export class ManagedConnection extends SafeEmitter implements Manager {
    */
   async tryAcquire(options: AcquireOptions = {}): Promise<Connection | null> {
     if (enclosingScope(this)?.kind === 'onConnect') this.#refuseReentrance('tryAcquire', {})
+    checkOptionNames('tryAcquire', options)
     const join = readWait(options, this.#options)
     if (this.#scheduler.ending) throw new ManagerEndedError()
     if (!this.#scheduler.free) return null
@@ -270,8 +273,8 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     const answered = this.#query(config, values)
     if (listener === undefined) return answered
     answered.then(
-      (result) => process.nextTick(listener, null, result),
-      (error: unknown) => process.nextTick(listener, error, undefined),
+      (result) => clock.nextTick(listener, null, result),
+      (error: unknown) => clock.nextTick(listener, error, undefined),
     )
     return undefined
   }
@@ -311,6 +314,7 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     options: BatchOptions = {},
   ): Promise<QueryResult[]> {
     this.#refuseReentrance('batch', options)
+    checkOptionNames('batch', options)
     const join = readWait(options, this.#options)
     if (!Array.isArray(statements)) throw new TypeError('batch() takes an array of statements')
     const modes = readBatchBegin(options)
@@ -367,6 +371,7 @@ export class ManagedConnection extends SafeEmitter implements Manager {
    */
   async listen(channel: string, options: ListenOptions = {}): Promise<Subscription> {
     this.#refuseReentrance('listen', options)
+    checkOptionNames('listen', options)
     checkChannel(channel)
     const { maxBuffered = DEFAULT_MAX_BUFFERED } = options
     checkCount('maxBuffered', maxBuffered)
@@ -400,14 +405,14 @@ export class ManagedConnection extends SafeEmitter implements Manager {
   /** A frozen snapshot of the manager's figures, made on access. */
   get stats(): ManagerStats {
     const { session, floor, waiting, counters, keeper } = this.#scheduler
-    const now = performance.now()
+    const time = now()
     return Object.freeze({
       held: floor !== null,
-      heldMillis: floor === null ? null : Math.round(now - floor.grantedAt),
+      heldMillis: floor === null ? null : Math.round(time - floor.grantedAt),
       waiting,
       inFlight: session?.pending ?? 0,
       processID: session?.processID ?? null,
-      connectedMillis: session === null ? null : Math.round(now - session.openedAt),
+      connectedMillis: session === null ? null : Math.round(time - session.openedAt),
       prepared: session?.prepared.size ?? 0,
       connects: keeper.openings,
       ...counters,
@@ -422,12 +427,14 @@ export class ManagedConnection extends SafeEmitter implements Manager {
   /** Closes the server connection after the present holder; the next use opens it again. */
   async close(options: CloseOptions = {}): Promise<void> {
     this.#refuseReentrance('close', options)
+    checkOptionNames('close', options)
     await this.#scheduler.close()
   }
 
   /** Refuses new work, serves who waits, closes the connection. Idempotent: every call gets the same ending. */
   async end(options: EndOptions = {}): Promise<void> {
     this.#refuseReentrance('end', options)
+    checkOptionNames('end', options)
     const { timeoutMillis = END_TIMEOUT_MILLIS } = options
     checkMillis('timeoutMillis', timeoutMillis)
     await this.#scheduler.end(timeoutMillis)
@@ -450,10 +457,10 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     return readAutocommit(options, this.#options) ? AUTOCOMMIT : DB_API
   }
 
-  #readAsk(member: string, work: unknown, options: WaitOptions): JoinOptions {
+  #readAsk(member: 'use' | 'transaction', work: unknown, options: WaitOptions): JoinOptions {
     this.#refuseReentrance(member, options)
-    if (typeof work !== 'function')
-      throw new TypeError(`${member}() takes a function, but was given ${typeof work}`)
+    checkWork(member, work)
+    checkOptionNames(member, options)
     return readWait(options, this.#options)
   }
 

@@ -1,7 +1,7 @@
 /** What `query()` was called with, in pg's many forms, as one shape. */
-import { prepareValue } from './driver/pg-driver.js'
 import { checkMillis } from './options.js'
-import { NO_VALUES } from './driver/wire.js'
+import { checkTextSize, readValues } from './query-values.js'
+import { checkSignal } from './util/abort-signals.js'
 import type {
   QueryArrayConfig,
   QueryArrayResult,
@@ -107,27 +107,34 @@ export interface CallDefaults {
 export function readCall(config: unknown, values: unknown, defaults: CallDefaults): StatementCall {
   const given = readConfig(config)
   const list = typeof values === 'function' || values == null ? given.values : values
-  if (list != null && !Array.isArray(list)) throw new TypeError('Query values must be an array')
+  const wireValues = readValues(list)
   const text = readText(given)
   const classified = defaults.texts.get(text)
   return {
     request: {
       text,
-      values: list == null || list.length === 0 ? NO_VALUES : list.map((value) => prepareValue(value)),
+      values: wireValues,
       name: readName(given),
       rowMode: given.rowMode as string | undefined,
       types: given.types as StatementRequest['types'],
       binary: given.binary === true,
-      preparable: classified.kind === 'plain' && given.name == null && given.binary !== true,
+      preparable: classified.preparable && given.name == null && given.binary !== true,
+      harmless: classified.harmless,
+      mayUnlisten: classified.mayUnlisten,
     },
     text: classified,
     limits: readLimits(given, defaults.timeoutMillis),
-    extended: given.queryMode === 'extended' || given.name != null || (list != null && list.length > 0),
+    extended: given.queryMode === 'extended' || given.name != null || wireValues.length > 0,
   }
 }
 
 function readConfig(config: unknown): Record<string, unknown> {
   if (config == null) throw new TypeError('Client was passed a null or undefined query')
+  if (Array.isArray(config) && 'raw' in config) {
+    throw new TypeError(
+      'query is no tag for templates: call it as query(text, values), with $1, $2, … in the text',
+    )
+  }
   return typeof config === 'string' ? { text: config } : (config as Record<string, unknown>)
 }
 
@@ -135,7 +142,9 @@ function readText({ text, name }: Record<string, unknown>): string {
   if (typeof text !== 'string' && typeof name !== 'string') {
     throw new TypeError('A query must have either text or a name. Supplying neither is unsupported.')
   }
-  return noNul(typeof text === 'string' ? text : '', 'text')
+  if (typeof text !== 'string') return ''
+  checkTextSize(text)
+  return noNul(text, 'text')
 }
 
 function readName({ name }: Record<string, unknown>): string | undefined {
@@ -154,10 +163,9 @@ const NO_LIMITS: StatementLimits = { timeoutMillis: 0, signal: undefined }
 export function readLimits(given: Record<string, unknown>, defaultMillis: number): StatementLimits {
   // pg's own name for a statement's limit, which pg enforces by destroying the connection.
   const timeoutMillis = given.timeoutMillis ?? given.query_timeout ?? defaultMillis
-  const signal = given.signal as AbortSignal | undefined
+  const signal = (given.signal ?? undefined) as AbortSignal | undefined
   if (timeoutMillis === 0 && signal === undefined) return NO_LIMITS
   checkMillis('timeoutMillis', timeoutMillis)
-  if (signal !== undefined && !(signal instanceof AbortSignal))
-    throw new TypeError('signal must be an AbortSignal')
+  if (signal !== undefined) checkSignal(signal)
   return { timeoutMillis: timeoutMillis as number, signal }
 }

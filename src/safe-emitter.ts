@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
 import { runOutside } from './lease/holder-context.js'
+import { clock } from './util/clock.js'
 import type { ManagedConnectionEvents } from './events.js'
 
 /**
@@ -24,7 +25,7 @@ export class SafeEmitter extends EventEmitter<ManagedConnectionEvents> {
       try {
         listener.apply(this, args)
       } catch (error) {
-        process.nextTick(() => {
+        clock.nextTick(() => {
           throw error
         })
       }

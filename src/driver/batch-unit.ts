@@ -1,5 +1,6 @@
 /** Several statements as one transaction, in one flush and with one Sync. */
 import type { FieldDef, QueryResult } from 'pg'
+import type { Failure } from '../util/failure.js'
 import { StatementPart } from './statement-part.js'
 import type { StatementRequest } from './statement-part.js'
 import { Unit, writeBegin, writeCloses, writeControl } from './unit.js'
@@ -7,6 +8,8 @@ import type { Sender, UnitOwner } from './unit.js'
 
 export class BatchUnit extends Unit {
   readonly requests: readonly StatementRequest[]
+  override readonly harmful: boolean
+  override readonly mayUnlisten: boolean
   /** The BEGIN of an explicit transaction; null for the implicit one that the messages up to a Sync are. */
   readonly #begin: string | null
   #parts: StatementPart[] = []
@@ -18,6 +21,8 @@ export class BatchUnit extends Unit {
   constructor(owner: UnitOwner, requests: readonly StatementRequest[], begin: string | null) {
     super(owner)
     this.requests = requests
+    this.harmful = requests.some(({ harmless }) => !harmless)
+    this.mayUnlisten = requests.some(({ mayUnlisten }) => mayUnlisten)
     this.#begin = begin
     if (begin !== null) this.travel = 'alone'
   }
@@ -34,8 +39,8 @@ export class BatchUnit extends Unit {
     return this.#parts.map((part) => part.rows.result)
   }
 
-  override get parseError(): Error | null {
-    return this.#parts.find((part) => part.rows.parseError !== null)?.rows.parseError ?? null
+  override get parseFailure(): Failure | null {
+    return this.#parts.find((part) => part.rows.parseFailure !== null)?.rows.parseFailure ?? null
   }
 
   /** The first statement that did not complete; null where all did (a deferred constraint fails at the end). */

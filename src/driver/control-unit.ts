@@ -28,8 +28,10 @@ export class ControlUnit extends Unit {
     return this
   }
 
-  protected override encode({ writer }: Sender): void {
+  protected override encode({ writer, prepared }: Sender): void {
     this.tag = null
+    // Whatever the transaction had changed for itself is taken back, or holds, for all that is sent from here on.
+    if (this.seal) prepared.resume()
     writer.query(this.text)
   }
 
@@ -43,7 +45,7 @@ export class ControlUnit extends Unit {
 
 /** A Sync and nothing else: asks whether the connection is alive, and in which state. */
 export class SyncUnit extends Unit {
-  readonly text = ''
+  readonly text = 'a check of the connection'
   readonly complete = true
 
   protected override encode({ writer }: Sender): void {

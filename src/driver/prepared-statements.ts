@@ -1,9 +1,15 @@
 /**
  * The statements of one server connection that are prepared, or may be soon: by their text, from the second
  * use on, at most so many, the least recently used closed for a new one.
+ *
+ * A prepared statement keeps what its text meant when it was parsed: which table a name was, of which type a parameter
+ * is, how a literal was read. So none is used for longer than its lifetime; all are dropped behind whatever may change
+ * what a text means; and from there on, until the transaction is over whose end may take the change back, statements
+ * are sent without a name.
  */
 import { randomBytes } from 'node:crypto'
 import type { FieldDef } from 'pg'
+import { now } from '../util/clock.js'
 
 /** Longer texts are sent each time: they are rarely the same twice, and a name for them holds memory. */
 const LONGEST_TEXT = 16 * 1024
@@ -24,10 +30,20 @@ export interface PreparedStatement {
   /** The row of nulls that pg copies for each row of these columns. */
   emptyRow: Record<string, null> | null
   lastUse: number
+  /** When its Parse was sent, on the clock of `now()`. */
+  parsedAt: number
+}
+
+/** What bounds prepared statements. */
+export interface PreparedLimits {
+  /** How many; 0 = none. */
+  readonly max: number
+  /** For how long one is used before its text is parsed anew, in milliseconds. */
+  readonly lifetimeMillis: number
 }
 
 export class PreparedStatements {
-  readonly #max: number
+  readonly #limits: PreparedLimits
   readonly #prefix: string
   readonly #prepared = new Map<string, PreparedStatement>()
   /** Texts seen once, oldest first. */
@@ -36,13 +52,17 @@ export class PreparedStatements {
   #toClose: string[] = []
   #clock = 0
   #names = 0
+  /** Texts may mean something else until the transaction is over: they are sent without a name. */
+  #suspended = false
+  /** Something may have changed what texts mean since the session was last reset. */
+  #touched = false
 
   /**
    * @param prefix of the names. No other session's may be the same: behind a pooler that hands its server connections
    * around, a name that another had prepared would run its statement in place of ours.
    */
-  constructor(max: number, prefix = `pgmc_${randomBytes(6).toString('hex')}`) {
-    this.#max = max
+  constructor(limits: PreparedLimits, prefix = `pgmc_${randomBytes(6).toString('hex')}`) {
+    this.#limits = limits
     this.#prefix = prefix
   }
 
@@ -53,23 +73,24 @@ export class PreparedStatements {
 
   /** The prepared statement to use for `text` now; null to send it unnamed. */
   use(text: string): PreparedStatement | null {
-    if (this.#max === 0 || text.length > LONGEST_TEXT) return null
+    if (this.#limits.max === 0 || this.#suspended || text.length > LONGEST_TEXT) return null
     const known = this.#prepared.get(text)
-    if (known !== undefined) {
-      known.lastUse = ++this.#clock
-      return known.state === 'parsing' ? null : known
-    }
-    return this.#seen.delete(text) ? this.#add(text) : this.#see(text)
+    if (known === undefined) return this.#seen.delete(text) ? this.#add(text) : this.#see(text)
+    known.lastUse = ++this.#clock
+    if (known.state === 'parsing') return null
+    if (known.state === 'new' || now() - known.parsedAt < this.#limits.lifetimeMillis) return known
+    this.forget(known)
+    return this.#add(text)
   }
 
   #see(text: string): null {
-    if (this.#seen.size >= this.#max) this.#seen.delete(this.#seen.values().next().value!)
+    if (this.#seen.size >= this.#limits.max) this.#seen.delete(this.#seen.values().next().value!)
     this.#seen.add(text)
     return null
   }
 
   #add(text: string): PreparedStatement | null {
-    if (this.#prepared.size >= this.#max && !this.#evict()) return null
+    if (this.#prepared.size >= this.#limits.max && !this.#evict()) return null
     const name = `${this.#prefix}_${++this.#names}`
     const statement: PreparedStatement = {
       text,
@@ -78,6 +99,7 @@ export class PreparedStatements {
       fields: undefined,
       emptyRow: null,
       lastUse: ++this.#clock,
+      parsedAt: now(),
     }
     this.#prepared.set(text, statement)
     return statement
@@ -103,16 +125,34 @@ export class PreparedStatements {
     this.#prepared.delete(statement.text)
   }
 
-  /** Drops all: what they give may be something else by now, and then the server refuses them. */
-  retireAll(): void {
-    for (const statement of [...this.#prepared.values()]) this.forget(statement)
+  /**
+   * Texts may mean something else from here on: all that is prepared, or is being parsed, is dropped, and nothing is
+   * prepared until `resume()`.
+   */
+  suspend(): void {
+    this.#touched = true
+    this.#suspended = true
+    this.retireAll()
   }
 
-  /** Drops all without closing them: DEALLOCATE ALL or DISCARD ALL has done so. */
-  forgetAll(): void {
-    for (const statement of this.#prepared.values()) statement.state = 'gone'
-    this.#prepared.clear()
-    this.#toClose = []
+  /** Whatever was changed holds for the session by now, or was taken back. */
+  resume(): void {
+    this.#suspended = false
+  }
+
+  /** The session is brought back to what it was at first: what was parsed under another state is dropped. */
+  reset(): void {
+    if (this.#touched) this.retireAll()
+    this.#touched = false
+    this.#suspended = false
+  }
+
+  /** Drops all. Their texts are used often: each is prepared again when it is used next. */
+  retireAll(): void {
+    for (const statement of [...this.#prepared.values()]) {
+      this.forget(statement)
+      this.#see(statement.text)
+    }
   }
 
   /** The names to close with the next statement. */

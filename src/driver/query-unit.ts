@@ -1,5 +1,6 @@
 /** One statement by the extended protocol, with the BEGIN of its transaction before it where it opens one. */
 import type { FieldDef, QueryResult } from 'pg'
+import type { Failure } from '../util/failure.js'
 import { StatementPart } from './statement-part.js'
 import type { StatementRequest } from './statement-part.js'
 import { Unit, writeBegin, writeCloses } from './unit.js'
@@ -13,9 +14,14 @@ export class QueryUnit extends Unit {
   /** BEGIN is on its way. */
   #beginPending = false
 
+  override readonly harmful: boolean
+  override readonly mayUnlisten: boolean
+
   constructor(owner: UnitOwner, request: StatementRequest) {
     super(owner)
     this.request = request
+    this.harmful = !request.harmless
+    this.mayUnlisten = request.mayUnlisten
   }
 
   /** Its BEGIN has been sent and not answered: nothing of it can have been committed. */
@@ -40,19 +46,13 @@ export class QueryUnit extends Unit {
     return this.result
   }
 
-  override get parseError(): Error | null {
-    return this.#part?.rows.parseError ?? null
+  override get parseFailure(): Failure | null {
+    return this.#part?.rows.parseFailure ?? null
   }
 
   /** It was sent under a name of ours that the server had lost or could not use any more. */
   get staleName(): boolean {
     return this.#part?.isStale(this.error) ?? false
-  }
-
-  // pg notes the statements that users name by this property and `text` when it sees a ParseComplete; BEGIN's
-  // own comes first.
-  get name(): string | undefined {
-    return this.#beginPending ? undefined : this.request.name
   }
 
   protected override encode(sender: Sender): void {
@@ -75,7 +75,8 @@ export class QueryUnit extends Unit {
   protected override completed(tag: string): void {
     if (this.#beginPending) {
       this.#beginPending = false
-      this.sender!.onBegun(this)
+      // A name that is not known to the server yet is asked for by one at a time.
+      if (this.request.name === undefined) this.sender!.onBegun(this)
     } else this.#part!.complete(tag)
   }
 

@@ -2,20 +2,25 @@
 import type { CustomTypesConfig, FieldDef } from 'pg'
 import { createResult } from './pg-driver.js'
 import { quickParser } from './timestamp.js'
+import type { Failure } from '../util/failure.js'
 import type { DriverResult } from './pg-driver.js'
 
 export class RowCollector {
   readonly result: DriverResult
   /** What a type parser threw; the rows behind it are not read, as in pg. */
-  parseError: Error | null = null
+  parseFailure: Failure | null = null
 
   constructor(rowMode: string | undefined, types: CustomTypesConfig) {
     this.result = createResult(rowMode, types)
   }
 
   describe(fields: FieldDef[]): void {
-    this.result.addFields(fields)
-    this.result._parsers = this.result._parsers?.map(quickParser)
+    try {
+      this.result.addFields(fields)
+      this.result._parsers = this.result._parsers?.map(quickParser)
+    } catch (error) {
+      this.#onUsersFailure(error)
+    }
   }
 
   /**
@@ -25,11 +30,15 @@ export class RowCollector {
   describeAgain(fields: FieldDef[], emptyRow: Record<string, null> | null): void {
     const { result } = this
     const types = result._types
-    result.fields = fields.slice()
-    result._parsers = fields.map(({ dataTypeID, format }) =>
-      quickParser(types.getTypeParser(dataTypeID, format as 'text')),
-    )
+    result.fields = fields.map(copyField)
     result._prebuiltEmptyResultObject = emptyRow
+    try {
+      result._parsers = fields.map(({ dataTypeID, format }) =>
+        quickParser(types.getTypeParser(dataTypeID, format as 'text')),
+      )
+    } catch (error) {
+      this.#onUsersFailure(error)
+    }
   }
 
   add(values: (string | null)[]): void {
@@ -37,15 +46,38 @@ export class RowCollector {
     if (values.length !== this.result.fields.length) {
       throw new Error('protocol violation: the server sent a row that does not fit its description')
     }
-    if (this.parseError !== null) return
+    if (this.parseFailure !== null) return
     try {
       this.result.rows.push(this.result.parseRow(values))
     } catch (error) {
-      this.parseError = error as Error
+      this.#onUsersFailure(error)
     }
+  }
+
+  /** Parsers, and what looks them up, may be the user's. What they throw is their caller's error, and nobody else's. */
+  #onUsersFailure(error: unknown): void {
+    this.parseFailure ??= { reason: error }
   }
 
   complete(tag: string): void {
     this.result.addCommandComplete({ text: tag })
   }
+}
+
+/** pg's own class of column descriptions. */
+type FieldClass = new (
+  name: string,
+  tableID: number,
+  columnID: number,
+  dataTypeID: number,
+  dataTypeSize: number,
+  dataTypeModifier: number,
+  format: string,
+) => FieldDef
+
+/** A column's description for one result: what its owner changes in it, nobody else sees. */
+export function copyField(field: FieldDef): FieldDef {
+  const Field = field.constructor as FieldClass
+  const { name, tableID, columnID, dataTypeID, dataTypeSize, dataTypeModifier, format } = field
+  return new Field(name, tableID, columnID, dataTypeID, dataTypeSize, dataTypeModifier, format)
 }

@@ -1,5 +1,6 @@
 /** Rows a batch at a time, by a portal (pg-cursor), so that memory stays flat whatever their number. */
 import type { CustomTypesConfig } from 'pg'
+import { throwIfAborted } from '../util/abort-signals.js'
 import type { DriverSubmittable } from './submittable-unit.js'
 import type { UnitGuard } from './unit.js'
 
@@ -54,7 +55,7 @@ export async function* readRows<R>(
     throw new RangeError(`batchSize must be a whole number, 1 or more, but is ${String(batchSize)}`)
   }
   const { default: CursorOfPg } = (await import('pg-cursor')) as unknown as { default: CursorClass }
-  signal?.throwIfAborted()
+  throwIfAborted(signal)
   const cursor: Cursor<R> = new CursorOfPg(text, values, { rowMode, types: types ?? undefined })
   const { over, watch, left } = submit(cursor)
   let failed = false
@@ -63,14 +64,14 @@ export async function* readRows<R>(
       const guard = watch()
       const rows = await cursor.read(batchSize).catch((error: unknown) => {
         failed = true
-        throw guard === null ? error : guard.settle(error as Error)
+        throw guard === null ? error : guard.settle(error as Error)!.reason
       })
       // Rows that came while they were being cancelled are not read: a cancel is on its way to the next fetch.
       const late = guard?.abandon() ?? null
-      if (late !== null) throw late as Error
+      if (late !== null) throw late.reason
       yield* rows
       if (rows.length < batchSize) return
-      signal?.throwIfAborted()
+      throwIfAborted(signal)
     }
   } finally {
     // A cursor that failed is closed already; what the session's status is, its ReadyForQuery says.

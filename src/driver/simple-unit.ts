@@ -1,9 +1,13 @@
 /** A text by the simple protocol: several statements, or one that only goes that way. */
 import type { FieldDef, QueryResult } from 'pg'
+import type { Failure } from '../util/failure.js'
 import { RowCollector } from './row-collector.js'
 import type { StatementRequest } from './statement-part.js'
 import { Unit } from './unit.js'
 import type { Sender, UnitOwner } from './unit.js'
+
+/** What a text by the simple protocol has of a statement. */
+export type SimpleRequest = Pick<StatementRequest, 'text' | 'rowMode' | 'types' | 'harmless' | 'mayUnlisten'>
 
 export class SimpleUnit extends Unit {
   readonly text: string
@@ -13,8 +17,13 @@ export class SimpleUnit extends Unit {
   /** The collector of the command under way; null between commands. */
   #current: RowCollector | null = null
 
-  constructor(owner: UnitOwner, request: Pick<StatementRequest, 'text' | 'rowMode' | 'types'>) {
+  override readonly harmful: boolean
+  override readonly mayUnlisten: boolean
+
+  constructor(owner: UnitOwner, request: SimpleRequest) {
     super(owner)
+    this.harmful = !request.harmless
+    this.mayUnlisten = request.mayUnlisten
     this.text = request.text
     this.#rowMode = request.rowMode
     this.#types = request.types
@@ -37,11 +46,12 @@ export class SimpleUnit extends Unit {
     return this.result
   }
 
-  override get parseError(): Error | null {
-    return this.#collectors.find((collector) => collector.parseError !== null)?.parseError ?? null
+  override get parseFailure(): Failure | null {
+    return this.#collectors.find((collector) => collector.parseFailure !== null)?.parseFailure ?? null
   }
 
-  protected override encode({ writer }: Sender): void {
+  protected override encode({ writer, prepared }: Sender): void {
+    if (this.harmful) prepared.suspend()
     this.#collectors = []
     this.#current = null
     writer.query(this.text)

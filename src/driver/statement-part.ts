@@ -1,8 +1,9 @@
 /** One statement inside a unit, by the extended protocol: Parse where needed, Bind, Describe where needed, Execute. */
 import type { CustomTypesConfig, FieldDef } from 'pg'
 import type { PreparedStatement } from './prepared-statements.js'
-import { RowCollector } from './row-collector.js'
+import { RowCollector, copyField } from './row-collector.js'
 import type { Sender } from './unit.js'
+import { NO_VALUES } from './wire.js'
 import type { WireValue } from './wire.js'
 
 /** What to send, as `query()` was given it. */
@@ -16,6 +17,25 @@ export interface StatementRequest {
   readonly binary: boolean
   /** May be prepared under a name of ours. */
   readonly preparable: boolean
+  /** Leaves the meaning of other texts as it is. */
+  readonly harmless: boolean
+  /** May undo a LISTEN of the session. */
+  readonly mayUnlisten: boolean
+}
+
+/** A query of the library's own. */
+export function ownRequest(text: string): StatementRequest {
+  return {
+    text,
+    values: NO_VALUES,
+    name: undefined,
+    rowMode: undefined,
+    types: undefined,
+    binary: false,
+    preparable: false,
+    harmless: true,
+    mayUnlisten: false,
+  }
 }
 
 export class StatementPart {
@@ -34,14 +54,17 @@ export class StatementPart {
   }
 
   encode(sender: Sender): void {
+    if (!this.#request.harmless) sender.prepared.suspend()
     if (this.#request.name !== undefined) this.#encodeNamed(sender, this.#request.name)
     else this.#encodeText(sender)
     sender.writer.execute()
   }
 
-  #encodeNamed({ writer, client }: Sender, name: string): void {
+  #encodeNamed({ writer, named }: Sender, name: string): void {
     const { text, values, binary } = this.#request
-    if (client.connection.parsedStatements[name] === undefined) writer.parse(name, text)
+    const beginning = named.use(name, text)
+    if (beginning === 'close and parse') writer.close(name)
+    if (beginning !== 'bind') writer.parse(name, text)
     writer.bind(name, values, binary).describe()
   }
 
@@ -65,7 +88,8 @@ export class StatementPart {
   describe(fields: FieldDef[]): void {
     this.rows.describe(fields)
     if (this.#prepared === null) return
-    this.#prepared.fields = fields
+    // The result is its caller's, who may change what is in it.
+    this.#prepared.fields = fields.map(copyField)
     this.#prepared.emptyRow = this.rows.result._prebuiltEmptyResultObject
   }
 
@@ -84,9 +108,16 @@ export class StatementPart {
    * knows it.
    */
   settle(error: Error | null, sender: Sender): void {
+    const { name } = this.#request
+    if (name !== undefined) this.#settleNamed(name, sender)
     if (this.#prepared === null) return
     const unknown = this.#parsedHere && this.#prepared.state === 'parsing'
-    if (unknown || isStale(error)) sender.prepared.forget(this.#prepared)
+    if (unknown || (!this.completed && mayBeOutdated(error))) sender.prepared.forget(this.#prepared)
+  }
+
+  #settleNamed(name: string, { named }: Sender): void {
+    if (this.completed) named.confirm(name)
+    else named.doubt(name)
   }
 
   /** It was sent under a name of ours which the server had lost, or could not use any more. */
@@ -95,14 +126,13 @@ export class StatementPart {
   }
 }
 
-/** Why a statement that the user named cannot be sent; null when it can. pg's own rule and words. */
-export function namedConflict(request: StatementRequest, { client }: Sender): Error | null {
-  if (request.name === undefined) return null
-  const previous = client.connection.parsedStatements[request.name]
-  if (previous === undefined || request.text === '' || request.text === previous) return null
-  return new Error(
-    `Prepared statements must be unique - '${request.name}' was used for a different statement`,
-  )
+/**
+ * A failure that may come of what the text meant when it was parsed: values that do not fit (22), names and types that
+ * have changed (42), and whatever says that the server was confused. The text is parsed anew the next time.
+ */
+function mayBeOutdated(error: Error | null): boolean {
+  const { code } = (error ?? {}) as { code?: unknown }
+  return typeof code === 'string' && (/^(?:22|42|XX000)/.test(code) || isStale(error))
 }
 
 /** invalid_sql_statement_name, or feature_not_supported: "cached plan must not change result type". */

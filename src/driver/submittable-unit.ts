@@ -4,6 +4,8 @@
  */
 import type { Submittable } from 'pg'
 import { Unit } from './unit.js'
+import { writeAll } from './wire.js'
+import type { StatementRequest } from './statement-part.js'
 import type { DriverConnection } from './pg-driver.js'
 import type { Sender, UnitOwner } from './unit.js'
 
@@ -16,8 +18,15 @@ export interface DriverSubmittable extends Omit<Submittable, 'submit'> {
   handleCommandComplete?(message: { text: string }, connection: DriverConnection): unknown
 }
 
+/** Its text. Read once: it is the user's object. */
+export function textOf(submittable: DriverSubmittable): string {
+  const text = submittable.text ?? submittable.cursor?.text
+  return typeof text === 'string' ? text : '(a submittable)'
+}
+
 export class SubmittableUnit extends Unit {
   readonly submittable: DriverSubmittable
+  readonly text: string
   // It judges for itself what it is told.
   readonly complete = true
 
@@ -25,18 +34,24 @@ export class SubmittableUnit extends Unit {
   readonly over: Promise<void>
   #end!: () => void
 
-  constructor(owner: UnitOwner, submittable: DriverSubmittable) {
+  override readonly harmful: boolean
+  override readonly mayUnlisten: boolean
+
+  constructor(
+    owner: UnitOwner,
+    submittable: DriverSubmittable,
+    text: string,
+    facts: Pick<StatementRequest, 'harmless' | 'mayUnlisten'>,
+  ) {
     super(owner)
     this.submittable = submittable
+    this.text = text
+    this.harmful = !facts.harmless
+    this.mayUnlisten = facts.mayUnlisten
     this.travel = 'alone'
     this.over = new Promise((resolve) => {
       this.#end = resolve
     })
-  }
-
-  get text(): string {
-    const text = this.submittable.text ?? this.submittable.cursor?.text
-    return typeof text === 'string' ? text : '(a submittable)'
   }
 
   protected override encode(): void {}
@@ -45,6 +60,7 @@ export class SubmittableUnit extends Unit {
   override send(sender: Sender): void {
     this.adopt(sender)
     this.#overhear(sender)
+    if (this.harmful) sender.prepared.suspend()
     sender.client.pipeline = false
     sender.client.query(this.submittable as never)
   }
@@ -56,7 +72,7 @@ export class SubmittableUnit extends Unit {
     submittable.submit = (connection) => {
       const refusal: unknown = submit.call(submittable, connection)
       // Nothing was sent then, and no ReadyForQuery would come.
-      if (refusal instanceof Error) connection.stream.write(sender.writer.sync().take())
+      if (refusal instanceof Error) writeAll(connection.stream, sender.writer.sync().take())
       return refusal
     }
     submittable.handleError = (error, connection) => {

@@ -8,9 +8,11 @@ import type { DatabaseError, FieldDef } from 'pg'
 import { withCallersFrames } from '../util/callers-frames.js'
 import { pgQueryPrototype } from './pg-driver.js'
 import type { DriverClient, DriverConnection } from './pg-driver.js'
+import type { NamedStatements } from './named-statements.js'
 import type { PreparedStatements } from './prepared-statements.js'
 import { NO_VALUES } from './wire.js'
 import type { MessageWriter } from './wire.js'
+import type { Failure } from '../util/failure.js'
 import type { Linked } from '../util/linked-list.js'
 
 /** The transaction status that ReadyForQuery carries, in libpq's words. */
@@ -36,14 +38,11 @@ export interface Sender {
   readonly client: DriverClient
   readonly writer: MessageWriter
   readonly prepared: PreparedStatements
+  readonly named: NamedStatements
   /** The unit's messages are in `writer`: they are to be sent now, or with others. */
   onWritten(): void
   /** BEGIN, at the head of the unit, has been answered: what waits behind it may go. */
   onBegun(unit: Unit): void
-  /** A command of the user's has dropped all prepared statements, or LISTENs, or both. */
-  onDropped(command: DroppingTag): void
-  /** A command has changed what statements may give: those that are prepared are not used again. */
-  onSchemaChanged(): void
   /** The server has said its last word. */
   onFatal(error: Error): void
 }
@@ -52,10 +51,10 @@ export interface Sender {
 export interface UnitGuard {
   /** A limit was reached: its caller has been told, or will be in a moment. */
   readonly reached: boolean
-  /** The unit was answered. Gives the error that its caller gets in place of `error`. */
-  settle(error: Error | null): unknown
-  /** The unit will not be answered. Gives the error for the limit that was reached before; else null. */
-  abandon(): unknown
+  /** The unit was answered. Gives what its caller gets in place of `error`; null where all went well. */
+  settle(error: Error | null): Failure | null
+  /** The unit will not be answered. Gives the failure for the limit that was reached before; else null. */
+  abandon(): Failure | null
 }
 
 /** How a unit may travel with others. */
@@ -88,6 +87,10 @@ export abstract class Unit implements Linked<Unit> {
   error: DatabaseError | Error | null = null
   /** Given to the server, at least in part. */
   sent = false
+  /** Texts may mean something else behind it; it says so when it is sent. */
+  readonly harmful: boolean = false
+  /** It may have undone a LISTEN of the session. */
+  readonly mayUnlisten: boolean = false
   /** A command in it ended a transaction, as the server's tags say. */
   ended: 'nothing' | 'rolled back' | 'committed' = 'nothing'
   readonly owner: UnitOwner
@@ -155,9 +158,21 @@ export abstract class Unit implements Linked<Unit> {
   /** How many commands it holds is not known beforehand. */
   readonly openEnded: boolean = false
 
-  /** An error that a type parser of the user's threw while the rows came in. */
-  get parseError(): Error | null {
+  /** What a type parser of the user's threw while the rows came in. */
+  get parseFailure(): Failure | null {
     return null
+  }
+
+  /** Answered: what its caller gets in place of a result; null where all went well. */
+  failure(): Failure | null {
+    const failure = this.guard === null ? boxed(this.error) : this.guard.settle(this.error)
+    return failure ?? this.parseFailure
+  }
+
+  /** It will not be answered: its caller gets `error`, unless a limit of its own was reached before. */
+  giveUp(error: unknown): void {
+    const failure = this.guard?.abandon() ?? null
+    this.reject(failure === null ? error : failure.reason)
   }
 
   /** The session calls it once, on ReadyForQuery, before the owner is told. */
@@ -208,11 +223,9 @@ export abstract class Unit implements Linked<Unit> {
 
   /** What a tag says beyond its own statement. */
   protected note(tag: string): void {
-    const sender = this.#sender!
     if (tag === 'COMMIT' || tag === 'PREPARE TRANSACTION') this.ended = 'committed'
     else if (tag === 'ROLLBACK' && this.ended === 'nothing') this.ended = 'rolled back'
-    else if (DROPPING.has(tag)) sender.onDropped(tag as DroppingTag)
-    else if (changesSchema(tag, this.text)) sender.onSchemaChanged()
+    else if (tag === 'DISCARD ALL' || tag.startsWith('DEALLOCATE')) this.#sender!.named.doubtAll()
   }
 
   handleRowDescription(_message: { fields: FieldDef[] }): void {}
@@ -227,14 +240,8 @@ export abstract class Unit implements Linked<Unit> {
   }
 }
 
-/** What such a statement of the user's drops is the library's, too: prepared statements, subscriptions. */
-export type DroppingTag = 'DEALLOCATE ALL' | 'DISCARD ALL' | 'UNLISTEN'
-
-const DROPPING: ReadonlySet<string> = new Set<DroppingTag>(['DEALLOCATE ALL', 'DISCARD ALL', 'UNLISTEN'])
-
-/** After such a command "SELECT *", or a name, may mean something else. CREATE TABLE AS has the tag of a SELECT. */
-function changesSchema(tag: string, text: string): boolean {
-  return /^(?:ALTER|CREATE|DROP) /.test(tag) || (tag.startsWith('SELECT') && /^\s*CREATE\s/i.test(text))
+function boxed(error: Error | null): Failure | null {
+  return error === null ? null : { reason: error }
 }
 
 /** FATAL and PANIC end the session; the words are not translated in the settings that matter to us. */

@@ -1,9 +1,15 @@
 /**
  * Frontend messages of the extended query protocol, written one behind the other into one piece of memory, so
- * that a statement is one buffer and one write (manual, chapter "Frontend/Backend Protocol", "Message Formats").
+ * that a statement is one buffer and one write (manual, chapter "Frontend/Backend Protocol", "Message Formats"). A long
+ * text or value is a buffer of its own, of just its size, which goes with the write.
  */
 
+import type { Writable } from 'node:stream'
+
 const CHUNK_BYTES = 64 * 1024
+
+/** What is longer gets a buffer of its own, in characters or bytes. */
+const LONG = 16 * 1024
 
 const PARSE = 0x50
 const BIND = 0x42
@@ -19,25 +25,32 @@ export type WireValue = string | Buffer | null
 
 export const NO_VALUES: readonly WireValue[] = []
 
-/** Collects messages; `take()` gives them as one buffer. */
+/** Collects messages; `take()` gives what is to be written. */
 export class MessageWriter {
   #chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES)
-  /** Where the messages not yet taken begin. */
+  /** Where what is not yet taken, nor among `#pieces`, begins. */
   #start = 0
   #offset = 0
+  /** What comes before that. */
+  #pieces: Buffer[] = []
+  /** Where the message at hand began. */
+  #header = this.#chunk
+  #headerAt = 0
+  /** How many bytes of it have been set apart. */
+  #apart = 0
 
   /** Parse: `name` is empty for the unnamed statement. Parameter types are left to the server. */
   parse(name: string, text: string): this {
-    const at = this.#begin(PARSE, name.length * 3 + text.length * 3 + 8)
+    this.#begin(PARSE, name.length * 3 + 8)
     this.#cstring(name)
-    this.#cstring(text)
+    this.#text(text)
     this.#int16(0)
-    return this.#end(at)
+    return this.#end()
   }
 
   /** Bind to the unnamed portal; buffers go in binary format, everything else as text. */
   bind(statement: string, values: readonly WireValue[], binaryResults: boolean): this {
-    const at = this.#begin(BIND, statement.length * 3 + 2 * values.length + 16)
+    this.#begin(BIND, statement.length * 3 + 2 * values.length + 16)
     this.#cstring('')
     this.#cstring(statement)
     this.#int16(values.length)
@@ -47,79 +60,111 @@ export class MessageWriter {
     this.#ensure(4)
     this.#int16(1)
     this.#int16(binaryResults ? 1 : 0)
-    return this.#end(at)
+    return this.#end()
   }
 
   /** Describe of the unnamed portal. */
   describe(): this {
-    const at = this.#begin(DESCRIBE, 2)
+    this.#begin(DESCRIBE, 2)
     this.#chunk[this.#offset++] = 0x50
     this.#chunk[this.#offset++] = 0
-    return this.#end(at)
+    return this.#end()
   }
 
   /** Execute of the unnamed portal, to its end. */
   execute(): this {
-    const at = this.#begin(EXECUTE, 5)
+    this.#begin(EXECUTE, 5)
     this.#chunk[this.#offset++] = 0
     this.#int32(0)
-    return this.#end(at)
+    return this.#end()
   }
 
   /** Close of a prepared statement. */
   close(name: string): this {
-    const at = this.#begin(CLOSE, name.length + 2)
+    this.#begin(CLOSE, name.length + 2)
     this.#chunk[this.#offset++] = 0x53
     this.#cstring(name)
-    return this.#end(at)
+    return this.#end()
   }
 
   sync(): this {
-    return this.#end(this.#begin(SYNC, 0))
+    this.#begin(SYNC, 0)
+    return this.#end()
   }
 
   flush(): this {
-    return this.#end(this.#begin(FLUSH, 0))
+    this.#begin(FLUSH, 0)
+    return this.#end()
   }
 
   /** A simple Query, which may hold several statements. */
   query(text: string): this {
-    const at = this.#begin(QUERY, text.length * 3 + 1)
-    this.#cstring(text)
-    return this.#end(at)
+    this.#begin(QUERY, 1)
+    this.#text(text)
+    return this.#end()
   }
 
-  /** What was written since the last call, as one buffer. It is never written to again. */
-  take(): Buffer {
-    const taken = this.#chunk.subarray(this.#start, this.#offset)
-    this.#start = this.#offset
+  /** What was written since the last call, in order. It is never written to again. */
+  take(): readonly Buffer[] {
+    if (this.#offset > this.#start) this.#setApart()
+    const taken = this.#pieces
+    this.#pieces = []
     return taken
   }
 
-  /** Throws away what was written since the last `take()`. */
-  discard(): void {
-    this.#offset = this.#start
-  }
-
-  #begin(code: number, bytes: number): number {
+  /** Begins a message with so many bytes at least. */
+  #begin(code: number, bytes: number): void {
     this.#ensure(bytes + 5)
-    const at = this.#offset - this.#start
+    this.#header = this.#chunk
+    this.#headerAt = this.#offset
+    // What stands before it in the same piece is not its own.
+    this.#apart = this.#start - this.#offset
     this.#chunk[this.#offset] = code
     this.#offset += 5
-    return at
   }
 
-  /** Fills in the length. `at` counts from `#start`, because a message that grows may have moved to a new chunk. */
-  #end(at: number): this {
-    const begin = this.#start + at
-    this.#chunk.writeUInt32BE(this.#offset - begin - 1, begin + 1)
+  /** Fills in the length, which counts itself and not the code. */
+  #end(): this {
+    this.#header.writeUInt32BE(this.#apart + this.#offset - this.#start - 1, this.#headerAt + 1)
     return this
+  }
+
+  /** What has been written so far stays as it is; what comes next is another piece. */
+  #setApart(): void {
+    const piece = this.#chunk.subarray(this.#start, this.#offset)
+    this.#pieces.push(piece)
+    this.#apart += piece.length
+    this.#start = this.#offset
+  }
+
+  /** Bytes that are a piece of their own. */
+  #append(bytes: Buffer): void {
+    this.#setApart()
+    this.#pieces.push(bytes)
+    this.#apart += bytes.length
+  }
+
+  /** A text and its zero. */
+  #text(text: string): void {
+    if (text.length > LONG) {
+      this.#append(Buffer.from(text))
+      this.#ensure(1)
+      this.#chunk[this.#offset++] = 0
+    } else {
+      this.#ensure(text.length * 3 + 1)
+      this.#cstring(text)
+    }
   }
 
   #value(value: WireValue): void {
     if (value === null) {
       this.#ensure(4)
       this.#int32(-1)
+    } else if (value.length > LONG) {
+      const bytes = typeof value === 'string' ? Buffer.from(value) : value
+      this.#ensure(4)
+      this.#int32(bytes.length)
+      this.#append(bytes)
     } else if (typeof value === 'string') {
       // UTF-8 takes at most three bytes for a UTF-16 unit; the length is filled in once it is known.
       this.#ensure(4 + value.length * 3)
@@ -154,12 +199,20 @@ export class MessageWriter {
   /** Makes room for `bytes` more, in a new chunk where this one has not enough. */
   #ensure(bytes: number): void {
     if (this.#offset + bytes <= this.#chunk.length) return
-    const pending = this.#chunk.subarray(this.#start, this.#offset)
-    const size = pending.length + bytes
-    const chunk = Buffer.allocUnsafeSlow(size <= CHUNK_BYTES ? CHUNK_BYTES : size * 2)
-    pending.copy(chunk)
-    this.#chunk = chunk
+    if (this.#offset > this.#start) this.#setApart()
+    this.#chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, bytes))
     this.#start = 0
-    this.#offset = pending.length
+    this.#offset = 0
+  }
+}
+
+/** Writes pieces at once. */
+export function writeAll(stream: Writable, pieces: readonly Buffer[]): void {
+  const [only] = pieces
+  if (pieces.length === 1) stream.write(only)
+  else if (pieces.length > 1) {
+    stream.cork()
+    for (const piece of pieces) stream.write(piece)
+    stream.uncork()
   }
 }

@@ -4,13 +4,15 @@
  */
 import { CommitRolledBackError, UncommittedTransactionError, UnfinishedStatementError } from '../errors.js'
 import { settle } from '../transaction/settlement.js'
-import { isFromServer } from '../util/from-server.js'
+import { isFromServer } from '../util/thrown.js'
 import { withCallersFrames } from '../util/callers-frames.js'
+import { now } from '../util/clock.js'
 import { timerFor } from '../util/timer.js'
 import type { RollbackEvent } from '../events.js'
 import type { ControlUnit } from '../driver/control-unit.js'
 import type { CallerOutcome, Left } from '../transaction/settlement.js'
 import type { Scheduler } from './scheduler.js'
+import type { Timer } from '../util/timer.js'
 import type { Turn } from './turn.js'
 
 /** How a holder leaves. */
@@ -28,8 +30,16 @@ export interface Leaving {
  */
 export function depart(scheduler: Scheduler, turn: Turn, leaving: Leaving): Promise<void> {
   // A callback may have released its handle before it returned: that was the departure.
-  turn.departure ??= settleAndHandOn(scheduler, turn, leaving)
+  turn.departure ??= settleInAnyCase(scheduler, turn, leaving)
   return turn.departure
+}
+
+async function settleInAnyCase(scheduler: Scheduler, turn: Turn, leaving: Leaving): Promise<void> {
+  try {
+    await settleAndHandOn(scheduler, turn, leaving)
+  } finally {
+    if (turn.revocation === null) scheduler.rescue(turn)
+  }
 }
 
 async function settleAndHandOn(scheduler: Scheduler, turn: Turn, leaving: Leaving): Promise<void> {
@@ -71,20 +81,30 @@ async function settleAndHandOn(scheduler: Scheduler, turn: Turn, leaving: Leavin
 /** What stands for a nested transaction among the texts of unfinished statements. */
 export const NESTED = '(a nested transaction)'
 
-/** Waits until nothing is in flight; after `releaseGraceMillis` the connection is dropped. */
+/**
+ * Waits until nothing is in flight. Once the server has been busy with it for `releaseGraceMillis` the connection is
+ * dropped: a predecessor's COMMIT may take what it takes.
+ */
 export async function settleDown(scheduler: Scheduler, turn: Turn): Promise<void> {
   const { releaseGraceMillis } = scheduler.options
-  let timer: NodeJS.Timeout | undefined
+  const leftAt = now()
+  let timer: Timer | undefined
   const expired = new Promise<'expired'>((resolve) => {
-    timer = timerFor(releaseGraceMillis, () => resolve('expired'))
+    const look = (): void => {
+      const left = releaseGraceMillis - (now() - Math.max(leftAt, turn.speaksSince))
+      // Timers may fire a little early.
+      if (left <= 1) resolve('expired')
+      else timer = timerFor(left, look)
+    }
+    timer = timerFor(releaseGraceMillis, look)
   })
   const quiet = turn.quiet()
   const outcome = await Promise.race([quiet, expired])
-  clearTimeout(timer)
+  timer?.stop()
   if (outcome !== 'expired') return
   const cause = new Error(`a statement was still running ${releaseGraceMillis}ms after its holder had left`)
   if (turn.session === null) turn.giveUp(cause)
-  else await turn.session.abandon(turn, cause)
+  else await turn.session.abandon(cause)
   await quiet
 }
 
@@ -123,7 +143,6 @@ async function commit(scheduler: Scheduler, turn: Turn, close: boolean): Promise
   } catch (error) {
     failure = error
   }
-  if (failure !== undefined) scheduler.onError(failure)
   if (!early)
     await handOn(scheduler, turn, {
       left: failure === undefined ? 'returned' : 'threw',
@@ -174,11 +193,14 @@ async function failureOf(rollback: Promise<unknown>): Promise<{ error?: Error }>
 
 /** Hands the turn on; waits for the closing of the connection where that is asked for. */
 async function handOn(scheduler: Scheduler, turn: Turn, { left, error, close }: Leaving): Promise<void> {
-  if (left === 'threw') scheduler.onError(error)
-  const closesOnError =
-    left === 'threw' && scheduler.options.closeOn === 'database-error' && isFromServer(error)
-  const closed = close || closesOnError ? scheduler.close() : null
-  scheduler.handOver(turn)
+  let closed: Promise<void> | null = null
+  try {
+    const closesOnError =
+      left === 'threw' && scheduler.options.closeOn === 'database-error' && isFromServer(error)
+    if (close || closesOnError) closed = scheduler.close()
+  } finally {
+    scheduler.handOver(turn)
+  }
   await closed
 }
 
@@ -194,8 +216,7 @@ export async function takeBack(
 ): Promise<void> {
   const statement = turn.openedBy
   turn.revoke(error)
-  const { running } = turn
-  if (running !== null) turn.session?.cancel(running)
+  turn.cancelAll()
   if (turn.outstanding > 0) await settleDown(scheduler, turn)
   const server = turn.serverState
   const answered = server === 'intrans' || server === 'inerror' ? turn.rollback() : null

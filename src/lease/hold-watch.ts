@@ -3,6 +3,7 @@
  * is no watch at all.
  */
 import { HoldTimeoutError } from '../errors.js'
+import { now } from '../util/clock.js'
 import { deadline } from '../util/deadlines.js'
 import type { Deadlines, Timed } from '../util/deadlines.js'
 import type { Turn } from './turn.js'
@@ -47,7 +48,7 @@ export class HoldWatch {
 
   #warn(returned: boolean): void {
     this.#warned = true
-    const heldMillis = Math.round(performance.now() - this.#turn.grantedAt)
+    const heldMillis = Math.round(now() - this.#turn.grantedAt)
     this.#hooks.onWarning({ heldMillis, stack: this.#stack, returned })
   }
 

@@ -23,7 +23,16 @@ export function runInScope<T>(scope: HolderScope, work: () => T): T {
 }
 
 export function createScope(manager: object, kind: HolderScope['kind']): HolderScope {
-  return { manager, kind, settled: false, outer: storage.getStore() }
+  return { manager, kind, settled: false, outer: unsettled(storage.getStore()) }
+}
+
+/**
+ * The innermost scope that has not settled. Those that have are left out: work that starts its successor from its own
+ * callback would keep the scopes of all its predecessors.
+ */
+function unsettled(scope: HolderScope | undefined): HolderScope | undefined {
+  while (scope?.settled === true) scope = scope.outer
+  return scope
 }
 
 /** The scope of `manager`'s that the caller is inside of; undefined when it is in none. */

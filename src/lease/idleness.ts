@@ -2,7 +2,9 @@
  * Watches over a connection that nobody uses: how long that has lasted. Unless somebody listens on it, it does not
  * keep the process alive, and is closed when it has been idle for `idleTimeoutMillis`.
  */
-import { LONGEST_TIMER_MILLIS } from '../util/timer.js'
+import { clock, now } from '../util/clock.js'
+import { LONGEST_TIMER_MILLIS, timerFor } from '../util/timer.js'
+import type { Timer } from '../util/timer.js'
 import type { Session } from '../session/session.js'
 
 export interface IdleOptions {
@@ -13,11 +15,11 @@ export interface IdleOptions {
 export class Idleness {
   readonly #options: IdleOptions
   readonly #onTooLong: () => void
-  /** When the connection was last used; null while it is in use, or there is none. */
-  #since: number | null = null
+  /** When the connection was last used, on both clocks; null while it is in use, or there is none. */
+  #since: { readonly monotonic: number; readonly wall: number } | null = null
   /** Somebody listens on it. */
   #kept = false
-  #timer: NodeJS.Timeout | null = null
+  #timer: Timer | null = null
 
   constructor(options: IdleOptions, onTooLong: () => void) {
     this.#options = options
@@ -26,13 +28,15 @@ export class Idleness {
 
   /** How long the connection has not been used; 0 while it is in use. */
   get millis(): number {
-    return this.#since === null ? 0 : performance.now() - this.#since
+    if (this.#since === null) return 0
+    // The monotonic clock may stand still while the machine is frozen; the wall clock may be set back.
+    return Math.max(now() - this.#since.monotonic, clock.wallNow() - this.#since.wall)
   }
 
   /** Nobody speaks on the connection any more. Where it is `kept`, because somebody listens, it stays as it is. */
   begin(session: Session, kept: boolean): void {
     if (this.#since !== null && this.#kept === kept) return
-    this.#since ??= performance.now()
+    this.#since ??= { monotonic: now(), wall: clock.wallNow() }
     this.#kept = kept
     if (kept) return session.ref()
     const { allowExitOnIdle, idleTimeoutMillis } = this.#options
@@ -55,13 +59,15 @@ export class Idleness {
   /** Nothing is watched any more. */
   stop(): void {
     this.forget()
-    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer?.stop()
     this.#timer = null
   }
 
   /** One timer that looks again when it fires, rather than one for each pause. */
   #arm(millis: number): void {
-    this.#timer ??= setTimeout(() => this.#look(), Math.min(millis, LONGEST_TIMER_MILLIS)).unref()
+    if (this.#timer !== null) return
+    this.#timer = timerFor(Math.min(millis, LONGEST_TIMER_MILLIS), () => this.#look())!
+    this.#timer.unref()
   }
 
   #look(): void {

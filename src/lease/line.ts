@@ -3,6 +3,7 @@
  * deadlines that it is handed.
  */
 import { onAbort } from '../util/abort-listeners.js'
+import { reasonOf } from '../util/abort-signals.js'
 import { LinkedList } from '../util/linked-list.js'
 import type { Linked } from '../util/linked-list.js'
 import type { Deadlines, Timed, Watch } from '../util/deadlines.js'
@@ -31,7 +32,7 @@ export abstract class Waiter<G> implements Linked<Waiter<G>>, Timed {
   /** For `Line` alone. */
   joined(line: Line<G>, signal: AbortSignal | undefined): void {
     this.#line = line
-    if (signal !== undefined) this.#ignoreAbort = onAbort(signal, () => this.reject(signal.reason))
+    if (signal !== undefined) this.#ignoreAbort = onAbort(signal, () => this.reject(reasonOf(signal)))
   }
 
   onDue(): void {

@@ -9,6 +9,7 @@ import { QueryUnit } from '../driver/query-unit.js'
 import { SILENT_OWNER } from '../session/silent-owner.js'
 import type { RollbackEvent } from '../events.js'
 import type { ReadyStatus, Unit, UnitOwner } from '../driver/unit.js'
+import type { Failure } from '../util/failure.js'
 import type { Session } from '../session/session.js'
 import type { ControlLimits } from './control-limits.js'
 
@@ -17,8 +18,6 @@ export interface OneShotHost {
   /** The live session. */
   readonly session: Session | null
   onRollback(event: RollbackEvent): void
-  /** An error has come out that may say something about the connection. */
-  onError(error: Error): void
   /** A one-shot was answered and its transaction is over. */
   onDone(): void
 }
@@ -38,7 +37,6 @@ export class OneShots implements UnitOwner {
   }
 
   onAnswered(unit: Unit, status: ReadyStatus): void {
-    if (unit.error !== null) this.#host.onError(unit.error)
     if (status !== 'idle') this.#rollBack(unit)
     else if (this.#isStale(unit)) this.#sendAgain(unit)
     else {
@@ -47,10 +45,13 @@ export class OneShots implements UnitOwner {
     }
   }
 
-  /** Its statement failed because a prepared name was stale; nothing of it has happened. */
+  /**
+   * Its statement failed because a prepared name was stale; nothing of it has happened. It is sent again only where
+   * nothing was sent behind it, which would be done before it then.
+   */
   #isStale(unit: Unit): boolean {
     const stale = (unit instanceof QueryUnit || unit instanceof BatchUnit) && unit.staleName
-    return stale && !this.#retried.has(unit)
+    return stale && this.#host.session?.inFlight === 0 && !this.#retried.has(unit)
   }
 
   #sendAgain(unit: Unit): void {
@@ -59,10 +60,9 @@ export class OneShots implements UnitOwner {
   }
 
   #report(unit: Unit): void {
-    const error: unknown = unit.guard === null ? unit.error : unit.guard.settle(unit.error)
-    if (error !== null) unit.reject(withIndex(unit, error))
-    else if (unit.parseError !== null) unit.reject(unit.parseError)
-    else unit.resolve(unit.outcome)
+    const failure = unit.failure()
+    if (failure === null) unit.resolve(unit.outcome)
+    else unit.reject(withIndex(unit, failure.reason))
   }
 
   /** Only what travels alone can leave a transaction open: a plain statement that does has broken the protocol. */
@@ -88,31 +88,29 @@ export class OneShots implements UnitOwner {
     session.submit(rollback)
   }
 
-  #rolledBack(unit: Unit, failure: Error | null, limit: unknown): void {
+  #rolledBack(unit: Unit, failure: Error | null, limit: Failure | null): void {
     const statement = unit.text
     this.#host.onRollback({ reason: 'one-shot', statement, ...(failure === null ? {} : { error: failure }) })
     // A batch's own failure is its error; the open transaction is the library's doing then.
     if (unit instanceof BatchUnit) this.#report(unit)
     else {
-      unit.reject(
-        limit ??
-          new UncommittedTransactionError({
-            statement,
-            oneShot: true,
-            retrySafe: unit.ended !== 'committed',
-            cause: unit.error ?? undefined,
-          }),
-      )
+      const uncommitted = new UncommittedTransactionError({
+        statement,
+        oneShot: true,
+        retrySafe: unit.ended !== 'committed',
+        cause: unit.error ?? undefined,
+      })
+      unit.reject(limit === null ? uncommitted : limit.reason)
     }
     this.#host.onDone()
   }
 
   onWithdrawn(unit: Unit, error: Error | null): void {
-    unit.reject(unit.guard?.abandon() ?? error)
+    unit.giveUp(error)
   }
 
   onLost(unit: Unit, cause: Error): void {
-    unit.reject(unit.guard?.abandon() ?? this.#lostError(cause, unit.sent))
+    unit.giveUp(this.#lostError(cause, unit.sent))
   }
 
   #lostError(cause: Error, sent = true): ConnectionLostError {
@@ -122,17 +120,14 @@ export class OneShots implements UnitOwner {
 
 /** The error of a batch says which of its statements failed; the reason of an abort is the program's own. */
 function withIndex(unit: Unit, error: unknown): unknown {
-  const isOurs = error instanceof StatementTimeoutError || (error !== null && error === unit.error)
-  if (unit instanceof BatchUnit && unit.failedIndex !== null && isOurs) {
-    Object.assign(error, { index: unit.failedIndex })
-  }
-  return error
+  if (!(unit instanceof BatchUnit) || unit.failedIndex === null) return error
+  const isOurs = error === unit.error || error instanceof StatementTimeoutError
+  return isOurs ? Object.assign(error as Error, { index: unit.failedIndex }) : error
 }
 
 /** What a unit is rejected with because a limit of it was reached; null where none was. */
-function limitOf(unit: Unit): unknown {
-  const { guard } = unit
+function limitOf({ guard, error }: Unit): Failure | null {
   if (guard === null) return null
-  const error = guard.settle(unit.error)
-  return guard.reached && error !== unit.error ? error : null
+  const failure = guard.settle(error)
+  return guard.reached && failure !== null && failure.reason !== error ? failure : null
 }

@@ -1,5 +1,6 @@
 /** What may stand in the line: a request for a turn, and a one-shot or a batch. */
 import { withCallersFrames } from '../util/callers-frames.js'
+import { now } from '../util/clock.js'
 import { Waiter } from './line.js'
 import type { Unit } from '../driver/unit.js'
 import type { Line } from './line.js'
@@ -33,7 +34,7 @@ export abstract class Request extends Waiter<Session> {
   }
 
   override joined(line: Line<Session>, signal: AbortSignal | undefined): void {
-    this.#joinedAt = Math.trunc(performance.now())
+    this.#joinedAt = Math.trunc(now())
     super.joined(line, signal)
   }
 
@@ -64,7 +65,7 @@ export abstract class Request extends Waiter<Session> {
   }
 
   protected get waitedMillis(): number {
-    return this.#joinedAt === 0 ? 0 : Math.max(0, Math.trunc(performance.now()) - this.#joinedAt)
+    return this.#joinedAt === 0 ? 0 : Math.max(0, Math.trunc(now()) - this.#joinedAt)
   }
 
   override timedOut(): Error {

@@ -8,21 +8,25 @@
  */
 import { AcquireTimeoutError, ConnectError, ManagerEndedError, TooManyWaitingError } from '../errors.js'
 import { ControlUnit } from '../driver/control-unit.js'
+import { QueryUnit } from '../driver/query-unit.js'
+import { ownRequest } from '../driver/statement-part.js'
 import { ResetUnit } from '../session/session-reset.js'
 import { AbandonedOpeningError, SessionKeeper } from '../session/session-keeper.js'
-import { breaksSession } from '../transaction/failures.js'
 import { Subscriptions } from '../session/subscriptions.js'
+import { reasonOf } from '../util/abort-signals.js'
+import { clock, now } from '../util/clock.js'
 import { Deadlines } from '../util/deadlines.js'
 import { timerFor } from '../util/timer.js'
 import { controlLimits } from './control-limits.js'
 import { runInScope, createScope } from './holder-context.js'
+import { Heartbeat } from '../session/heartbeat.js'
 import { HoldWatch } from './hold-watch.js'
 import { Idleness } from './idleness.js'
 import { Line } from './line.js'
 import { TurnRequest, UnitRequest } from './requests.js'
 import { OneShots } from './one-shots.js'
 import { Turn } from './turn.js'
-import type { Client } from 'pg'
+import type { Client, QueryResult } from 'pg'
 import type { ConnectPlan } from '../conninfo/plan.js'
 import type { HoldTimeoutError } from '../errors.js'
 import type { ManagedConnectionEvents, NoticeEvent, RollbackEvent } from '../events.js'
@@ -79,13 +83,16 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   readonly #line = new Line<Session>(this.deadlines)
   readonly #host: SchedulerHost
   readonly #idleness: Idleness
-  readonly #wantsWritable: boolean
+  readonly #heartbeat: Heartbeat
   #floor: Turn | null = null
   #floorStack: string | null = null
   #holdWatch: HoldWatch | null = null
   #closeRequest: Deferred | null = null
   /** Of no use any more: closed at the next boundary. */
   #retired: Session | null = null
+  /** It has refused a write: whether it is a primary still is asked at the next boundary. */
+  #doubted: Session | null = null
+  /** The session is being checked before anyone gets it. */
   #validating = false
   #ended: Promise<void> | null = null
   #drained: (() => void) | null = null
@@ -96,18 +103,13 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   /** Set while listeners' or waiters' reactions could enter `#advance` again. */
   #advancing = false
 
-  constructor(
-    plan: () => ConnectPlan,
-    wantsWritable: boolean,
-    options: ResolvedOptions,
-    host: SchedulerHost,
-  ) {
+  constructor(plan: () => ConnectPlan, options: ResolvedOptions, host: SchedulerHost) {
     this.options = options
     this.limits = controlLimits(options)
     this.#idleness = new Idleness(options, () => void this.#close())
-    this.#wantsWritable = wantsWritable
     this.#host = host
     this.keeper = new SessionKeeper(plan, options, this)
+    this.#heartbeat = new Heartbeat(options.heartbeatMillis, () => this.session)
   }
 
   get session(): Session | null {
@@ -199,7 +201,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
 
   #refusal(join: JoinOptions): { reason: unknown } | null {
     if (this.ending) return { reason: new ManagerEndedError() }
-    return join.signal?.aborted === true ? { reason: join.signal.reason } : null
+    return join.signal?.aborted === true ? { reason: reasonOf(join.signal) } : null
   }
 
   /** With nobody ahead a limit of 0, which is about waiting in line, leaves time for connecting. */
@@ -215,7 +217,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
 
   timedOut(timeoutMillis: number): AcquireTimeoutError {
     this.counters.timeouts++
-    const heldMillis = this.#floor === null ? null : Math.round(performance.now() - this.#floor.grantedAt)
+    const heldMillis = this.#floor === null ? null : Math.round(now() - this.#floor.grantedAt)
     return new AcquireTimeoutError({
       timeoutMillis,
       waiting: this.#line.length,
@@ -256,7 +258,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     const session = this.#readySession()
     if (session === null || !(first as Request).fits(session)) return false
     // A waiter whose time had passed declines, and has left the line: either way the next is asked.
-    first.grant(session, performance.now())
+    first.grant(session, now())
     return true
   }
 
@@ -294,9 +296,16 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     turn.finish()
     if (turn.used) this.#resetSession()
     if (this.#host.listens('release')) {
-      this.#host.tell('release', { heldMillis: performance.now() - turn.grantedAt })
+      this.#host.tell('release', { heldMillis: now() - turn.grantedAt })
     }
     this.#advance()
+  }
+
+  /** Should the turn be over without having been handed on, nobody knows what is open on its session. */
+  rescue(turn: Turn): void {
+    if (this.#floor !== turn) return
+    this.session?.lose(new Error('BUG: a turn ended without being settled'))
+    this.handOver(turn)
   }
 
   /** Goes along with whatever was sent last; nothing that could not be sent again follows until it is answered. */
@@ -322,9 +331,12 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
       if (session.pending === 0) void this.#close()
       return null
     }
-    if (this.#needsCheck(session)) {
-      void this.#validate(session)
-      return null
+    if (session.pending === 0) {
+      const check = this.#checkFor(session)
+      if (check !== null) {
+        void this.#validate(session, check)
+        return null
+      }
     }
     return session
   }
@@ -332,7 +344,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   #isDue(session: Session): boolean {
     const { maxLifetimeMillis } = this.options
     if (this.#retired === session) return true
-    return maxLifetimeMillis > 0 && performance.now() - session.openedAt > maxLifetimeMillis
+    return maxLifetimeMillis > 0 && now() - session.openedAt > maxLifetimeMillis
   }
 
   /** The session is to be replaced before anyone else gets it. */
@@ -340,20 +352,29 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     return this.#closeRequest !== null || (this.session !== null && this.#isDue(this.session))
   }
 
-  #needsCheck(session: Session): boolean {
-    return session.pending === 0 && this.#idleness.millis > this.options.validateAfterIdleMillis
+  /** What has to be looked at before an unused session is handed out; null where it was used a moment ago. */
+  #checkFor(session: Session): ((session: Session) => Promise<void>) | null {
+    if (this.#doubted === session) return this.#askWhetherWritable
+    const { millis } = this.#idleness
+    if (millis > this.options.validateAfterIdleMillis) return this.keeper.validate
+    return millis > LOOK_AFTER_IDLE_MILLIS ? lookAtSocket : null
   }
 
-  async #validate(session: Session): Promise<void> {
+  async #validate(session: Session, check: (session: Session) => Promise<void>): Promise<void> {
     this.#validating = true
     this.wake(session)
     try {
-      await this.keeper.validate(session)
+      await check(session)
     } catch {
       // It is lost then, and the next in line has a new one opened.
     }
     this.#validating = false
     this.#advance()
+  }
+
+  readonly #askWhetherWritable = async (session: Session): Promise<void> => {
+    this.#doubted = null
+    if (!(await this.keeper.isAsWanted(session))) this.#retired = session
   }
 
   #open(): void {
@@ -440,16 +461,17 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     const drained = new Promise<void>((resolve) => {
       this.#drained = resolve
     })
-    const timer = timerFor(timeoutMillis, () => this.#abandonAll())
+    const timer = timerFor(timeoutMillis, () => void this.#abandonAll())
     // Not at once: `#ended` is set when this function first waits, and refuses newcomers from then on.
-    queueMicrotask(() => this.#advance())
+    clock.queueMicrotask(() => this.#advance())
     await drained
-    clearTimeout(timer)
+    timer?.stop()
     this.subscriptions.end()
     await this.#close()
     this.#closeRequest?.resolve()
     this.#closeRequest = null
     this.#idleness.stop()
+    this.#heartbeat.stop()
     this.deadlines.clear()
     for (const tell of this.#whenEnded) tell()
   }
@@ -459,11 +481,11 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     this.#whenEnded.push(ended)
   }
 
-  #abandonAll(): void {
+  async #abandonAll(): Promise<void> {
     this.#abandoned = true
     this.#line.rejectAll(() => new ManagerEndedError())
     this.keeper.abortOpening()
-    this.session?.lose(new ManagerEndedError())
+    await this.session?.abandon(new ManagerEndedError())
     this.#drained?.()
   }
 
@@ -475,7 +497,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     this.#host.tell('connect', { processID: session.processID, reconnected, openedMillis })
     this.subscriptions.onSessionOpened()
     // Whoever had it opened is served first: their promise settles before this one's.
-    queueMicrotask(() => this.#advance())
+    clock.queueMicrotask(() => this.#advance())
   }
 
   onReady(): void {
@@ -510,12 +532,25 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     this.subscriptions.deliver(message)
   }
 
-  onListensDropped(): void {
-    this.subscriptions.onDiscarded()
+  onListensDoubted(): void {
+    this.subscriptions.onDoubted()
+  }
+
+  onWriteRefused(session: Session): void {
+    if (this.keeper.wantsWritable) this.#doubted = session
   }
 
   prepare(client: Client): Promise<void> {
     return this.subscriptions.listenAgain(client)
+  }
+
+  /** Sends a query of the library's own in its turn, as a one-shot. */
+  askInLine(text: string, onSent: () => void): Promise<QueryResult> {
+    const create = (): QueryUnit => {
+      onSent()
+      return new QueryUnit(this.oneShots, ownRequest(text))
+    }
+    return this.send({ call: null, travel: 'alone', create }, { timeoutMillis: Infinity, unbounded: true })
   }
 
   sendInLine(text: string, join: JoinOptions, onSent?: () => void): Promise<unknown> {
@@ -542,7 +577,12 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     if (this.#host.listens('error')) this.#host.tell('error', error)
   }
 
+  onSubscribed(): void {
+    this.#heartbeat.start()
+  }
+
   onUnsubscribed(): void {
+    this.#heartbeat.stop()
     this.#advance()
   }
 
@@ -558,14 +598,17 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     this.#host.tell('rollback', event)
   }
 
-  /** An error has come out: it may say that the session is of no use any more. */
-  onError(error: unknown): void {
-    if (this.session !== null && breaksSession(error, this.#wantsWritable)) this.#retired = this.session
-  }
-
   onDone(): void {
     this.#resetSession()
   }
+}
+
+/** A connection unused for longer is looked at before it is handed out: its end may lie in the socket, unread. */
+const LOOK_AFTER_IDLE_MILLIS = 20
+
+/** Waits until what lies in the sockets has been read. */
+function lookAtSocket(): Promise<void> {
+  return new Promise((resolve) => clock.setImmediate(resolve))
 }
 
 class Deferred {

@@ -14,6 +14,7 @@
 import { ConnectionLostError, ConnectionReleasedError, TransactionEndedError } from '../errors.js'
 import { ControlUnit } from '../driver/control-unit.js'
 import { QueryUnit } from '../driver/query-unit.js'
+import { now } from '../util/clock.js'
 import type { CommitOutcome } from '../errors.js'
 import type { ServerState } from '../transaction/settlement.js'
 import type { Session } from '../session/session.js'
@@ -49,8 +50,8 @@ const OPENER: TextFacts = { ...STATEMENT, begins: true }
 
 export class Turn implements UnitOwner {
   readonly options: TurnOptions
-  /** When it was granted, on `performance.now()`'s clock. */
-  readonly grantedAt = performance.now()
+  /** When it was granted, on the clock of `now()`. */
+  readonly grantedAt = now()
   #state: TurnState = 'held'
   #autocommit: boolean
   /**
@@ -270,9 +271,14 @@ export class Turn implements UnitOwner {
     this.onRevoked?.(error)
   }
 
-  /** Its statement that the server runs, or will run next. */
-  get running(): Unit | null {
-    return this.#session?.unitsOf(this)[0] ?? null
+  /** Has the server cancel whatever it has under way. */
+  cancelAll(): void {
+    this.#session?.cancelAllOf(this)
+  }
+
+  /** Since when the server is busy with it, on the clock of `now()`: not before it is done with those before. */
+  get speaksSince(): number {
+    return this.#session === null ? this.grantedAt : this.#session.speaksSince(this)
   }
 
   /** The texts of what the holder did not wait for. */
@@ -410,15 +416,14 @@ export class Turn implements UnitOwner {
 
   /** The unit will not be answered. */
   #abandon(unit: Unit, error: Error): void {
-    unit.reject(unit.guard?.abandon() ?? error)
+    unit.giveUp(error)
     this.#settled(unit)
   }
 
   #report(unit: Unit): void {
-    const error = unit.guard === null ? unit.error : unit.guard.settle(unit.error)
-    if (error !== null) unit.reject(error)
-    else if (unit.parseError !== null) unit.reject(unit.parseError)
-    else unit.resolve(unit.outcome)
+    const failure = unit.failure()
+    if (failure === null) unit.resolve(unit.outcome)
+    else unit.reject(failure.reason)
   }
 
   onWithdrawn(unit: Unit, error: Error | null): void {

@@ -251,7 +251,7 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
     })
     const timer = timerFor(timeoutMillis, () => this.#takeBack())
     await quiet
-    clearTimeout(timer)
+    timer?.stop()
   }
 
   #takeBack(): void {

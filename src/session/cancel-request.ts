@@ -1,17 +1,18 @@
 /**
- * One CancelRequest. It names a server process, not a statement, so it goes out only when its statement is the
- * one being answered, and the session sends nothing until both the statement and the request are over: else it
- * would hit a predecessor's COMMIT or a neighbour.
+ * The cancelling of one statement, which is the one that the server runs. A CancelRequest names a server process, not
+ * a statement, so the session sends nothing until both the statement and the request are over: else it would hit a
+ * neighbour.
  */
 import { timerFor } from '../util/timer.js'
 import type { OpenedClient } from '../driver/open/index.js'
 import type { Unit } from '../driver/unit.js'
+import type { Timer } from '../util/timer.js'
 
 /** Before the server is asked again, in milliseconds. */
 const AGAIN_MILLIS = 250
 
 export interface CancelHooks {
-  /** How long the statement may go on after it was to be cancelled, in milliseconds. */
+  /** How long the statement may go on, in milliseconds. */
   readonly patienceMillis: number
   /** The statement and the request are both over. */
   onOver(): void
@@ -20,48 +21,39 @@ export interface CancelHooks {
 }
 
 export class CancelRequest {
-  readonly #unit: Unit
+  readonly unit: Unit
   readonly #opened: OpenedClient
   readonly #hooks: CancelHooks
   readonly #abort = new AbortController()
-  readonly #impatience: NodeJS.Timeout | undefined
-  #again: NodeJS.Timeout | undefined
-  /** `waiting` (others are answered first) → `sent` → `closed`; or `needless`. */
-  #request: 'waiting' | 'sent' | 'closed' | 'needless' = 'waiting'
+  readonly #impatience: Timer | undefined
+  #again: Timer | undefined
+  /** A request is on its way. */
+  #underWay = false
   #answered = false
 
   constructor(unit: Unit, opened: OpenedClient, hooks: CancelHooks) {
-    this.#unit = unit
+    this.unit = unit
     this.#opened = opened
     this.#hooks = hooks
     const { patienceMillis } = hooks
     this.#impatience = timerFor(patienceMillis, () =>
       hooks.onIgnored(new Error(`a cancelled statement did not end within ${patienceMillis}ms`)),
     )
+    void this.#send()
   }
 
-  /** The unit that is to be cancelled. */
-  get unit(): Unit {
-    return this.#unit
-  }
-
-  /** `head` is the unit that the server is answering now. */
-  headIs(head: Unit | null): void {
-    if (head === this.#unit && this.#request === 'waiting') void this.#send()
-  }
-
-  /** ReadyForQuery has come for the unit. */
+  /** ReadyForQuery has come for the statement. */
   answered(): void {
     this.#answered = true
-    if (this.#request === 'waiting') this.#request = 'needless'
-    clearTimeout(this.#again)
+    this.#impatience?.stop()
+    this.#again?.stop()
     this.#finish()
   }
 
   /** The connection is lost: there is nothing to cancel. */
   abandon(): void {
-    clearTimeout(this.#impatience)
-    clearTimeout(this.#again)
+    this.#impatience?.stop()
+    this.#again?.stop()
     this.#abort.abort()
   }
 
@@ -70,21 +62,19 @@ export class CancelRequest {
    * effect, so the server is asked again while the statement goes on.
    */
   async #send(): Promise<void> {
-    this.#request = 'sent'
+    this.#underWay = true
     try {
       await this.#opened.cancel({ timeoutMillis: this.#hooks.patienceMillis, signal: this.#abort.signal })
     } catch {
       // The next request may arrive; the statement may end by itself, and if it does not, patience does.
     }
-    this.#request = 'closed'
+    this.#underWay = false
     if (!this.#answered && !this.#abort.signal.aborted)
-      this.#again = setTimeout(() => void this.#send(), AGAIN_MILLIS)
+      this.#again = timerFor(AGAIN_MILLIS, () => void this.#send())
     this.#finish()
   }
 
   #finish(): void {
-    if (!this.#answered || this.#request === 'sent' || this.#abort.signal.aborted) return
-    clearTimeout(this.#impatience)
-    this.#hooks.onOver()
+    if (this.#answered && !this.#underWay && !this.#abort.signal.aborted) this.#hooks.onOver()
   }
 }

@@ -8,14 +8,17 @@ import { AsyncResource } from 'node:async_hooks'
 import { ConnectError } from '../errors.js'
 import { Failure, isTransientOpenError, openClient } from '../driver/open/index.js'
 import { SyncUnit } from '../driver/control-unit.js'
+import { QueryUnit } from '../driver/query-unit.js'
+import { ownRequest } from '../driver/statement-part.js'
 import { backoffMillis } from '../util/backoff.js'
-import { isFromServer } from '../util/from-server.js'
+import { now } from '../util/clock.js'
+import { isFromServer } from '../util/thrown.js'
 import { pause } from '../util/pause.js'
 import { timerFor } from '../util/timer.js'
 import { SILENT_OWNER } from './silent-owner.js'
 import { Session } from './session.js'
 import { CustomSettingNames, readResetText } from './session-reset.js'
-import type { Client } from 'pg'
+import type { Client, QueryResult } from 'pg'
 import type { ConnectPlan } from '../conninfo/plan.js'
 import type { OpenedClient } from '../driver/open/index.js'
 import type { ResolvedOptions } from '../options.js'
@@ -40,6 +43,15 @@ const REOPEN_BACKOFF = { firstMillis: 50, maxMillis: 2_000 }
 /** How long a check of an unused connection may take, in milliseconds. */
 const VALIDATION_MILLIS = 5_000
 
+/** What asks a server whether it is what each `target_session_attrs` wants. */
+const WRITABLE_QUERIES: Readonly<Record<string, string>> = {
+  'read-write': "SELECT pg_catalog.current_setting('transaction_read_only') = 'off' AS writable",
+  primary: 'SELECT NOT pg_catalog.pg_is_in_recovery() AS writable',
+}
+
+/** A session that has lived for so long counts as a success, in milliseconds. */
+const LIVED_MILLIS = 5_000
+
 export class SessionKeeper {
   readonly #plan: () => ConnectPlan
   readonly #options: ResolvedOptions
@@ -54,7 +66,9 @@ export class SessionKeeper {
   #wasOpen = false
   #resetText = ''
   #openings = 0
-  /** `performance.now()` when the last attempt to open one began. */
+  /** How many sessions in a row died soon after they were opened. */
+  #earlyDeaths = 0
+  /** When the last attempt to open one began, on the clock of `now()`. */
   #attemptedAt = 0
 
   constructor(plan: () => ConnectPlan, options: ResolvedOptions, host: KeeperHost) {
@@ -121,23 +135,36 @@ export class SessionKeeper {
 
   /** The session died: there is none until the next `open()`. */
   forget(session: Session): void {
-    if (this.#session === session) this.#session = null
+    if (this.#session !== session) return
+    this.#session = null
+    const lived = now() - session.openedAt > LIVED_MILLIS
+    this.#earlyDeaths = lived ? 0 : this.#earlyDeaths + 1
   }
 
   /** Whether the session answers a Sync in time; it is lost when it does not. */
-  async validate(session: Session): Promise<void> {
+  readonly validate = async (session: Session): Promise<void> => {
     const unit = new SyncUnit(SILENT_OWNER)
+    unit.limitMillis = VALIDATION_MILLIS
     const answered = unit.promise<void>()
-    const timer = setTimeout(
-      () => session.lose(new Error(`the connection did not answer a check within ${VALIDATION_MILLIS}ms`)),
-      VALIDATION_MILLIS,
-    )
-    try {
-      session.submit(unit)
-      await answered
-    } finally {
-      clearTimeout(timer)
-    }
+    session.submit(unit)
+    await answered
+  }
+
+  /** The connection is to be one that takes writes. */
+  get wantsWritable(): boolean {
+    return WRITABLE_QUERIES[this.#plan().targetSessionAttrs] !== undefined
+  }
+
+  /** Whether the session still is what `target_session_attrs` asks for, as far as writing goes. */
+  async isAsWanted(session: Session): Promise<boolean> {
+    const text = WRITABLE_QUERIES[this.#plan().targetSessionAttrs]
+    if (text === undefined) return true
+    const unit = new QueryUnit(SILENT_OWNER, ownRequest(text))
+    unit.limitMillis = VALIDATION_MILLIS
+    const answered = unit.promise<QueryResult<{ writable: boolean }>>()
+    session.submit(unit)
+    const { rows } = await answered
+    return rows[0]?.writable === true
   }
 
   async #open(signal: AbortSignal): Promise<Session> {
@@ -157,7 +184,7 @@ export class SessionKeeper {
       this.#wasOpen = true
       this.#openings++
       this.#opening = null
-      this.#host.onOpened(opened, performance.now() - this.#attemptedAt)
+      this.#host.onOpened(opened, now() - this.#attemptedAt)
       return opened
     } finally {
       // Where it was given up, this may be the next one's.
@@ -168,7 +195,8 @@ export class SessionKeeper {
   async #openWithPatience(signal: AbortSignal): Promise<Session> {
     // With no patience there is one attempt, which takes what it takes.
     const patience = this.#wasOpen ? this.#options.reconnectTimeoutMillis : 0
-    const deadline = patience > 0 ? performance.now() + patience : Infinity
+    const deadline = patience > 0 ? now() + patience : Infinity
+    await this.#pauseAfterEarlyDeaths(signal)
     for (let attempt = 0; ; attempt++) {
       try {
         return await this.#openOnce(signal, deadline)
@@ -176,26 +204,33 @@ export class SessionKeeper {
         signal.throwIfAborted()
         if (error instanceof OwnFailure) throw toConnectError(error.cause)
         const wait = backoffMillis(REOPEN_BACKOFF, attempt, Math.random())
-        const late = performance.now() + wait >= deadline
+        const late = now() + wait >= deadline
         if (patience === 0 || late || !isTransientOpenError(error)) throw toConnectError(error)
         await pause(wait, signal)
       }
     }
   }
 
+  /** Whoever ends each session soon after it was opened would be asked for the next one at once, for ever. */
+  async #pauseAfterEarlyDeaths(signal: AbortSignal): Promise<void> {
+    // One may happen to anybody.
+    if (this.#earlyDeaths < 2) return
+    await pause(backoffMillis(REOPEN_BACKOFF, this.#earlyDeaths - 2, Math.random()), signal)
+  }
+
   async #openOnce(signal: AbortSignal, deadline: number): Promise<Session> {
-    this.#attemptedAt = performance.now()
+    this.#attemptedAt = now()
     const opened = await openClient(this.#plan(), { signal, ...(deadline === Infinity ? {} : { deadline }) })
     const abandon = (): void => void (opened.client as unknown as DriverClient).connection.stream.destroy()
     signal.addEventListener('abort', abandon, { once: true })
-    const timer = timerFor(deadline - performance.now(), abandon)
+    const timer = timerFor(deadline - now(), abandon)
     try {
       return await this.#setUp(opened)
     } catch (error) {
       abandon()
       throw error
     } finally {
-      clearTimeout(timer)
+      timer?.stop()
       signal.removeEventListener('abort', abandon)
     }
   }
@@ -228,8 +263,12 @@ export class SessionKeeper {
   }
 
   #sessionOptions(): ConstructorParameters<typeof Session>[1] {
-    const { prepare, maxPrepared, pipeline, releaseGraceMillis } = this.#options
-    return { maxPrepared: prepare ? maxPrepared : 0, pipeline, cancelPatienceMillis: releaseGraceMillis }
+    const { prepare, maxPrepared, preparedLifetimeMillis, pipeline, releaseGraceMillis } = this.#options
+    return {
+      prepared: { max: prepare ? maxPrepared : 0, lifetimeMillis: preparedLifetimeMillis },
+      pipeline,
+      cancelPatienceMillis: releaseGraceMillis,
+    }
   }
 }
 

@@ -6,7 +6,7 @@
 import { escapeIdentifier, escapeLiteral } from '../driver/pg-driver.js'
 import { SimpleUnit } from '../driver/simple-unit.js'
 import type { Client } from 'pg'
-import type { UnitOwner } from '../driver/unit.js'
+import type { Sender, UnitOwner } from '../driver/unit.js'
 
 /** The settings that differ from what the session began with. Those of the user's own making (a.b) are not listed. */
 const READ_SETTINGS = `
@@ -52,9 +52,20 @@ function setBack({ name, value }: { name: string; value: string }): string {
 /** The commands on their way; a session that they did not bring back is lost at once. */
 export class ResetUnit extends SimpleUnit {
   constructor(session: { lose(cause: Error): void }, text: string) {
-    super(resetOwner(session), { text, rowMode: undefined, types: undefined })
+    super(resetOwner(session), {
+      text,
+      rowMode: undefined,
+      types: undefined,
+      harmless: true,
+      mayUnlisten: false,
+    })
     this.travel = 'together'
     this.seal = true
+  }
+
+  protected override encode(sender: Sender): void {
+    sender.prepared.reset()
+    super.encode(sender)
   }
 }
 

@@ -7,18 +7,22 @@
  *
  * Invariants: `#inFlight` holds exactly the units that pg has been given and ReadyForQuery has not answered, in
  * their order; `#unsent` is only ever filled by the one holder of the turn, in the order of its calls; while
- * `#gates` is above zero, or a cancel request is under way, nothing is sent.
+ * `#gates` is above zero, or something is to be cancelled, nothing is sent.
  */
-import { namedConflict } from '../driver/statement-part.js'
+import { NamedStatements } from '../driver/named-statements.js'
 import { PreparedStatements } from '../driver/prepared-statements.js'
 import { QueryUnit } from '../driver/query-unit.js'
-import { MessageWriter } from '../driver/wire.js'
+import { MessageWriter, writeAll } from '../driver/wire.js'
+import { clock, now } from '../util/clock.js'
 import { deadline } from '../util/deadlines.js'
+import { refusesWrites } from '../transaction/failures.js'
 import { LinkedList } from '../util/linked-list.js'
-import { CancelRequest } from './cancel-request.js'
+import { timerFor } from '../util/timer.js'
+import { Cancels } from './cancels.js'
 import type { OpenedClient } from '../driver/open/index.js'
 import type { DriverClient } from '../driver/pg-driver.js'
-import type { DroppingTag, ReadyStatus, Sender, Unit, UnitOwner } from '../driver/unit.js'
+import type { PreparedLimits } from '../driver/prepared-statements.js'
+import type { ReadyStatus, Sender, Unit, UnitOwner } from '../driver/unit.js'
 import type { Deadlines } from '../util/deadlines.js'
 
 /** What was unanswered when a session was lost. */
@@ -30,8 +34,10 @@ export interface Unanswered {
 /** Whoever owns a session. */
 export interface SessionHost {
   readonly deadlines: Deadlines
-  /** The user's own DISCARD ALL has undone every LISTEN. */
-  onListensDropped(): void
+  /** Something was run that may have undone a LISTEN. */
+  onListensDoubted(): void
+  /** A write was refused because the server, or the transaction, is read-only. */
+  onWriteRefused(session: Session): void
   /** Something was answered: there may be room for more. */
   onReady(): void
   /** The session is over; its units have been told nothing yet. */
@@ -39,7 +45,7 @@ export interface SessionHost {
 }
 
 export interface SessionOptions {
-  readonly maxPrepared: number
+  readonly prepared: PreparedLimits
   /** False where a proxy cannot take pipelined statements: then each waits for the one before. */
   readonly pipeline: boolean
   /** How long a cancelled statement may go on before the connection is given up. */
@@ -49,14 +55,24 @@ export interface SessionOptions {
 /** How many units may be in flight: enough to fill any round trip, few enough for pg's arrays. */
 const MAX_IN_FLIGHT = 256
 
+/** A ParameterStatus message. */
+interface ParameterReport {
+  readonly parameterName: string
+  readonly parameterValue: string
+}
+
+/** Reported settings that have no say in what a text means. */
+const WITHOUT_MEANING = new Set(['application_name', 'in_hot_standby', 'default_transaction_read_only'])
+
 const READY_STATUS: Readonly<Record<string, ReadyStatus>> = { I: 'idle', T: 'intrans', E: 'inerror' }
 
 export class Session implements Sender {
   readonly client: DriverClient
   readonly writer = new MessageWriter()
   readonly prepared: PreparedStatements
-  /** `performance.now()` when it was opened. */
-  readonly openedAt = performance.now()
+  readonly named: NamedStatements
+  /** When it was opened, on the clock of `now()`. */
+  readonly openedAt = now()
   readonly #opened: OpenedClient
   readonly #options: SessionOptions
   readonly #host: SessionHost
@@ -67,7 +83,12 @@ export class Session implements Sender {
   #gates = 0
   /** COMMITs, ROLLBACKs and resets in flight. */
   #seals = 0
-  #cancel: CancelRequest | null = null
+  /** Units in flight behind which texts may mean something else. */
+  #harmful = 0
+  readonly #cancels: Cancels
+  /** Whose statement the server runs, and since when. */
+  #speaker: UnitOwner | null = null
+  #speakerSince = 0
   /** Watches the unit that the server is answering, where that one has a limit. */
   readonly #headLimit = deadline(() => this.#onHeadLimit())
   /** What is written stays in `writer` until the next tick, to be sent together. */
@@ -81,12 +102,19 @@ export class Session implements Sender {
   constructor(opened: OpenedClient, options: SessionOptions, host: SessionHost) {
     this.#opened = opened
     this.client = opened.client as unknown as DriverClient
-    this.prepared = new PreparedStatements(options.maxPrepared)
+    this.prepared = new PreparedStatements(options.prepared)
     this.#options = options
     this.#host = host
     const { connection } = this.client
+    this.named = new NamedStatements(connection)
+    this.#cancels = new Cancels(opened, {
+      patienceMillis: options.cancelPatienceMillis,
+      onOver: () => this.#onCancelled(),
+      onIgnored: (reason) => this.lose(reason),
+    })
     this.client.on('error', (error: Error) => this.lose(error))
     connection.on('readyForQuery', (message: { status: string }) => this.#onReadyForQuery(message.status))
+    connection.on('parameterStatus', (report: ParameterReport) => this.#onReport(report))
     this.#gone = new Promise((resolve) => connection.once('end', resolve))
     connection.once('end', () => this.lose(new Error('Connection terminated unexpectedly')))
   }
@@ -149,19 +177,25 @@ export class Session implements Sender {
     return [...this.#inFlight, ...this.#unsent].filter((unit) => unit.owner === owner)
   }
 
-  /** Asks the server to cancel `unit`, which is in flight, as soon as that can hit nobody else. */
+  /** Has the server cancel `unit`, which is in flight, as soon as that can hit nobody else. */
   cancel(unit: Unit): void {
-    if (this.#lost !== null || this.#cancel !== null) return
-    this.#cancel = new CancelRequest(unit, this.#opened, {
-      patienceMillis: this.#options.cancelPatienceMillis,
-      onOver: () => {
-        this.#cancel = null
-        this.#pump()
-        if (this.#lost === null) this.#host.onReady()
-      },
-      onIgnored: (reason) => this.lose(reason),
-    })
-    this.#cancel.headIs(this.#inFlight.head)
+    if (this.#lost === null) this.#cancels.ask(unit, this.#inFlight.head)
+  }
+
+  /** The same for all that `owner` has in flight. */
+  cancelAllOf(owner: UnitOwner): void {
+    for (const unit of this.#inFlight) if (unit.owner === owner) this.cancel(unit)
+  }
+
+  #onCancelled(): void {
+    this.#cancels.headIs(this.#inFlight.head)
+    this.#pump()
+    if (this.#lost === null) this.#host.onReady()
+  }
+
+  /** Since when the server runs what `owner` has sent, on the clock of `now()`; now, where it does not do so yet. */
+  speaksSince(owner: UnitOwner): number {
+    return this.#speaker === owner ? this.#speakerSince : now()
   }
 
   /** Asks for that where `unit` is all that is in flight: whatever comes next waits until it is certain what was hit. */
@@ -170,12 +204,13 @@ export class Session implements Sender {
   }
 
   /**
-   * Gives the connection up because of what `owner` has in flight: the server is asked to cancel that first, where
-   * it is `owner`'s statement that runs.
+   * Gives the connection up with all that is in flight. The server is asked to cancel what it runs first, so that it
+   * does not go on with it, locks and all; unless that is a COMMIT, whose owner may still want it.
    */
-  async abandon(owner: UnitOwner, cause: Error): Promise<void> {
-    const running = this.#inFlight.head?.owner === owner && this.#cancel === null
-    if (running) await this.#opened.cancel({ timeoutMillis: CLOSE_MILLIS }).catch(() => {})
+  async abandon(cause: Error): Promise<void> {
+    const { head } = this.#inFlight
+    if (head !== null && !head.seal)
+      await this.#opened.cancel({ timeoutMillis: CLOSE_MILLIS }).catch(() => {})
     this.lose(cause)
   }
 
@@ -184,12 +219,12 @@ export class Session implements Sender {
     if (this.#lost !== null) return this.#gone
     this.#lost = new Error('the connection was closed')
     this.ref()
-    const impatience = setTimeout(() => this.client.connection.stream.destroy(), CLOSE_MILLIS)
+    const impatience = timerFor(CLOSE_MILLIS, () => this.client.connection.stream.destroy())
     try {
       void this.client.end().catch(() => {})
       await this.#gone
     } finally {
-      clearTimeout(impatience)
+      impatience?.stop()
     }
   }
 
@@ -201,7 +236,7 @@ export class Session implements Sender {
     const gathered = sent.splice(Math.max(0, sent.length - this.#gathered))
     for (const unit of gathered) unit.sent = false
     const unanswered = { sent, unsent: [...gathered, ...takeAll(this.#unsent)] }
-    this.#cancel?.abandon()
+    this.#cancels.abandon()
     this.#host.deadlines.remove(this.#headLimit)
     this.client.connection.stream.destroy()
     this.#host.onLost(this, cause, unanswered)
@@ -228,24 +263,12 @@ export class Session implements Sender {
     this.#pump()
   }
 
-  onDropped(command: DroppingTag): void {
-    if (command !== 'UNLISTEN') {
-      this.prepared.forgetAll()
-      this.client.connection.parsedStatements = {}
-    }
-    if (command !== 'DEALLOCATE ALL') this.#host.onListensDropped()
-  }
-
-  onSchemaChanged(): void {
-    this.prepared.retireAll()
-  }
-
   onFatal(error: Error): void {
     this.lose(error)
   }
 
   #maySend(travel: Unit['travel'], unrepeatable: boolean): boolean {
-    if (this.#lost !== null || this.#cancel !== null) return false
+    if (this.#lost !== null || this.#cancels.pending) return false
     if (this.#inFlight.size === 0) return true
     if (this.#gates > 0 || travel === 'alone') return false
     if (unrepeatable && this.#seals > 0) return false
@@ -255,7 +278,7 @@ export class Session implements Sender {
   #pump(): void {
     for (let unit = this.#unsent.head; unit !== null; unit = this.#unsent.head) {
       if (!this.#maySend(unit.travel, unit.unrepeatable)) return
-      const conflict = unit instanceof QueryUnit ? namedConflict(unit.request, this) : null
+      const conflict = this.#nameConflict(unit)
       const verdict = conflict ?? unit.owner.admit(unit)
       if (verdict !== null && typeof verdict === 'object' && !(verdict instanceof Error)) {
         this.#send(verdict)
@@ -267,6 +290,11 @@ export class Session implements Sender {
     }
   }
 
+  #nameConflict(unit: Unit): Error | null {
+    if (!(unit instanceof QueryUnit) || unit.request.name === undefined) return null
+    return this.named.conflict(unit.request.name, unit.request.text)
+  }
+
   #send(unit: Unit): void {
     if (unit.guard !== null && unit.travel === 'together') unit.travel = 'last'
     this.#gather()
@@ -274,6 +302,7 @@ export class Session implements Sender {
     if (this.#inFlight.size === 1) this.#watchHead()
     if (unit.travel !== 'together') this.#gates++
     if (unit.seal) this.#seals++
+    if (unit.harmful) this.#harmful++
     try {
       unit.send(this)
     } catch (error) {
@@ -286,7 +315,13 @@ export class Session implements Sender {
   #watchHead(): void {
     const { deadlines } = this.#host
     deadlines.remove(this.#headLimit)
-    const { limitMillis = 0 } = this.#inFlight.head ?? {}
+    const { head } = this.#inFlight
+    const owner = head?.owner ?? null
+    if (owner !== this.#speaker) {
+      this.#speaker = owner
+      this.#speakerSince = now()
+    }
+    const { limitMillis = 0 } = head ?? {}
     if (limitMillis > 0) deadlines.add(this.#headLimit, limitMillis)
   }
 
@@ -299,7 +334,7 @@ export class Session implements Sender {
   #gather(): void {
     if (this.#inFlight.size === 0 || this.#gathering) return
     this.#gathering = true
-    process.nextTick(this.#flushGathered)
+    clock.nextTick(this.#flushGathered)
   }
 
   onWritten(): void {
@@ -315,7 +350,15 @@ export class Session implements Sender {
   #flush(): void {
     const messages = this.writer.take()
     this.#gathered = 0
-    if (messages.length > 0 && this.#lost === null) this.client.connection.stream.write(messages)
+    if (this.#lost === null) writeAll(this.client.connection.stream, messages)
+  }
+
+  /** A setting has another value, by whatever way it got it. */
+  #onReport({ parameterName, parameterValue }: ParameterReport): void {
+    if (parameterName === 'client_encoding' && parameterValue !== 'UTF8') {
+      // All that is written and read from here on would be garbled, and stored so.
+      this.lose(new Error(`client_encoding was set to ${parameterValue}, but pg writes and reads UTF8 only`))
+    } else if (!WITHOUT_MEANING.has(parameterName)) this.prepared.suspend()
   }
 
   #onReadyForQuery(letter: string): void {
@@ -331,9 +374,14 @@ export class Session implements Sender {
     this.#status = status
     if (unit.travel !== 'together') this.#gates--
     if (unit.seal) this.#seals--
+    if (unit.harmful) this.#harmful--
+    // What it had changed for its transaction is over, unless another that is under way has changed something, too.
+    if (status === 'idle' && this.#harmful === 0) this.prepared.resume()
     unit.settle()
-    if (this.#cancel?.unit === unit) this.#cancel.answered()
-    else this.#cancel?.headIs(this.#inFlight.head)
+    this.#cancels.answered(unit)
+    this.#cancels.headIs(this.#inFlight.head)
+    if (unit.mayUnlisten) this.#host.onListensDoubted()
+    if (unit.error !== null && refusesWrites(unit.error)) this.#host.onWriteRefused(this)
     unit.owner.onAnswered(unit, status)
     this.#pump()
     this.#host.onReady()

@@ -5,7 +5,9 @@
  */
 import { StatementTimeoutError } from '../errors.js'
 import { onAbort } from '../util/abort-listeners.js'
+import { reasonOf } from '../util/abort-signals.js'
 import { deadline } from '../util/deadlines.js'
+import type { Failure } from '../util/failure.js'
 import type { Deadlines, Timed } from '../util/deadlines.js'
 import type { Unit, UnitGuard } from '../driver/unit.js'
 
@@ -35,7 +37,7 @@ export class StatementGuard implements UnitGuard {
   readonly #timeout: Timed | null
   readonly #grace: Timed
   readonly #ignoreAbort: (() => void) | null
-  /** Makes the caller's error once a limit was reached. */
+  /** Makes what the caller is rejected with, once a limit was reached. */
   #reason: ((cause?: unknown) => unknown) | null = null
 
   constructor(unit: Unit, limits: StatementLimits, hooks: GuardHooks) {
@@ -52,15 +54,16 @@ export class StatementGuard implements UnitGuard {
     return this.#reason !== null
   }
 
-  settle(error: Error | null): unknown {
+  settle(error: Error | null): Failure | null {
     this.#stop()
-    const cancelled = (error as { code?: unknown } | null)?.code === '57014'
-    return this.#reason !== null && cancelled ? this.#reason(error) : error
+    if (error === null) return null
+    const cancelled = (error as { code?: unknown }).code === '57014'
+    return { reason: this.#reason !== null && cancelled ? this.#reason(error) : error }
   }
 
-  abandon(): unknown {
+  abandon(): Failure | null {
     this.#stop()
-    return this.#reason === null ? null : this.#reason()
+    return this.#reason === null ? null : { reason: this.#reason() }
   }
 
   #stop(): void {
@@ -82,8 +85,8 @@ export class StatementGuard implements UnitGuard {
   }
 
   readonly #onAbort = (): void => {
-    const { reason } = this.#limits.signal!
-    this.#fire(() => reason as unknown)
+    const reason = reasonOf(this.#limits.signal!)
+    this.#fire(() => reason)
   }
 
   #fire(reason: (cause?: unknown) => unknown): void {

@@ -7,11 +7,12 @@
  */
 import { ManagerEndedError } from '../errors.js'
 import { escapeIdentifier } from '../driver/pg-driver.js'
+import { throwIfAborted } from '../util/abort-signals.js'
 import { backoffMillis } from '../util/backoff.js'
 import { pause } from '../util/pause.js'
 import { AbandonedOpeningError } from './session-keeper.js'
 import { BufferedSubscription } from './subscription.js'
-import type { Client } from 'pg'
+import type { Client, QueryResult } from 'pg'
 
 /** What the subscriptions need of the scheduler. */
 export interface SubscriptionHost {
@@ -19,6 +20,10 @@ export interface SubscriptionHost {
   readonly ending: boolean
   /** Sends a statement in its turn; `signal` takes it out of the line until `onSent` is called. */
   sendInLine(text: string, wait: Wait, onSent?: () => void): Promise<unknown>
+  /** Sends a query of the library's own in its turn; `onSent` is called as it goes out. */
+  askInLine(text: string, onSent: () => void): Promise<QueryResult>
+  /** Somebody listens. */
+  onSubscribed(): void
   /** Opens the connection, unless it is open. */
   open(): Promise<unknown>
   /** A failure that no call can be told of. */
@@ -46,6 +51,9 @@ interface Channel {
   unlistening: AbortController | null
 }
 
+/** The channels that the session listens to. */
+const LISTENING = 'SELECT pg_catalog.pg_listening_channels() AS channel'
+
 const UNBOUNDED: Wait = { timeoutMillis: Infinity, unbounded: true }
 const REOPEN_BACKOFF = { firstMillis: 100, maxMillis: 5_000 }
 
@@ -54,6 +62,8 @@ export class Subscriptions {
   readonly #channels = new Map<string, Channel>()
   readonly #ended = new AbortController()
   #reopening = false
+  /** Which LISTENs there are is to be asked. */
+  #doubted = false
   /** What the session that is being set up listens to already. */
   #missed: Channel[] = []
 
@@ -71,7 +81,7 @@ export class Subscriptions {
   /** Subscribes; resolves once the server listens. */
   async add(name: string, maxBuffered: number, wait: Wait): Promise<BufferedSubscription> {
     if (this.#host.ending) throw new ManagerEndedError()
-    wait.signal?.throwIfAborted()
+    throwIfAborted(wait.signal)
     const channel = this.#channel(name)
     const subscription = new BufferedSubscription(name, maxBuffered, () => this.#left(channel, subscription))
     channel.subscribers.add(subscription)
@@ -117,6 +127,7 @@ export class Subscriptions {
 
   #onListening(channel: Channel): void {
     channel.active = true
+    this.#host.onSubscribed()
     // Whoever wanted it may have left meanwhile.
     if (channel.subscribers.size === 0 && !this.#ended.signal.aborted) void this.#unlisten(channel)
   }
@@ -190,15 +201,30 @@ export class Subscriptions {
     if (this.size > 0) void this.#reopen()
   }
 
-  /** The user's own DISCARD ALL or UNLISTEN may have undone every LISTEN. */
-  onDiscarded(): void {
+  /** Something was run that may have undone a LISTEN: the server is asked which ones there are. */
+  onDoubted(): void {
+    if (this.#doubted || ![...this.#channels.values()].some(({ active }) => active)) return
+    this.#doubted = true
+    const asked = this.#host.askInLine(LISTENING, () => {
+      this.#doubted = false
+    })
+    asked.then(
+      ({ rows }) => this.#compare(new Set((rows as { channel: string }[]).map(({ channel }) => channel))),
+      // The session is lost, and a new one listens again; or there will be none.
+      () => {
+        this.#doubted = false
+      },
+    )
+  }
+
+  /** Listens again where the session does not any more; what came meanwhile is missed. */
+  #compare(listening: ReadonlySet<string>): void {
     for (const channel of this.#channels.values()) {
-      if (!channel.active) continue
+      if (!channel.active || listening.has(channel.name)) continue
       channel.active = false
       if (channel.subscribers.size === 0) continue
       this.#listen(channel, UNBOUNDED).then(
         () => tellGap(channel),
-        // The session is lost, and a new one listens again; or there will be none.
         () => {},
       )
     }

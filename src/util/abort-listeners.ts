@@ -2,6 +2,7 @@
  * Many callbacks on one AbortSignal, but one listener: a thousand waiters may share the signal of a shutdown, and
  * Node warns of a leak at the eleventh listener.
  */
+import { reasonOf } from './abort-signals.js'
 import { keepFrames } from './callers-frames.js'
 
 interface Listening {
@@ -24,7 +25,7 @@ function listen(signal: AbortSignal): Listening {
   const callbacks = new Set<() => void>()
   const listener = (): void => {
     listening.delete(signal)
-    keepFrames(signal.reason)
+    keepFrames(reasonOf(signal))
     for (const callback of callbacks) callback()
   }
   signal.addEventListener('abort', listener, { once: true })

@@ -3,14 +3,14 @@
  * stack that ends there. Captured anew in the reaction to it, the stack names the async functions that wait.
  */
 import { ManagedConnectionError } from '../errors.js'
-import { isFromServer } from './from-server.js'
+import { isError, isFromServer } from './thrown.js'
 
 /** They have the stack that they are to have: what several callers are told leads to the first. */
 const settled = new WeakSet<object>()
 
 /** Rejects with `error`, which gets the frames of who awaits; an error of the program's own keeps those it has. */
 export function withCallersFrames(error: unknown): never {
-  const isOurs = error instanceof ManagedConnectionError || isFromServer(error)
+  const isOurs = isFromServer(error) || (isError(error) && error instanceof ManagedConnectionError)
   if (isOurs && !settled.has(error) && Object.isExtensible(error)) {
     Error.captureStackTrace(error, withCallersFrames)
     settled.add(error)

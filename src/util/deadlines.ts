@@ -3,11 +3,13 @@
  * which it was added, so each length has one list and one timer, whatever the number of waiters: a timer of
  * its own for each turn would cost about a fifth of the throughput.
  */
-import { LONGEST_TIMER_MILLIS } from './timer.js'
+import { now } from './clock.js'
+import { LONGEST_TIMER_MILLIS, timerFor } from './timer.js'
+import type { Timer } from './timer.js'
 
 /** What an element carries to be watched. A fresh one has `dueAt` 0, and `null` for the rest. */
 export interface Timed {
-  /** On `performance.now()`'s clock, in milliseconds. */
+  /** On the clock of `now()`, in milliseconds. */
   dueAt: number
   earlier: Timed | null
   later: Timed | null
@@ -53,7 +55,7 @@ export class Watch {
   readonly #dropped: () => void
   #first: Timed | null = null
   #last: Timed | null = null
-  #timer: NodeJS.Timeout | null = null
+  #timer: Timer | null = null
 
   constructor(millis: number, dropped: () => void) {
     this.#millis = millis
@@ -62,7 +64,7 @@ export class Watch {
 
   add(item: Timed): void {
     // A whole number: a fraction would be an object of its own, for each of a hundred thousand waiters.
-    item.dueAt = Math.ceil(performance.now() + this.#millis)
+    item.dueAt = Math.ceil(now() + this.#millis)
     item.watch = this
     item.earlier = this.#last
     item.later = null
@@ -72,7 +74,7 @@ export class Watch {
       this.#timer?.ref()
     } else this.#last.later = item
     this.#last = item
-    this.#timer ??= setTimeout(this.#fire, this.#millis)
+    this.#timer ??= timerFor(this.#millis, this.#fire)!
   }
 
   remove(item: Timed): void {
@@ -88,16 +90,16 @@ export class Watch {
 
   dropIfEmpty(): void {
     if (this.#first !== null) return
-    if (this.#timer !== null) clearTimeout(this.#timer)
+    this.#timer?.stop()
     this.#timer = null
     this.#dropped()
   }
 
   readonly #fire = (): void => {
     this.#timer = null
-    const now = performance.now()
+    const time = now()
     // A timer may fire a little before its time by this clock; what is due within a millisecond is due.
-    while (this.#first !== null && this.#first.dueAt <= now + 1) {
+    while (this.#first !== null && this.#first.dueAt <= time + 1) {
       const due = this.#first
       this.remove(due)
       due.onDue()
@@ -105,6 +107,6 @@ export class Watch {
     // Narrowing would call it null still; what fell due may have added another meanwhile.
     const next = this.#first as Timed | null
     if (next === null) this.dropIfEmpty()
-    else this.#timer ??= setTimeout(this.#fire, Math.max(1, next.dueAt - performance.now()))
+    else this.#timer ??= timerFor(Math.max(1, next.dueAt - now()), this.#fire)!
   }
 }

@@ -1,9 +1,47 @@
-/** Timers for times of any length. */
+/**
+ * Timers for times of any length. They look at the sockets before they judge: when the event loop was held up, by a
+ * pause or a frozen machine, Node runs timers first, and what was answered in time has not been read yet.
+ */
+import { clock, inNobodysContext } from './clock.js'
 
 /** Node's timers count no further (2^31 - 1 ms, nearly 25 days): asked for more, they fire at once. */
 export const LONGEST_TIMER_MILLIS = 2 ** 31 - 1
 
+/** One time to wait for. */
+export interface Timer {
+  /** It does not come any more. Harmless when it has. */
+  stop(): void
+  /** Keeps the process alive, as it does from the beginning. */
+  ref(): void
+  unref(): void
+}
+
 /** Calls `due` after `millis`. A time that timers cannot count is as good as for ever: there is no timer then. */
-export function timerFor(millis: number, due: () => void): NodeJS.Timeout | undefined {
-  return millis > LONGEST_TIMER_MILLIS ? undefined : setTimeout(due, Math.max(0, millis))
+export function timerFor(millis: number, due: () => void): Timer | undefined {
+  return millis > LONGEST_TIMER_MILLIS ? undefined : new PolledTimer(millis, due)
+}
+
+class PolledTimer implements Timer {
+  readonly #timeout: NodeJS.Timeout
+  #immediate: NodeJS.Immediate | undefined
+
+  constructor(millis: number, due: () => void) {
+    const fire = (): void => {
+      this.#immediate = clock.setImmediate(due)
+    }
+    this.#timeout = inNobodysContext(() => clock.setTimeout(fire, Math.max(0, millis)))
+  }
+
+  stop(): void {
+    clock.clearTimeout(this.#timeout)
+    if (this.#immediate !== undefined) clock.clearImmediate(this.#immediate)
+  }
+
+  ref(): void {
+    this.#timeout.ref()
+  }
+
+  unref(): void {
+    this.#timeout.unref()
+  }
 }

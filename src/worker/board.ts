@@ -3,6 +3,7 @@
  * owner writes them whenever it says something to a worker, when a server connection comes or goes, and when a
  * worker looked. A reader that is interrupted by a writer reads again.
  */
+import { clock } from '../util/clock.js'
 import type { ManagerStats, TransactionStatus } from '../index.js'
 
 const STATUSES: readonly (TransactionStatus | null)[] = [
@@ -61,7 +62,7 @@ export class Board {
     Atomics.add(this.#version, 0, 1)
     figures.set(numbersOf(stats))
     figures[STATUS] = STATUSES.indexOf(status)
-    figures[WRITTEN_AT] = Date.now()
+    figures[WRITTEN_AT] = clock.wallNow()
     figures[HELD_MILLIS] = stats.heldMillis ?? NONE
     figures[PROCESS_ID] = stats.processID ?? NONE
     figures[CONNECTED_MILLIS] = stats.connectedMillis ?? NONE
@@ -78,7 +79,7 @@ export class Board {
 
   get stats(): ManagerStats {
     const figures = this.#copy()
-    const since = Math.max(0, Date.now() - figures[WRITTEN_AT]!)
+    const since = Math.max(0, clock.wallNow() - figures[WRITTEN_AT]!)
     const counts = Object.fromEntries(NUMBERS.map((name, index) => [name, figures[index]]))
     const heldMillis = grown(figures[HELD_MILLIS]!, since)
     return Object.freeze({

@@ -1,4 +1,5 @@
 /** Gathers what is said in one tick, and says it in one message. */
+import { clock, inNobodysContext } from '../util/clock.js'
 import type { MessagePort } from 'node:worker_threads'
 
 /** What is kept for the next message waits no longer for it, in milliseconds. */
@@ -35,17 +36,19 @@ export class Outbox<Entry> {
   keep(entry: Entry): void {
     if (this.#closed) return
     this.#entries.push(entry)
-    this.#timer ??= setTimeout(() => {
-      this.#timer = null
-      this.#schedule()
-    }, LONGEST_MILLIS)
+    this.#timer ??= inNobodysContext(() => clock.setTimeout(this.#onKeptTooLong, LONGEST_MILLIS))
+  }
+
+  readonly #onKeptTooLong = (): void => {
+    this.#timer = null
+    this.#schedule()
   }
 
   #schedule(): void {
     if (this.#scheduled) return
     this.#scheduled = true
     // Once the promises that are settled by now have told who waits for them.
-    process.nextTick(this.#flush)
+    clock.nextTick(this.#flush)
   }
 
   /** This buffer is given away, not copied. */
@@ -74,7 +77,7 @@ export class Outbox<Entry> {
   close(): void {
     this.#flush()
     this.#closed = true
-    if (this.#timer !== null) clearTimeout(this.#timer)
+    if (this.#timer !== null) clock.clearTimeout(this.#timer)
     this.#timer = null
   }
 }

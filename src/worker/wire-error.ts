@@ -4,6 +4,7 @@
  * arrives as an Error with that class's name.
  */
 import * as classes from '../errors.js'
+import { describeThrown } from '../util/thrown.js'
 import { DatabaseError } from './pg.js'
 
 export interface WireError {
@@ -39,6 +40,15 @@ const NATIVE_CLASSES: Readonly<Record<string, { readonly prototype: Error }>> = 
 }
 
 export function encodeError(error: unknown, depth = 0): WireError {
+  try {
+    return encodeThrown(error, depth)
+  } catch {
+    // A revoked Proxy, a getter that throws: nobody can look at it, on this side or on the other.
+    return { className: 'Error', message: describeThrown(error), stack: undefined, fields: [] }
+  }
+}
+
+function encodeThrown(error: unknown, depth: number): WireError {
   if (!(error instanceof Error)) {
     return { className: null, value: copyable(error), message: '', stack: undefined, fields: [] }
   }

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { clock } from '../../util/clock.js'
 import { hearLastWords } from './last-words.js'
 
 /**
@@ -8,7 +9,7 @@ import { hearLastWords } from './last-words.js'
 export function handOver(socket: Socket): () => Socket {
   hearLastWords(socket)
   const connect = () => {
-    process.nextTick(() => {
+    clock.nextTick(() => {
       if (socket.destroyed) return
       socket.emit('connect')
       socket.resume()

@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { timerFor } from '../../util/timer.js'
 
 /** How long the rest may take to be read once a write has failed, in milliseconds. */
 const PATIENCE_MILLIS = 1_000
@@ -20,11 +21,12 @@ function afterReading(socket: Socket, done: Done): Done {
   return (error) => {
     if (error == null || socket.readableEnded || socket.destroyed) return done(error)
     const tell = (): void => {
-      clearTimeout(timer)
+      timer?.stop()
       socket.off('end', tell).off('close', tell)
       done(error)
     }
-    const timer = setTimeout(tell, PATIENCE_MILLIS).unref()
+    const timer = timerFor(PATIENCE_MILLIS, tell)
+    timer?.unref()
     socket.on('end', tell).on('close', tell)
   }
 }

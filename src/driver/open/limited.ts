@@ -24,7 +24,7 @@ export async function limited<T>(limits: Limits, work: (signal: AbortSignal) => 
     controller.signal.throwIfAborted()
     return await work(controller.signal)
   } finally {
-    clearTimeout(timer)
+    timer?.stop()
     limits.signal?.removeEventListener('abort', pass)
   }
 }

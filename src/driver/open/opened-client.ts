@@ -15,7 +15,7 @@ export type OpenStep =
 export interface OpenOptions {
   /** Stops the opening, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal
-  /** When it must be over, on the clock of `performance.now()`. */
+  /** When it must be over, on the clock of `now()`. */
   readonly deadline?: number
   /** Told of each step; must not throw. */
   readonly onStep?: (step: OpenStep) => void

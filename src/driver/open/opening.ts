@@ -1,6 +1,7 @@
 import type { HostPlan } from '../../conninfo/hosts.js'
 import type { ConnectPlan, TargetSessionAttrs } from '../../conninfo/plan.js'
 import { ConnectError } from '../../errors.js'
+import { now } from '../../util/clock.js'
 import { attempt } from './attempt.js'
 import { AttemptError, Failure, type AttemptTarget } from './attempt-error.js'
 import { limited } from './limited.js'
@@ -40,12 +41,12 @@ export class Opening {
     wanted: TargetSessionAttrs,
     errors: AttemptError[],
   ): Promise<OpenedClient | null> {
-    const started = performance.now()
+    const started = now()
     const targets = await this.#note(host, errors, () =>
       limited(this.#limits(0), (signal) => this.#findTargets(host, signal)),
     )
     // The first address shares its time with the look-up.
-    let spent = performance.now() - started
+    let spent = now() - started
     for (const target of targets ?? []) {
       const opened = await this.#note(target, errors, () =>
         limited(this.#limits(spent), (signal) =>
@@ -72,7 +73,7 @@ export class Opening {
   #limits(spent: number): { signal: AbortSignal | undefined; timeoutMillis: number } {
     const { signal, deadline = Infinity } = this.#options
     const forAttempt = (this.#plan.connectTimeoutMillis || Infinity) - spent
-    return { signal, timeoutMillis: Math.max(Math.min(forAttempt, deadline - performance.now()), 1) }
+    return { signal, timeoutMillis: Math.max(Math.min(forAttempt, deadline - now()), 1) }
   }
 
   #step = (step: OpenStep): void => this.#options.onStep?.(step)
@@ -88,7 +89,7 @@ export class Opening {
       errors.push(failure)
       this.#step({ kind: 'failed', error: failure })
       // A timer may fire a little early by this clock: what is left then is no time for another attempt.
-      const late = performance.now() + 2 >= (this.#options.deadline ?? Infinity)
+      const late = now() + 2 >= (this.#options.deadline ?? Infinity)
       this.stopped = isFinal(failure) || late
       return null
     }

@@ -1,4 +1,5 @@
 /** The calls to the owner that are unanswered, by their numbers. */
+import { reasonOf } from '../../util/abort-signals.js'
 import { withCallersFrames } from '../../util/callers-frames.js'
 import { BriefMap } from '../../util/brief-map.js'
 import { onAbort } from '../../util/abort-listeners.js'
@@ -72,7 +73,7 @@ export class Calls {
 
   fail(id: number, error: unknown): void {
     const call = this.#take(id)
-    call?.reject(error === CANCELLED && call.signal !== undefined ? call.signal.reason : error)
+    call?.reject(error === CANCELLED && call.signal !== undefined ? reasonOf(call.signal) : error)
   }
 
   failAllOf(turn: RemoteTurn, error: unknown): void {

@@ -2,6 +2,7 @@
  * What a worker has under way with the owner: the turns that it has asked for, the calls that are unanswered, its
  * subscriptions. It keeps the thread alive while there is anything.
  */
+import { reasonOf, throwIfAborted } from '../../util/abort-signals.js'
 import { ConnectionLostError, ManagerEndedError } from '../../errors.js'
 import { BriefMap } from '../../util/brief-map.js'
 import { onAbort } from '../../util/abort-listeners.js'
@@ -78,13 +79,13 @@ export class Link {
   ): Promise<RemoteTurn | null> {
     if (this.#closed !== null) throw this.#endedError()
     const { signal, stack } = facts
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     const { granted } = turn
     this.#turns.set(turn.id, turn)
     this.say(['ask', turn.id, turn.kind, options, stack])
     this.#watchActivity()
     if (signal === undefined) return granted
-    const ignoreAbort = onAbort(signal, () => this.#withdraw(turn, signal.reason))
+    const ignoreAbort = onAbort(signal, () => this.#withdraw(turn, reasonOf(signal)))
     try {
       return await granted
     } finally {

@@ -2,6 +2,8 @@
  * The handle of a holder in a worker: the same members as the owner's `Connection`, each of which the owner carries
  * out. What can be known here is refused here, in the same words.
  */
+import { checkOptionNames } from '../../option-names.js'
+import { throwIfAborted } from '../../util/abort-signals.js'
 import { ConnectionReleasedError, TransactionOrderError, outOfOrder } from '../../errors.js'
 import { checkBoolean } from '../../options.js'
 import { readStream } from './remote-stream.js'
@@ -70,7 +72,7 @@ class RemoteConnection implements Pick<Connection, Exclude<keyof Connection, 'qu
     try {
       call = readCall(config, values, this.#services.types)
       this.#check()
-      call.signal?.throwIfAborted()
+      throwIfAborted(call.signal)
     } catch (error) {
       return Promise.reject(error as Error)
     }
@@ -85,6 +87,7 @@ class RemoteConnection implements Pick<Connection, Exclude<keyof Connection, 'qu
     values?: unknown[],
     options: StreamOptions = {},
   ): AsyncGenerator<unknown, void, undefined> {
+    checkOptionNames('stream', options)
     return readStream(
       text,
       values,

@@ -4,7 +4,11 @@ import type { MessagePort } from 'node:worker_threads'
 import type { CustomTypesConfig } from 'pg'
 import { ManagerEndedError, ReentrantAcquireError } from '../../errors.js'
 import { checkBoolean, checkCount, checkMillis, detachmentOf, refuseOwnLimits } from '../../options.js'
+import { checkOptionNames, checkWork } from '../../option-names.js'
+import { isWorthRepeating } from '../../transaction/failures.js'
+import { throwIfAborted } from '../../util/abort-signals.js'
 import { backoffMillis } from '../../util/backoff.js'
+import { now } from '../../util/clock.js'
 import { pause } from '../../util/pause.js'
 import { timerFor } from '../../util/timer.js'
 import { Board } from '../board.js'
@@ -23,7 +27,7 @@ import {
   readSignal,
   submittableError,
 } from './statement.js'
-import { isWorthRepeating, thrownFacts } from './thrown.js'
+import { thrownFacts } from './thrown.js'
 import type {
   AcquireOptions,
   BatchOptions,
@@ -42,6 +46,7 @@ import type {
 } from '../../index.js'
 import type { QueryResult } from 'pg'
 import type { HandleServices } from './remote-connection.js'
+import type { Timer } from '../../util/timer.js'
 import type { Hello, TurnKind, WireAnswer, WireLeaving } from '../protocol.js'
 import type { RowWish } from './result-decoder.js'
 
@@ -100,11 +105,13 @@ export class RemoteManager implements Manager {
 
   async acquire(options: AcquireOptions = {}): Promise<Connection> {
     this.#refuseReentrance('acquire', options)
+    checkOptionNames('acquire', options)
     checkWait(options)
     return createHandle((await this.#ask('acquire', options))!, this.#services)
   }
 
   async tryAcquire(options: AcquireOptions = {}): Promise<Connection | null> {
+    checkOptionNames('tryAcquire', options)
     checkWait(options)
     const turn = await this.#ask('try', options)
     return turn === null ? null : createHandle(turn, this.#services)
@@ -134,7 +141,7 @@ export class RemoteManager implements Manager {
     if (isSubmittable(config)) throw submittableError()
     const call = readCall(config, values, this.#types)
     this.#refuseEnded()
-    call.signal?.throwIfAborted()
+    throwIfAborted(call.signal)
     const id = this.#link.createID()
     const { signal, wire, wish } = call
     return this.#link.call(id, ['query', id, wire], { signal, decode: this.#decoding([wish]) })
@@ -145,6 +152,7 @@ export class RemoteManager implements Manager {
     options: BatchOptions = {},
   ): Promise<QueryResult[]> {
     this.#refuseReentrance('batch', options)
+    checkOptionNames('batch', options)
     checkWait(options)
     if (!Array.isArray(statements)) throw new TypeError('batch() takes an array of statements')
     const submittable = statements.findIndex((statement) => isSubmittable(statement))
@@ -153,7 +161,7 @@ export class RemoteManager implements Manager {
     const calls = statements.map((statement) => readCall(statement, undefined, this.#types))
     this.#refuseEnded()
     const { signal } = options
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     if (calls.length === 0) return []
     const id = this.#link.createID()
     const wires = calls.map((call) => call.wire)
@@ -172,11 +180,12 @@ export class RemoteManager implements Manager {
 
   async listen(channel: string, options: ListenOptions = {}): Promise<Subscription> {
     this.#refuseReentrance('listen', options)
+    checkOptionNames('listen', options)
     checkWait(options)
     const { maxBuffered = DEFAULT_MAX_BUFFERED, signal } = options
     checkCount('maxBuffered', maxBuffered)
     this.#refuseEnded()
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     if (typeof channel !== 'string') throw new TypeError('a channel is a name of 1 to 63 bytes')
     const link = this.#link
     const id = link.createID()
@@ -210,14 +219,15 @@ export class RemoteManager implements Manager {
 
   /** Has the figures brought up to date for the next who looks, at most once a millisecond. */
   #look(): void {
-    const now = performance.now()
-    if (now - this.#lookedAt < 1) return
-    this.#lookedAt = now
+    const time = now()
+    if (time - this.#lookedAt < 1) return
+    this.#lookedAt = time
     this.#link.say(['look'])
   }
 
   async close(options: CloseOptions = {}): Promise<void> {
     this.#refuseReentrance('close', options)
+    checkOptionNames('close', options)
     const id = this.#link.createID()
     if (!this.#link.closed) await this.#link.call(id, ['close', id])
   }
@@ -225,6 +235,7 @@ export class RemoteManager implements Manager {
   /** Refuses new work, serves who waits in this worker, and detaches it; the connection is the owner's. */
   async end(options: EndOptions = {}): Promise<void> {
     this.#refuseReentrance('end', options)
+    checkOptionNames('end', options)
     const { timeoutMillis = END_TIMEOUT_MILLIS } = options
     checkMillis('timeoutMillis', timeoutMillis)
     this.#ended ??= this.#end(timeoutMillis)
@@ -232,12 +243,12 @@ export class RemoteManager implements Manager {
   }
 
   async #end(timeoutMillis: number): Promise<void> {
-    let timer: NodeJS.Timeout | undefined
+    let timer: Timer | undefined
     const expired = new Promise<void>((resolve) => {
       timer = timerFor(timeoutMillis, resolve)
     })
     await Promise.race([this.#link.drained(), expired])
-    clearTimeout(timer)
+    timer?.stop()
     this.#link.close(new Error('end() was called in this worker'))
   }
 
@@ -253,10 +264,10 @@ export class RemoteManager implements Manager {
     return `<ManagedConnection in a worker: ${this.#hello.conninfo} (${this.status ?? 'closed'})>`
   }
 
-  #checkAsk(member: string, work: unknown, options: WaitOptions): void {
+  #checkAsk(member: 'use' | 'transaction', work: unknown, options: WaitOptions): void {
     this.#refuseReentrance(member, options)
-    if (typeof work !== 'function')
-      throw new TypeError(`${member}() takes a function, but was given ${typeof work}`)
+    checkWork(member, work)
+    checkOptionNames(member, options)
     checkWait(options)
   }
 

@@ -1,4 +1,5 @@
 /** The rows of one statement in a worker, fetched from the owner a batch at a time. */
+import { throwIfAborted } from '../../util/abort-signals.js'
 import { restoreBytes } from '../travels.js'
 import { parseOdd } from './parsing.js'
 import { readStreamCall } from './statement.js'
@@ -27,7 +28,7 @@ export async function* readStream(
   { turn, handle, link, types, check }: StreamSource,
 ): AsyncGenerator<Row, void, undefined> {
   const { wire, wish, signal } = readStreamCall(text, values, options, types)
-  signal?.throwIfAborted()
+  throwIfAborted(signal)
   check()
   const stream = link.createID()
   let open = false
@@ -35,7 +36,7 @@ export async function* readStream(
   turn.streams++
   try {
     for (;;) {
-      signal?.throwIfAborted()
+      throwIfAborted(signal)
       const id = link.createID()
       const opening = open ? null : ([handle, wire] as const)
       const asked: Promise<WireRows> = link.call(id, ['rows', turn.id, stream, id, opening], {
@@ -45,7 +46,7 @@ export async function* readStream(
       open = false
       const batch: WireRows = await asked
       open = !batch.done
-      signal?.throwIfAborted()
+      throwIfAborted(signal)
       yield* unpack(batch, wish.types)
       if (!open) return
     }

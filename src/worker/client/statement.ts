@@ -1,5 +1,7 @@
 /** What `query()` was called with, made ready to travel. */
-import { prepareValue } from '../pg.js'
+import { clock } from '../../util/clock.js'
+import { readValues } from '../../query-values.js'
+import { checkSignal } from '../../util/abort-signals.js'
 import { ownBytes } from '../travels.js'
 import type { CustomTypesConfig } from 'pg'
 import type { QueryCallback } from '../../index.js'
@@ -56,8 +58,8 @@ function createCall(
 
 function listOf(values: unknown): WireParameter[] | null {
   if (values == null || typeof values === 'function') return null
-  if (!Array.isArray(values)) throw new TypeError('Query values must be an array')
-  return values.length === 0 ? null : values.map((value) => toParameter(prepareValue(value)))
+  const list = readValues(values)
+  return list.length === 0 ? null : list.map(toParameter)
 }
 
 /** A copy travels, and not the larger piece of memory that the bytes are a part of. */
@@ -66,9 +68,11 @@ function toParameter(value: string | Buffer | null): WireParameter {
   return value.byteLength === 0 ? new Uint8Array(0) : ownBytes(value)
 }
 
+/** A signal that is null is one that was not given, as libraries pass it. */
 export function readSignal(signal: unknown): AbortSignal | undefined {
-  if (signal === undefined || signal instanceof AbortSignal) return signal
-  throw new TypeError('signal must be an AbortSignal')
+  if (signal == null) return undefined
+  checkSignal(signal)
+  return signal as AbortSignal
 }
 
 /** Those of the members that were given; null for none. */
@@ -119,8 +123,8 @@ export function answerBy(
   if (callback === undefined) return answered
   const listener = callback as (error: unknown, result: unknown) => void
   answered.then(
-    (result) => process.nextTick(listener, null, result),
-    (error: unknown) => process.nextTick(listener, error, undefined),
+    (result) => clock.nextTick(listener, null, result),
+    (error: unknown) => clock.nextTick(listener, error, undefined),
   )
   return undefined
 }

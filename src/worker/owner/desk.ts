@@ -5,6 +5,7 @@
  * What is next stays next, because nobody overtakes. That such a turn leaves the line, because its time has passed, is
  * agreed on with its worker first.
  */
+import { clock } from '../../util/clock.js'
 import { BriefMap } from '../../util/brief-map.js'
 import { Deadlines } from '../../util/deadlines.js'
 import { Board } from '../board.js'
@@ -56,7 +57,7 @@ export class Desk {
   }
 
   // Listeners are told in the middle of things: what they find out holds a moment later.
-  readonly #look = (): void => queueMicrotask(() => this.#onSessionChanged())
+  readonly #look = (): void => clock.queueMicrotask(() => this.#onSessionChanged())
 
   enter(host: DeskHost): void {
     if (this.#hosts.size === 0) this.manager.on('connect', this.#look).on('disconnect', this.#look)

@@ -1,0 +1,52 @@
+/** Which options each call takes. One that it does not know is an error, not a wish that goes unheard. */
+import { DEFAULT_OPTIONS } from './options.js'
+import { didYouMean } from './util/nearest-name.js'
+
+const WAIT = ['signal', 'timeoutMillis', 'detached']
+const MODES = ['isolationLevel', 'accessMode', 'deferrable']
+
+const OPTIONS = {
+  use: [...WAIT, 'autocommit', 'close'],
+  acquire: [...WAIT, 'autocommit'],
+  tryAcquire: [...WAIT, 'autocommit'],
+  transaction: [...WAIT, ...MODES, 'retries', 'close'],
+  batch: [...WAIT, ...MODES],
+  listen: [...WAIT, 'maxBuffered'],
+  stream: ['batchSize', 'signal', 'timeoutMillis', 'rowMode', 'types'],
+  close: ['detached'],
+  end: ['timeoutMillis', 'detached'],
+} as const satisfies Readonly<Record<string, readonly string[]>>
+
+/** A call that takes options. */
+export type OptionalCall = keyof typeof OPTIONS
+
+/** Checks the names of the options that a call was given. Throws a TypeError that names the nearest one known. */
+export function checkOptionNames(call: OptionalCall, options: object): void {
+  if (typeof options !== 'object' || (options as unknown) === null) {
+    throw new TypeError(`the options of ${call}() must be an object`)
+  }
+  const known: readonly string[] = OPTIONS[call]
+  // Inherited ones count as well.
+  for (const name in options) {
+    if (known.includes(name) || (options as Record<string, unknown>)[name] === undefined) continue
+    throw new TypeError(`${call}() has no option "${name}"${hint(name, known)}`)
+  }
+}
+
+function hint(name: string, known: readonly string[]): string {
+  const nearest = didYouMean(name, known)
+  if (nearest !== '') return nearest
+  if (name in DEFAULT_OPTIONS) return '; it is an option of the manager'
+  const other = Object.entries(OPTIONS).find(([, names]) => (names as readonly string[]).includes(name))
+  return other === undefined ? `; it has ${known.join(', ')}` : `; it is an option of ${other[0]}()`
+}
+
+/** Checks what is to be run with the connection. Throws a TypeError. */
+export function checkWork(call: string, work: unknown): void {
+  if (typeof work !== 'function') {
+    throw new TypeError(`${call}() takes a function, but was given ${typeof work}`)
+  }
+  if (/Generator/.test(Object.prototype.toString.call(work))) {
+    throw new TypeError(`${call}() takes a function, but was given a generator, which would not be run`)
+  }
+}

@@ -1,0 +1,115 @@
+/**
+ * Notes what the meaning of a text hangs on beside its words, and what it may do to the meaning of others: literals
+ * that stand for the present, functions of which nothing is known, tables made by a query.
+ */
+import { isHarmlessFunction } from './harmless-functions.js'
+import { isHarmlessSetting } from './harmless-commands.js'
+import type { TokenVisitor } from './lexer.js'
+
+/** What the server reads as a moment of the present, wherever it stands in a date or a time (manual, "Special Values"). */
+const PRESENT = /now|today|tomorrow|yesterday/i
+
+/** Key words that a parenthesis follows without a call. Types and special functions are there, too. */
+const NO_CALL = new Set(
+  `ALL AND ANY ARRAY AS BETWEEN BIT BY CASE CAST CHAR CHARACTER COALESCE CONFLICT CUBE DEC DECIMAL DISTINCT ELSE EXCEPT
+  EXISTS EXTRACT FILTER FLOAT FOR FROM GREATEST GROUP GROUPING HAVING ILIKE IN INSERT INTERSECT INTERVAL INTO IS JOIN
+  KEY LATERAL LEAST LIKE LIMIT MATCHED MATERIALIZED NOT NULLIF NUMERIC OF OFFSET ON ONLY OPERATOR OR ORDER OVER OVERLAY
+  PARTITION POSITION RETURNING ROLLUP ROW SELECT SET SETS SOME SUBSTRING TABLE TABLESAMPLE THEN TIME TIMESTAMP
+  TIMESTAMPTZ TIMETZ TO TREAT TRIM UNION USING VALUES VARBIT VARCHAR VARYING WHEN WHERE WINDOW WITH WITHIN`.split(
+    /\s+/,
+  ),
+)
+
+/** What stands before a name whose parenthesis holds columns: a table's, an alias's. */
+const BEFORE_COLUMNS = new Set([
+  'INTO',
+  'AS',
+  'WITH',
+  'RECURSIVE',
+  'COPY',
+  'TRUNCATE',
+  'ANALYZE',
+  'VACUUM',
+  ')',
+])
+
+export class Meaning implements TokenVisitor {
+  /** A literal may stand for the present, which it would keep once it was parsed. */
+  namesPresent = false
+  /** Calls something of which it is not known what it does. */
+  callsUnknown = false
+  /** SELECT INTO, which has the looks and the tag of a query. */
+  createsTable = false
+  /** The token before: a word, `'` for a string, or the symbol itself. */
+  #previous = ''
+  /** The name that has just ended, by its last part; null where something else stands there. */
+  #name: string | null = null
+  #schema: string | null = null
+  /** What stands before that name. */
+  #before = ''
+  /** The next token is the setting that `set_config` sets. */
+  #awaitsSetting = false
+
+  word(word: string): void {
+    // INSERT INTO and MERGE INTO fill a table that is there already.
+    if (word === 'INTO' && this.#previous !== 'INSERT' && this.#previous !== 'MERGE') this.createsTable = true
+    this.#nameEnds(word.toLowerCase(), word)
+  }
+
+  quotedName(name: string): void {
+    this.#nameEnds(name, '"')
+  }
+
+  literal(body: string, escaped: boolean): void {
+    // Neighbouring strings are one to the server, and an escape may stand for any letter.
+    const hidden = this.#previous === "'" || (escaped && body.includes('\\'))
+    if (hidden || PRESENT.test(body)) this.namesPresent = true
+    if (this.#awaitsSetting && isHarmlessSetting(body.toLowerCase())) this.#awaitsSetting = false
+    this.#other("'")
+  }
+
+  number(): void {
+    this.#other('0')
+  }
+
+  symbol(char: string): void {
+    if (char === '(') this.#opens()
+    // A name goes on behind a point.
+    if (char === '.' && this.#name !== null) this.#previous = char
+    else this.#other(char)
+    if (char === '(' && this.#calledSetConfig) this.#awaitsSetting = true
+    this.#calledSetConfig = false
+  }
+
+  #calledSetConfig = false
+
+  #nameEnds(name: string, token: string): void {
+    this.#expectSetting()
+    const goesOn = this.#previous === '.' && this.#name !== null
+    this.#schema = goesOn ? this.#name : null
+    if (!goesOn) this.#before = this.#previous
+    this.#name = name
+    this.#previous = token
+  }
+
+  #other(token: string): void {
+    this.#expectSetting()
+    this.#name = null
+    this.#previous = token
+  }
+
+  /** Whatever stands there in place of a harmless setting's name, nobody knows what is set. */
+  #expectSetting(): void {
+    if (this.#awaitsSetting) this.callsUnknown = true
+    this.#awaitsSetting = false
+  }
+
+  #opens(): void {
+    const name = this.#name
+    if (name === null || BEFORE_COLUMNS.has(this.#before)) return
+    if (this.#schema === null && NO_CALL.has(this.#previous)) return
+    const builtIn = this.#schema === null || this.#schema === 'pg_catalog'
+    if (builtIn && name === 'set_config') this.#calledSetConfig = true
+    else if (!builtIn || !isHarmlessFunction(name)) this.callsUnknown = true
+  }
+}

@@ -1,0 +1,31 @@
+/**
+ * Signals of any make: those of another realm (a browser's, in tests that run in jsdom) and those of libraries are no
+ * instances of this realm's class, and the older ones know no reason.
+ */
+
+/** Checks a signal that a call gives. Throws a TypeError. */
+export function checkSignal(signal: unknown): void {
+  if (isSignal(signal)) return
+  throw new TypeError('signal must be an AbortSignal')
+}
+
+function isSignal(signal: unknown): boolean {
+  if (typeof signal !== 'object' || signal === null) return false
+  const { aborted, addEventListener, removeEventListener } = signal as Record<string, unknown>
+  return (
+    typeof aborted === 'boolean' &&
+    typeof addEventListener === 'function' &&
+    typeof removeEventListener === 'function'
+  )
+}
+
+/** What an aborted signal's callers are rejected with. */
+export function reasonOf(signal: AbortSignal): unknown {
+  const reason: unknown = signal.reason
+  return reason === undefined ? new DOMException('This operation was aborted', 'AbortError') : reason
+}
+
+/** Throws the reason of a signal that is aborted. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw reasonOf(signal)
+}
