@@ -5,11 +5,24 @@ import { Random } from './support/random.js'
 import { leakTest } from './support/suite.js'
 import type * as Framings from '../dist/driver/open/framing.js'
 
-const { Framing } = (await import(
+const { Framing, LONGEST_ROW } = (await import(
   new URL('./driver/open/framing.js', import.meta.resolve('pg-managed-connection')).href
 )) as typeof Framings
 
 const test = leakTest()
+
+type FramingOf = InstanceType<typeof Framing>
+
+/** Reads; gives what is passed on. */
+function check(
+  framing: FramingOf,
+  chunk: Buffer,
+  onRowTooLong: (bytes: number) => void = () => assert.fail(),
+): Buffer {
+  const passed: Buffer[] = []
+  framing.read(chunk, { pass: (part) => passed.push(part), onRowTooLong })
+  return Buffer.concat(passed)
+}
 
 const LOGIN = [backend.authenticationOk, backend.backendKeyData(1, 2), backend.readyForQuery('I')]
 
@@ -57,11 +70,52 @@ const ILLEGAL: readonly (readonly [bytes: Buffer, complaint: RegExp])[] = [
   [message('N', Buffer.from('Mx\0\x01')), /without its end/],
 ]
 
-test('all that a server may say passes, cut anywhere', () => {
-  new Framing().check(LEGAL)
+test('all that a server may say passes as it is, cut anywhere', () => {
+  assert.ok(check(new Framing(), LEGAL).equals(LEGAL))
   for (const size of [1, 2, 3, 4, 5, 7, 64, 16_384]) {
     const framing = new Framing()
-    for (let at = 0; at < LEGAL.length; at += size) framing.check(LEGAL.subarray(at, at + size))
+    const passed: Buffer[] = []
+    for (let at = 0; at < LEGAL.length; at += size) passed.push(check(framing, LEGAL.subarray(at, at + size)))
+    assert.ok(Buffer.concat(passed).equals(LEGAL), `in pieces of ${size}`)
+  }
+})
+
+test('the untranslated severity of each error is read, cut anywhere', () => {
+  const fields = (...parts: string[]): Buffer => message('E', Buffer.from(`${parts.join('\0')}\0\0`))
+  const bytes = Buffer.concat([
+    fields('SFEHLER', 'VERROR', 'C42601'),
+    backend.notice('00000', 'n', 'NOTICE'),
+    fields('SFATAL', 'C57P01'),
+    fields(`S${'\u0412\u0410\u0416\u041d\u041e'}`, 'VFATAL', 'C57P01', `M${'x'.repeat(1_000)}`),
+  ])
+  for (let size = 1; size <= bytes.length; size++) {
+    const framing = new Framing()
+    for (let at = 0; at < bytes.length; at += size) check(framing, bytes.subarray(at, at + size))
+    assert.deepEqual(framing.severities, ['ERROR', '', 'FATAL'])
+  }
+})
+
+test('a row longer than any string is left out, and nothing before or behind it, wherever it is cut', () => {
+  const before = Buffer.concat([...LOGIN, backend.dataRow(['before'])])
+  const behind = Buffer.concat([backend.dataRow(['behind']), backend.readyForQuery('I')])
+  const header = head('D', LONGEST_ROW + 1)
+  const filling = Buffer.alloc(2 ** 24)
+  for (const cut of [1, 3, 5, before.length + 2, before.length + header.length]) {
+    const framing = new Framing()
+    const told: number[] = []
+    const passed: Buffer[] = []
+    const read = (chunk: Buffer): void => {
+      passed.push(check(framing, chunk, (bytes) => told.push(bytes)))
+    }
+    const start = Buffer.concat([before, header])
+    read(start.subarray(0, cut))
+    if (cut < start.length) read(start.subarray(cut))
+    for (let left = LONGEST_ROW - 3; left > 0; left -= filling.length) {
+      const chunk = filling.subarray(0, left)
+      read(left > filling.length ? chunk : Buffer.concat([chunk, behind]))
+    }
+    assert.deepEqual(told, [LONGEST_ROW - 3])
+    assert.ok(Buffer.concat(passed).equals(Buffer.concat([before, behind])), `cut at ${cut}`)
   }
 })
 
@@ -69,10 +123,10 @@ for (const [bytes, complaint] of ILLEGAL) {
   test(`refused: ${JSON.stringify(bytes.toString('latin1'))}`, () => {
     for (let size = 1; size <= bytes.length; size++) {
       const framing = new Framing()
-      for (const legal of LOGIN) framing.check(legal)
+      for (const legal of LOGIN) check(framing, legal)
       assert.throws(
         () => {
-          for (let at = 0; at < bytes.length; at += size) framing.check(bytes.subarray(at, at + size))
+          for (let at = 0; at < bytes.length; at += size) check(framing, bytes.subarray(at, at + size))
         },
         { message: complaint },
       )
@@ -90,7 +144,7 @@ test('a place at random, a chunk at random: the same verdict as in one piece', (
       try {
         for (let at = 0; at < bytes.length;) {
           const next = at + size()
-          framing.check(bytes.subarray(at, next))
+          check(framing, bytes.subarray(at, next))
           at = next
         }
         return 'passed'

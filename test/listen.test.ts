@@ -270,14 +270,26 @@ test('what undoes LISTENs, however it is sent, is noticed, and they are done aga
   await using manager = new ManagedConnection(database.conninfo)
   await using first = await manager.listen('one')
   await using second = await manager.listen('two')
-  const texts = ['DISCARD ALL', 'UNLISTEN *', 'UNLISTEN one', 'SELECT 1; UNLISTEN two']
-  for (const text of texts) {
+  await database.admin.query(
+    "CREATE FUNCTION deafen() RETURNS void LANGUAGE plpgsql AS $$ BEGIN EXECUTE 'UNLISTEN *'; END $$",
+  )
+  const texts = {
+    'DISCARD ALL': ['one', 'two'],
+    'UNLISTEN *': ['one', 'two'],
+    'UNLISTEN one': ['one'],
+    'SELECT 1; UNLISTEN two': ['two'],
+    "DO $$ BEGIN EXECUTE 'UNLISTEN *'; END $$": ['one', 'two'],
+    'SELECT deafen()': ['one', 'two'],
+  }
+  const listeners = { one: first, two: second }
+  for (const [text, undone] of Object.entries(texts)) {
     // One that has a name goes by the extended protocol.
     await manager.query(text.includes(';') ? { text } : { text, name: text })
-    assert.deepEqual(await next(first), { type: 'gap', channel: 'one' }, text)
-    assert.deepEqual(await next(second), { type: 'gap', channel: 'two' }, text)
+    for (const channel of undone as ('one' | 'two')[])
+      assert.deepEqual(await next(listeners[channel]), { type: 'gap', channel }, text)
     assert.deepEqual(await channels(manager), ['one', 'two'], text)
   }
+  assert.deepEqual([first.buffered, second.buffered], [0, 0])
 })
 
 test('what a listener has undone is done again, even where nobody else may wait', async () => {

@@ -31,7 +31,7 @@ const { nearestName, didYouMean } = (await load('./util/nearest-name.js')) as ty
 const { backoffMillis } = (await load('./util/backoff.js')) as typeof Backoffs
 const { classify } = (await load('./sql/classify.js')) as typeof Texts
 const { beginText } = (await load('./transaction/begin.js')) as typeof Begins
-const { isWorthRepeating, breaksSession } = (await load('./transaction/failures.js')) as typeof Failures
+const { isWorthRepeating } = (await load('./transaction/failures.js')) as typeof Failures
 
 const test = leakTest()
 
@@ -462,12 +462,15 @@ test('failures: 40001 and 40P01 of the server are worth repeating, nothing else'
     assert.equal(isWorthRepeating(thrown), false)
 })
 
-test('failures: what breaks a session; 25006 only where a primary was asked for', () => {
-  for (const code of ['57P01', '57P02', '57P03', '08006'])
-    assert.equal(breaksSession(fromServer(code), false), true)
-  for (const code of ['23505', '57014', '42601']) assert.equal(breaksSession(fromServer(code), true), false)
-  assert.equal(breaksSession(fromServer('25006'), true), true)
-  assert.equal(breaksSession(fromServer('25006'), false), false)
+test('failures: what cannot be looked at is no failure of the server, and does no harm', () => {
+  const { proxy, revoke } = Proxy.revocable({}, {})
+  revoke()
+  const unreadable = Object.defineProperty(new Error('mine'), 'code', {
+    get: () => {
+      throw new Error('no')
+    },
+  })
+  for (const thrown of [proxy, unreadable]) assert.equal(isWorthRepeating(thrown), false)
 })
 
 test('a brief map holds what a Map does, however much comes and goes', () => {

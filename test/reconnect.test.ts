@@ -559,17 +559,30 @@ test('closeOn: an error from the server that leaves use() closes the connection 
 })
 
 test('a connection that became read only is broken where a writable one was asked for', async () => {
+  const write = (manager: ManagedConnection): Promise<unknown> =>
+    manager.transaction((connection) => connection.query('CREATE TABLE never (id int)'))
   for (const wanted of ['any', 'read-write']) {
     await using manager = openManager({}, `${database.conninfo}&target_session_attrs=${wanted}`)
-    await assert.rejects(
-      manager.transaction(async (connection) => {
-        await connection.query('SET TRANSACTION READ ONLY')
-        await connection.query('CREATE TABLE never (id int)')
-      }),
-      { code: '25006' },
-    )
+    await manager.query('SET default_transaction_read_only TO on')
+    await assert.rejects(write(manager), { code: '25006' })
     await manager.query('SELECT 1')
     assert.equal(manager.stats.connects, wanted === 'any' ? 1 : 2)
+  }
+})
+
+test('25006 of a transaction that was to be read only, or of a function’s own making, is no failover', async () => {
+  await admin.query(`
+    CREATE FUNCTION refuse() RETURNS int LANGUAGE plpgsql AS
+      $$ BEGIN RAISE EXCEPTION 'mine' USING ERRCODE = '25006'; END $$`)
+  for (const wanted of ['read-write', 'primary']) {
+    await using manager = openManager({}, `${database.conninfo}&target_session_attrs=${wanted}`)
+    const readOnly = manager.transaction((connection) => connection.query('CREATE TABLE never (id int)'), {
+      accessMode: 'read only',
+    })
+    await assert.rejects(readOnly, { code: '25006' })
+    await assert.rejects(manager.query('SELECT refuse()'), { code: '25006' })
+    await manager.query('SELECT 1')
+    assert.equal(manager.stats.connects, 1)
   }
 })
 

@@ -660,13 +660,18 @@ for (const text of ['DEALLOCATE ALL', 'DISCARD ALL', 'deallocate all; select 1']
   })
 }
 
-test('statements deallocated behind its back fail a later statement of a transaction, and nobody else', async () => {
+test('statements deallocated behind its back, by a trigger, fail a later statement of a transaction, and nobody else', async () => {
+  await admin.query(`
+    CREATE TABLE forgetful (id int);
+    CREATE FUNCTION forget() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN EXECUTE 'DEALLOCATE ALL'; RETURN NEW; END $$;
+    CREATE TRIGGER forget BEFORE INSERT ON forgetful FOR EACH ROW EXECUTE FUNCTION forget()`)
   await using wire = await openProxied(database)
   const { manager } = wire
   const text = 'SELECT 1 AS one'
   const forget = async (): Promise<void> => {
     for (let i = 0; i < 3; i++) await manager.query(text)
-    await manager.query(`DO $$ BEGIN EXECUTE 'DEALLOCATE ALL'; END $$`)
+    await manager.query('INSERT INTO forgetful VALUES (1)')
   }
   const inTransaction = (...before: string[]): Promise<{ rows: unknown[] }> =>
     manager.transaction(async (connection) => {
@@ -712,14 +717,20 @@ test('ALTER TABLE elsewhere fails a prepared SELECT * later in a transaction onc
   assert.deepEqual(rows, [{ one: 1, three: null }])
 })
 
-test('the rows of pipelined uses of a text that changes its columns are read right', async () => {
+test('the rows of pipelined uses of a text that changes its columns are read right, or refused', async () => {
   await admin.query('CREATE TABLE widened AS SELECT 1 AS one')
   await using wire = await openProxied(database)
   const { manager } = wire
   for (let i = 0; i < 3; i++) await manager.query('SELECT * FROM widened')
   await admin.query('ALTER TABLE widened ADD two text DEFAULT $$x$$')
-  const results = await Promise.all([1, 2, 3].map(() => manager.query('SELECT * FROM widened')))
-  for (const { rows } of results) assert.deepEqual(rows, [{ one: 1, two: 'x' }])
+  const results = await Promise.allSettled([1, 2, 3].map(() => manager.query('SELECT * FROM widened')))
+  for (const result of results) {
+    // Those with something behind them are not sent again.
+    if (result.status === 'rejected') assert.equal((result.reason as { code?: string }).code, '0A000')
+    else assert.deepEqual(result.value.rows, [{ one: 1, two: 'x' }])
+  }
+  assert.equal(results[2]!.status, 'fulfilled')
+  assert.deepEqual((await manager.query('SELECT * FROM widened')).rows, [{ one: 1, two: 'x' }])
 })
 
 test('the same text twice in one pipeline, and a third time, gives its rows each time', async () => {

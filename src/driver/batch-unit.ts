@@ -81,6 +81,10 @@ export class BatchUnit extends Unit {
     this.#parts[this.#index]?.rows.add(message.fields)
   }
 
+  override refuseRow(error: Error): boolean {
+    return this.#parts[this.#index]?.rows.refuseRow(error) ?? false
+  }
+
   protected override completed(tag: string): void {
     const index = this.#index
     this.#completed++

@@ -72,6 +72,10 @@ export class QueryUnit extends Unit {
     this.#part!.rows.add(message.fields)
   }
 
+  override refuseRow(error: Error): boolean {
+    return this.#part!.rows.refuseRow(error)
+  }
+
   protected override completed(tag: string): void {
     if (this.#beginPending) {
       this.#beginPending = false

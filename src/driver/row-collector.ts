@@ -59,6 +59,12 @@ export class RowCollector {
     this.parseFailure ??= { reason: error }
   }
 
+  /** A row was left out. */
+  refuseRow(error: Error): true {
+    this.#onUsersFailure(error)
+    return true
+  }
+
   complete(tag: string): void {
     this.result.addCommandComplete({ text: tag })
   }

@@ -73,6 +73,10 @@ export class SimpleUnit extends Unit {
     this.#collector().add(message.fields)
   }
 
+  override refuseRow(error: Error): boolean {
+    return this.#collector().refuseRow(error)
+  }
+
   protected override completed(tag: string): void {
     this.#collector().complete(tag)
     this.#current = null

@@ -6,6 +6,7 @@
  */
 import type { DatabaseError, FieldDef } from 'pg'
 import { withCallersFrames } from '../util/callers-frames.js'
+import { isFatal } from './fatal.js'
 import { pgQueryPrototype } from './pg-driver.js'
 import type { DriverClient, DriverConnection } from './pg-driver.js'
 import type { NamedStatements } from './named-statements.js'
@@ -214,6 +215,11 @@ export abstract class Unit implements Linked<Unit> {
     if (isFatal(error)) this.#sender?.onFatal(error)
   }
 
+  /** A row of its was left out, because it is too long for this engine. False where that cannot be told. */
+  refuseRow(_error: Error): boolean {
+    return false
+  }
+
   handleCommandComplete(message: { text: string }): void {
     if (this.complete && !this.openEnded)
       throw new Error('protocol violation: the server sent one answer too many')
@@ -242,12 +248,6 @@ export abstract class Unit implements Linked<Unit> {
 
 function boxed(error: Error | null): Failure | null {
   return error === null ? null : { reason: error }
-}
-
-/** FATAL and PANIC end the session; the words are not translated in the settings that matter to us. */
-function isFatal(error: Error): boolean {
-  const { severity } = error as { severity?: unknown }
-  return severity === 'FATAL' || severity === 'PANIC'
 }
 
 /** BEGIN with a Flush, so that it is answered at once and not with the slow statement behind it. */

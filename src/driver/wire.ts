@@ -104,6 +104,13 @@ export class MessageWriter {
     return this.#end()
   }
 
+  /** How many bytes were written since the last `take()`. */
+  get bytes(): number {
+    let bytes = this.#offset - this.#start
+    for (const piece of this.#pieces) bytes += piece.length
+    return bytes
+  }
+
   /** What was written since the last call, in order. It is never written to again. */
   take(): readonly Buffer[] {
     if (this.#offset > this.#start) this.#setApart()

@@ -294,7 +294,7 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     this.#floorStack = null
     this.counters.releases++
     turn.finish()
-    if (turn.used) this.#resetSession()
+    if (turn.used) this.#tidySession()
     if (this.#host.listens('release')) {
       this.#host.tell('release', { heldMillis: now() - turn.grantedAt })
     }
@@ -309,9 +309,11 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   }
 
   /** Goes along with whatever was sent last; nothing that could not be sent again follows until it is answered. */
-  #resetSession(): void {
+  #tidySession(): void {
     const { session } = this
-    if (this.options.reset !== 'session' || session === null) return
+    if (session === null) return
+    if (session.garbled) session.submit(new ResetUnit(session, RESTORE_ENCODING))
+    if (this.options.reset !== 'session') return
     const reset = new ResetUnit(session, this.keeper.resetText)
     reset.limitMillis = this.limits.rollback
     session.submit(reset)
@@ -331,6 +333,8 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
       if (session.pending === 0) void this.#close()
       return null
     }
+    // Nobody gets a session that is in doubt, and so it is soon unused.
+    if (this.#doubted === session && session.pending > 0) return null
     if (session.pending === 0) {
       const check = this.#checkFor(session)
       if (check !== null) {
@@ -536,6 +540,13 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
     this.subscriptions.onDoubted()
   }
 
+  /** One-shots that are on their way behind whatever did it are somebody else's, and would be stored as they are read. */
+  onGarbled(session: Session): void {
+    if (this.#floor === null && session.inFlight > 1) {
+      session.lose(new Error('client_encoding was changed, but pg writes and reads UTF8 only'))
+    }
+  }
+
   onWriteRefused(session: Session): void {
     if (this.keeper.wantsWritable) this.#doubted = session
   }
@@ -599,9 +610,12 @@ export class Scheduler implements KeeperHost, TurnHost, OneShotHost, RequestHost
   }
 
   onDone(): void {
-    this.#resetSession()
+    this.#tidySession()
   }
 }
+
+/** What pg writes and reads, whatever a holder has set. */
+const RESTORE_ENCODING = "SET client_encoding TO 'UTF8'"
 
 /** A connection unused for longer is looked at before it is handed out: its end may lie in the socket, unread. */
 const LOOK_AFTER_IDLE_MILLIS = 20

@@ -49,9 +49,6 @@ const WRITABLE_QUERIES: Readonly<Record<string, string>> = {
   primary: 'SELECT NOT pg_catalog.pg_is_in_recovery() AS writable',
 }
 
-/** A session that has lived for so long counts as a success, in milliseconds. */
-const LIVED_MILLIS = 5_000
-
 export class SessionKeeper {
   readonly #plan: () => ConnectPlan
   readonly #options: ResolvedOptions
@@ -66,7 +63,7 @@ export class SessionKeeper {
   #wasOpen = false
   #resetText = ''
   #openings = 0
-  /** How many sessions in a row died soon after they were opened. */
+  /** How many sessions in a row died before they were of any use. */
   #earlyDeaths = 0
   /** When the last attempt to open one began, on the clock of `now()`. */
   #attemptedAt = 0
@@ -137,8 +134,7 @@ export class SessionKeeper {
   forget(session: Session): void {
     if (this.#session !== session) return
     this.#session = null
-    const lived = now() - session.openedAt > LIVED_MILLIS
-    this.#earlyDeaths = lived ? 0 : this.#earlyDeaths + 1
+    this.#earlyDeaths = session.wasOfUse ? 0 : this.#earlyDeaths + 1
   }
 
   /** Whether the session answers a Sync in time; it is lost when it does not. */

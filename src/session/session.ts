@@ -12,13 +12,15 @@
 import { NamedStatements } from '../driver/named-statements.js'
 import { PreparedStatements } from '../driver/prepared-statements.js'
 import { QueryUnit } from '../driver/query-unit.js'
+import { LONGEST_ROW } from '../driver/open/index.js'
 import { MessageWriter, writeAll } from '../driver/wire.js'
 import { clock, now } from '../util/clock.js'
 import { deadline } from '../util/deadlines.js'
-import { refusesWrites } from '../transaction/failures.js'
+import { memberOf } from '../util/thrown.js'
 import { LinkedList } from '../util/linked-list.js'
 import { timerFor } from '../util/timer.js'
 import { Cancels } from './cancels.js'
+import { SILENT_OWNER } from './silent-owner.js'
 import type { OpenedClient } from '../driver/open/index.js'
 import type { DriverClient } from '../driver/pg-driver.js'
 import type { PreparedLimits } from '../driver/prepared-statements.js'
@@ -36,6 +38,8 @@ export interface SessionHost {
   readonly deadlines: Deadlines
   /** Something was run that may have undone a LISTEN. */
   onListensDoubted(): void
+  /** The session's encoding was changed to another than UTF-8. */
+  onGarbled(session: Session): void
   /** A write was refused because the server, or the transaction, is read-only. */
   onWriteRefused(session: Session): void
   /** Something was answered: there may be room for more. */
@@ -52,6 +56,9 @@ export interface SessionOptions {
   readonly cancelPatienceMillis: number
 }
 
+/** After so long a session counts as a success, in milliseconds. */
+const LIVED_MILLIS = 5_000
+
 /** How many units may be in flight: enough to fill any round trip, few enough for pg's arrays. */
 const MAX_IN_FLIGHT = 256
 
@@ -61,8 +68,16 @@ interface ParameterReport {
   readonly parameterValue: string
 }
 
+const UTF8 = 'UTF8'
+
+/** read_only_sql_transaction */
+const READ_ONLY = '25006'
+
 /** Reported settings that have no say in what a text means. */
 const WITHOUT_MEANING = new Set(['application_name', 'in_hot_standby', 'default_transaction_read_only'])
+
+/** Large values wait in the callers' hands rather than in buffers; while that many bytes do, something is in flight. */
+const MAX_UNWRITTEN_BYTES = 4 * 1024 * 1024
 
 const READY_STATUS: Readonly<Record<string, ReadyStatus>> = { I: 'idle', T: 'intrans', E: 'inerror' }
 
@@ -95,6 +110,9 @@ export class Session implements Sender {
   #gathering = false
   /** How many units, the last in flight, are still there. */
   #gathered = 0
+  /** How many statements of others than the library have been answered. */
+  #answers = 0
+  #encoding = UTF8
   #lost: Error | null = null
   #gone: Promise<void>
   #kept = true
@@ -115,6 +133,7 @@ export class Session implements Sender {
     this.client.on('error', (error: Error) => this.lose(error))
     connection.on('readyForQuery', (message: { status: string }) => this.#onReadyForQuery(message.status))
     connection.on('parameterStatus', (report: ParameterReport) => this.#onReport(report))
+    connection.on('rowTooLong', (bytes: number) => this.#onRowTooLong(bytes))
     this.#gone = new Promise((resolve) => connection.once('end', resolve))
     connection.once('end', () => this.lose(new Error('Connection terminated unexpectedly')))
   }
@@ -132,6 +151,11 @@ export class Session implements Sender {
   /** Sent and not answered, or not even sent. */
   get pending(): number {
     return this.#inFlight.size + this.#unsent.size
+  }
+
+  /** It has served somebody, or has lived for a while: whatever opened it was no failure. */
+  get wasOfUse(): boolean {
+    return this.#answers > 0 || now() - this.openedAt > LIVED_MILLIS
   }
 
   get inFlight(): number {
@@ -272,7 +296,14 @@ export class Session implements Sender {
     if (this.#inFlight.size === 0) return true
     if (this.#gates > 0 || travel === 'alone') return false
     if (unrepeatable && this.#seals > 0) return false
-    return this.#options.pipeline && this.#inFlight.size < MAX_IN_FLIGHT
+    return (
+      this.#options.pipeline && this.#inFlight.size < MAX_IN_FLIGHT && this.#unwritten < MAX_UNWRITTEN_BYTES
+    )
+  }
+
+  /** How many bytes wait for the network. */
+  get #unwritten(): number {
+    return this.writer.bytes + this.client.connection.stream.writableLength
   }
 
   #pump(): void {
@@ -355,10 +386,22 @@ export class Session implements Sender {
 
   /** A setting has another value, by whatever way it got it. */
   #onReport({ parameterName, parameterValue }: ParameterReport): void {
-    if (parameterName === 'client_encoding' && parameterValue !== 'UTF8') {
-      // All that is written and read from here on would be garbled, and stored so.
-      this.lose(new Error(`client_encoding was set to ${parameterValue}, but pg writes and reads UTF8 only`))
-    } else if (!WITHOUT_MEANING.has(parameterName)) this.prepared.suspend()
+    if (!WITHOUT_MEANING.has(parameterName)) this.prepared.suspend()
+    if (parameterName !== 'client_encoding') return
+    this.#encoding = parameterValue
+    if (parameterValue !== UTF8) this.#host.onGarbled(this)
+  }
+
+  /** What the server takes texts for, and sends them as. pg writes and reads UTF-8 and nothing else. */
+  get garbled(): boolean {
+    return this.#encoding !== UTF8
+  }
+
+  #onRowTooLong(bytes: number): void {
+    const error = new Error(
+      `a row of ${bytes} bytes is longer than the longest string of this JavaScript engine (${LONGEST_ROW}); fetch it in parts, with substr() for example`,
+    )
+    if (this.#inFlight.head?.refuseRow(error) !== true) this.lose(error)
   }
 
   #onReadyForQuery(letter: string): void {
@@ -378,10 +421,11 @@ export class Session implements Sender {
     // What it had changed for its transaction is over, unless another that is under way has changed something, too.
     if (status === 'idle' && this.#harmful === 0) this.prepared.resume()
     unit.settle()
+    if (unit.owner !== SILENT_OWNER) this.#answers++
     this.#cancels.answered(unit)
     this.#cancels.headIs(this.#inFlight.head)
     if (unit.mayUnlisten) this.#host.onListensDoubted()
-    if (unit.error !== null && refusesWrites(unit.error)) this.#host.onWriteRefused(this)
+    if (memberOf(unit.error, 'code') === READ_ONLY) this.#host.onWriteRefused(this)
     unit.owner.onAnswered(unit, status)
     this.#pump()
     this.#host.onReady()

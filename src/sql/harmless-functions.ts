@@ -3,7 +3,7 @@
  * that they are given. What is not here may do anything: it is taken for a function of the user's.
  */
 
-const NAMES = new Set(
+export const harmlessFunctions: ReadonlySet<string> = new Set(
   [
     // Aggregates and windows.
     `any_value array_agg avg bit_and bit_or bit_xor bool_and bool_or corr count covar_pop covar_samp cume_dist
@@ -73,5 +73,5 @@ const PREFIX = /^(?:pg|st)_/
 
 /** Whether the function of this name, in lower case, is known to leave the meaning of other texts as it is. */
 export function isHarmlessFunction(name: string): boolean {
-  return NAMES.has(name) || PREFIX.test(name)
+  return harmlessFunctions.has(name) || PREFIX.test(name)
 }

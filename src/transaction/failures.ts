@@ -14,8 +14,3 @@ export function isWorthRepeating(thrown: unknown): boolean {
   const code = sqlState(rolledBack ? thrown.cause : thrown)
   return code === '40001' || code === '40P01'
 }
-
-/** read_only_sql_transaction: the primary that was asked for may have become a standby. */
-export function refusesWrites(thrown: unknown): boolean {
-  return sqlState(thrown) === '25006'
-}

@@ -16,6 +16,8 @@ class OwnError extends Error {}
 
 const INSERT = 'INSERT INTO rows VALUES ($1)'
 const STATEMENT_MILLIS = 7
+/** The calls that take the option `close`. */
+const CLOSING: ReadonlySet<string> = new Set(['use', 'autocommit', 'transaction'])
 
 export class ModelTask {
   readonly name: string
@@ -67,8 +69,8 @@ export class ModelTask {
   }
 
   /** The options with which it waits. */
-  waiting({ wait, close }: Call): { signal?: AbortSignal; timeoutMillis?: number; close?: boolean } {
-    const closing = close === true ? { close } : {}
+  waiting({ kind, wait, close }: Call): { signal?: AbortSignal; timeoutMillis?: number; close?: boolean } {
+    const closing = close === true && CLOSING.has(kind) ? { close } : {}
     if (wait === 'limit') return { timeoutMillis: 15, ...closing }
     if (wait === undefined) return closing
     this.#abort = new AbortController()
@@ -434,8 +436,7 @@ class ModelCall {
     }))
     if (kind === 'failing batch') statements.push({ text: 'SELECT 1/0' })
     const explicit = kind === 'explicit batch' ? ({ isolationLevel: 'serializable' } as const) : {}
-    const { close: _, ...wait } = options as { close?: boolean }
-    const answered = this.#world.manager.batch(statements, { ...explicit, ...wait })
+    const answered = this.#world.manager.batch(statements, { ...explicit, ...options })
     if (kind !== 'failing batch') return this.#shot(rows, answered)
     await this.#failing(answered, ['22012'])
     for (const row of rows) this.#settle(row, 'refused', 'the batch fails')

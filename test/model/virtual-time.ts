@@ -5,6 +5,11 @@
 import { syncBuiltinESMExports } from 'node:module'
 import timersPromises from 'node:timers/promises'
 import { Random } from '../support/random.js'
+import type * as Clock from '../../dist/util/clock.js'
+
+const { clock } = (await import(
+  new URL('./util/clock.js', import.meta.resolve('pg-managed-connection')).href
+)) as typeof Clock
 
 /** What stands for node's Timeout. */
 class VirtualTimer {
@@ -35,12 +40,22 @@ export class VirtualTime implements Disposable {
   #random = new Random(0)
   readonly #timers = new Set<VirtualTimer>()
   readonly #real = { setTimeout, clearTimeout, sleep: timersPromises.setTimeout, random: Math.random }
+  readonly #realClock = { ...clock }
 
   constructor() {
     const set = (fire: (...given: unknown[]) => void, millis = 0, ...given: unknown[]): VirtualTimer =>
       this.#add(millis, () => fire(...given))
     const clear = (timer: VirtualTimer | undefined): void => void (timer && this.#timers.delete(timer))
     Object.assign(globalThis, { setTimeout: set, clearTimeout: clear })
+    // The package has taken them at its load. Nothing lies in a socket here: what is to run behind that runs at once.
+    Object.assign(clock, {
+      now: () => this.now,
+      wallNow: () => this.now,
+      setTimeout: set,
+      clearTimeout: clear,
+      setImmediate: (run: () => void) => void run(),
+      clearImmediate: () => {},
+    })
     Object.defineProperty(performance, 'now', { value: () => this.now, configurable: true })
     timersPromises.setTimeout = ((millis: number, value: unknown, options: { signal?: AbortSignal } = {}) =>
       this.#sleep(millis, value, options.signal)) as typeof timersPromises.setTimeout
@@ -73,6 +88,7 @@ export class VirtualTime implements Disposable {
   [Symbol.dispose](): void {
     const { sleep, random, ...globals } = this.#real
     Object.assign(globalThis, globals)
+    Object.assign(clock, this.#realClock)
     delete (performance as { now?: unknown }).now
     timersPromises.setTimeout = sleep
     syncBuiltinESMExports()

@@ -4,7 +4,8 @@ import type { ConnectPlan } from '../../conninfo/plan.js'
 import type { StreamSource } from '../../conninfo/parameters.js'
 import { Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
 import { AuthWatch } from './auth-watch.js'
-import { Framing } from './framing.js'
+import { noteSeverity } from '../fatal.js'
+import { Framing, type FramingHooks } from './framing.js'
 import { abortable } from './limited.js'
 import { givePassword } from './password.js'
 import { internals, type PgConnection } from './pg-connection.js'
@@ -112,19 +113,31 @@ function guardParser(connection: PgConnection): void {
         get: (target, name) =>
           name === 'on'
             ? (event: string, listener: (chunk: Buffer) => void) =>
-                target.on(event, event === 'data' ? guard(target, listener) : listener)
+                target.on(event, event === 'data' ? guard(connection, target, listener) : listener)
             : (Reflect.get(target, name, target) as unknown),
       }),
     )
   }
 }
 
-function guard(stream: Duplex, listener: (chunk: Buffer) => void): (chunk: Buffer) => void {
+function guard(
+  connection: PgConnection,
+  stream: Duplex,
+  listener: (chunk: Buffer) => void,
+): (chunk: Buffer) => void {
   const framing = new Framing()
+  const hooks: FramingHooks = {
+    pass: listener,
+    onRowTooLong: (bytes) => connection.emit('rowTooLong', bytes),
+  }
+  // Before pg's own listener, which comes with connect().
+  connection.on('errorMessage', (error: object) => {
+    const severity = framing.severities.shift() ?? ''
+    if (severity !== '') noteSeverity(error, severity)
+  })
   return (chunk) => {
     try {
-      framing.check(chunk)
-      listener(chunk)
+      framing.read(chunk, hooks)
     } catch (error) {
       stream.destroy(error as Error)
     }
