@@ -46,7 +46,7 @@ export class SubmittableUnit extends Unit {
     this.adopt(sender)
     this.#overhear(sender)
     sender.client.pipeline = false
-    sender.client.query(this.submittable as never)
+    this.hand(this.submittable)
   }
 
   /** Learns what the submittable is told, since pg tells nobody else. */
@@ -54,6 +54,7 @@ export class SubmittableUnit extends Unit {
     const { submittable } = this
     const { submit, handleError, handleCommandComplete } = submittable
     submittable.submit = (connection) => {
+      this.sent = true
       const refusal: unknown = submit.call(submittable, connection)
       // Nothing was sent then, and no ReadyForQuery would come.
       if (refusal instanceof Error) connection.stream.write(sender.writer.sync().take())

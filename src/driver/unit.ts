@@ -6,8 +6,9 @@
  */
 import type { DatabaseError, FieldDef } from 'pg'
 import { withCallersFrames } from '../util/callers-frames.js'
+import { enqueue } from './enqueue.js'
 import { pgQueryPrototype } from './pg-driver.js'
-import type { DriverClient, DriverConnection } from './pg-driver.js'
+import type { DriverClient, DriverConnection, QueuedQuery } from './pg-driver.js'
 import type { PreparedStatements } from './prepared-statements.js'
 import { NO_VALUES } from './wire.js'
 import type { MessageWriter } from './wire.js'
@@ -172,14 +173,22 @@ export abstract class Unit implements Linked<Unit> {
   /** Sends the unit; the session calls it when it may go. */
   send(sender: Sender): void {
     this.adopt(sender)
-    sender.client.query(this as never)
+    this.hand(this)
+  }
+
+  /** Gives `query`, which stands for this unit, to pg. Throws where pg has not taken that very object. */
+  protected hand(query: QueuedQuery): void {
+    if (enqueue(this.#sender!.client, query) && this.sent) return
+    throw new Error(
+      'pg did not take a query as it was given: has something replaced more of pg.Client than query()?',
+    )
   }
 
   /** Begins anew with `sender`. */
   protected adopt(sender: Sender): void {
     this.error = null
     this.ended = 'nothing'
-    this.sent = true
+    this.sent = false
     this.#sender = sender
   }
 
@@ -187,6 +196,7 @@ export abstract class Unit implements Linked<Unit> {
 
   submit(): null {
     const sender = this.#sender!
+    this.sent = true
     this.encode(sender)
     sender.onWritten()
     return null

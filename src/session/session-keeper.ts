@@ -8,6 +8,7 @@ import { AsyncResource } from 'node:async_hooks'
 import { ConnectError } from '../errors.js'
 import { Failure, isTransientOpenError, openClient } from '../driver/open/index.js'
 import { SyncUnit } from '../driver/control-unit.js'
+import { ask } from '../driver/enqueue.js'
 import { backoffMillis } from '../util/backoff.js'
 import { isFromServer } from '../util/from-server.js'
 import { pause } from '../util/pause.js'
@@ -267,7 +268,7 @@ function lostInSetUp(cause?: unknown): Failure {
 
 /** Waits for what `onConnect` did not wait for, and checks that it left no transaction open. */
 async function checkSettled(client: Client): Promise<void> {
-  await client.query('SELECT')
+  await ask(client, 'SELECT')
   if (client.getTransactionStatus() !== 'I') throw new Error('onConnect left a transaction open')
 }
 

@@ -277,8 +277,10 @@ export class Session implements Sender {
     try {
       unit.send(this)
     } catch (error) {
+      // Where pg did not take it, it counts among what has not left.
+      if (!unit.sent) this.#gathered++
       // Nothing of what a user gives can fail here: it was converted and checked when it was asked for.
-      this.lose(new Error('BUG: a unit could not be written', { cause: error }))
+      this.lose(new Error('a unit could not be written', { cause: error }))
     }
   }
 
