@@ -41,6 +41,7 @@ import type {
   StatementOptions,
 } from './query-arguments.js'
 import type { StatementLimits } from './session/statement-guard.js'
+import type { Instruments, ShownCalls } from './shown-calls.js'
 import type { Deadlines } from './util/deadlines.js'
 
 /** libpq's names for what a session is doing (`PQTRANS_…`). */
@@ -51,6 +52,7 @@ export interface HandleServices {
   /** The manager, as the key of its holders' scopes. */
   readonly manager: object
   readonly defaults: CallDefaults
+  readonly instruments: Instruments
   readonly deadlines: Deadlines
   /** Settles the turn as "returned". */
   release(turn: Turn): Promise<void>
@@ -146,16 +148,23 @@ export class Connection implements AsyncDisposable {
   }
 
   #query(config: unknown, values: unknown): Promise<QueryResult> {
-    let call: StatementCall
     try {
-      call = readCall(config, values, this.#services.defaults)
+      const asked = readCall(config, values, this.#services.defaults)
+      const shown = this.#services.instruments.show(asked)
+      return this.#ask(shown?.calls[0] ?? asked, shown)
     } catch (error) {
       return Promise.reject(error as Error)
     }
+  }
+
+  #ask(call: StatementCall, shown: ShownCalls | null): Promise<QueryResult> {
     const refusal = this.#refusal() ?? abortReason(call)
-    if (refusal !== null) return Promise.reject(refusal as Error)
+    if (refusal !== null) {
+      const refused = Promise.reject<QueryResult>(refusal as Error)
+      return shown === null ? refused : shown.follow(refused)
+    }
     const unit = createUnit(this.#turn, call)
-    const answered = unit.callersPromise<QueryResult>()
+    const answered = unit.callersPromise<QueryResult>(shown)
     this.#guard(unit, call.limits)
     this.#turn.issue(unit, call.text)
     return answered
@@ -202,11 +211,21 @@ export class Connection implements AsyncDisposable {
   }
 
   #submit(submittable: DriverSubmittable): SubmittableUnit {
-    const refusal = this.#refusal()
     const unit = new SubmittableUnit(this.#turn, submittable)
+    const refusal = this.#refusalOf(unit)
     if (refusal === null) this.#turn.issue(unit, this.#services.defaults.texts.get(unit.text))
     else process.nextTick(() => unit.reject(refusal))
     return unit
+  }
+
+  /** Why the submittable is not sent; null where it is. */
+  #refusalOf(unit: SubmittableUnit): Error | null {
+    try {
+      this.#services.instruments.showSubmittable(unit)
+    } catch (error) {
+      return error as Error
+    }
+    return this.#refusal()
   }
 
   /**

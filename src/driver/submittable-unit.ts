@@ -10,7 +10,8 @@ import type { Sender, UnitOwner } from './unit.js'
 /** What pg calls of a submittable, beyond the published type. */
 export interface DriverSubmittable extends Omit<Submittable, 'submit'> {
   readonly text?: unknown
-  readonly cursor?: { readonly text?: unknown }
+  readonly values?: unknown
+  readonly cursor?: { readonly text?: unknown; readonly values?: unknown }
   submit(connection: DriverConnection): unknown
   handleError(error: Error, connection: DriverConnection | null): unknown
   handleCommandComplete?(message: { text: string }, connection: DriverConnection): unknown
@@ -35,8 +36,16 @@ export class SubmittableUnit extends Unit {
   }
 
   get text(): string {
-    const text = this.submittable.text ?? this.submittable.cursor?.text
-    return typeof text === 'string' ? text : '(a submittable)'
+    return this.statement?.text ?? '(a submittable)'
+  }
+
+  /** What it sends, where that can be seen. */
+  get statement(): { readonly text: string; readonly values: readonly unknown[] } | null {
+    const { cursor = this.submittable } = this.submittable
+    const text = this.submittable.text ?? cursor.text
+    return typeof text === 'string'
+      ? { text, values: Array.isArray(cursor.values) ? cursor.values : [] }
+      : null
   }
 
   protected override encode(): void {}
@@ -80,6 +89,8 @@ export class SubmittableUnit extends Unit {
     }
   }
 
+  /** What it was told in place of an answer. */
+  failure: Error | null = null
   #restore: (() => void) | null = null
   #tell: ((error: Error) => void) | null = (error) => void this.submittable.handleError(error, null)
   /** Told in place of what pg says: the server's last word is the cause of a loss. */
@@ -100,6 +111,7 @@ export class SubmittableUnit extends Unit {
     // Until ReadyForQuery it is still pg's, which is pipelining again only then.
     this.#tell?.(error)
     this.#tell = null
+    this.failure = error
     // pg tells it of a lost connection once more, on a later tick.
     this.submittable.handleError = () => {}
   }

@@ -59,6 +59,12 @@ export interface UnitGuard {
   abandon(): unknown
 }
 
+/** Wants to know how a statement went. */
+export interface OutcomeWatch {
+  /** The same outcome. */
+  follow<T>(answered: Promise<T>): Promise<T>
+}
+
 /** How a unit may travel with others. */
 export type Travel =
   /** May be sent behind others that are not answered yet, and others behind it. */
@@ -120,8 +126,9 @@ export abstract class Unit implements Linked<Unit> {
   }
 
   /** The same for a caller of the library's, to whom its failure says where that was. */
-  callersPromise<T>(): Promise<T> {
-    const promise = this.promise<T>().catch(withCallersFrames)
+  callersPromise<T>(watched: OutcomeWatch | null = null): Promise<T> {
+    const answered = this.promise<T>().catch(withCallersFrames)
+    const promise = watched === null ? answered : watched.follow(answered)
     this.#promise = promise
     return promise
   }
