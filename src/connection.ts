@@ -389,6 +389,16 @@ export class Connection implements AsyncDisposable {
     await this.#released
   }
 
+  /**
+   * @internal Drops the connection at once, where a statement of the handle's runs: that is cancelled on the server,
+   * and everything on the handle rejects. Null where none does, and where another's COMMIT is answered first.
+   */
+  drop(): Promise<void> | null {
+    const { session, state } = this.#turn
+    if (state !== 'held' || session === null || !session.answers(this.#turn)) return null
+    return session.abandon(this.#turn, new Error('the client was dropped'))
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     await this.release()
   }

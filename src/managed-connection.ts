@@ -430,11 +430,10 @@ export class ManagedConnection extends SafeEmitter implements Manager {
   }
 
   /** @internal Whom statements are sent to: the live server, else the first that would be tried. */
-  get facts(): ConnectionFacts {
-    const client = this.#scheduler.session?.client
-    if (client === undefined) return this.#planned
-    const { host, port, processID } = client
-    return { ...this.#planned, host, port, processID }
+  get facts(): ConnectionFacts & Pick<ResolvedOptions, 'idleTimeoutMillis' | 'maxLifetimeMillis'> {
+    const { idleTimeoutMillis, maxLifetimeMillis } = this.#options
+    const { host, port, processID } = this.#scheduler.session?.client ?? this.#planned
+    return { ...this.#planned, host, port, processID, idleTimeoutMillis, maxLifetimeMillis }
   }
 
   /** @internal For the other side of a worker's port. */

@@ -169,6 +169,11 @@ export class Session implements Sender {
     if (this.#inFlight.size === 1 && this.#inFlight.head === unit) this.cancel(unit)
   }
 
+  /** The server is answering a unit of `owner`'s. */
+  answers(owner: UnitOwner): boolean {
+    return this.#inFlight.head?.owner === owner
+  }
+
   /**
    * Gives the connection up because of what `owner` has in flight: the server is asked to cancel that first, where
    * it is `owner`'s statement that runs.

@@ -56,6 +56,11 @@ export function classify(text: string): Classified {
   }
 }
 
+/** The first word of each statement in a text, in upper case. */
+export function firstWords(text: string): string[] {
+  return split(text).statements.map(({ word }) => word)
+}
+
 /** The first two words of a statement, in upper case; empty where there is none. */
 interface Opening {
   word: string
