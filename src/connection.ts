@@ -11,7 +11,7 @@ import { ControlUnit } from './driver/control-unit.js'
 import { QueryUnit } from './driver/query-unit.js'
 import { SimpleUnit } from './driver/simple-unit.js'
 import { readRows } from './driver/row-stream.js'
-import { SubmittableUnit, textOf } from './driver/submittable-unit.js'
+import { SubmittableUnit } from './driver/submittable-unit.js'
 import { checkOptionNames } from './option-names.js'
 import { checkBoolean } from './options.js'
 import { callbackOf, isSubmittable, readCall, readLimits } from './query-arguments.js'
@@ -33,6 +33,7 @@ import type {
 import type { DriverSubmittable } from './driver/submittable-unit.js'
 import type { StreamOptions, Submitted } from './driver/row-stream.js'
 import type { Unit, UnitGuard } from './driver/unit.js'
+import type { Failure } from './util/failure.js'
 import type { Turn } from './lease/turn.js'
 import type {
   AnyRow,
@@ -44,6 +45,7 @@ import type {
   StatementOptions,
 } from './query-arguments.js'
 import type { StatementLimits } from './session/statement-guard.js'
+import type { Instruments, ShownCalls } from './shown-calls.js'
 import type { Deadlines } from './util/deadlines.js'
 
 /** libpq's names for what a session is doing (`PQTRANS_…`). */
@@ -54,6 +56,7 @@ export interface HandleServices {
   /** The manager, as the key of its holders' scopes. */
   readonly manager: object
   readonly defaults: CallDefaults
+  readonly instruments: Instruments
   readonly deadlines: Deadlines
   /** Settles the turn as "returned". */
   release(turn: Turn): Promise<void>
@@ -149,18 +152,23 @@ export class Connection implements AsyncDisposable {
   }
 
   #query(config: unknown, values: unknown): Promise<QueryResult> {
-    let call: StatementCall
     try {
-      call = readCall(config, values, this.#services.defaults)
+      const asked = readCall(config, values, this.#services.defaults)
+      const shown = this.#services.instruments.show(asked)
+      return this.#ask(shown?.calls[0] ?? asked, shown)
     } catch (error) {
       return Promise.reject(error as Error)
     }
-    const refusal = this.#refusal()
-    if (refusal !== null) return Promise.reject(refusal)
-    const { signal } = call.limits
-    if (signal?.aborted === true) return Promise.reject(reasonOf(signal) as Error)
+  }
+
+  #ask(call: StatementCall, shown: ShownCalls | null): Promise<QueryResult> {
+    const refusal = this.#refusalOf(call)
+    if (refusal !== null) {
+      const refused = Promise.reject<QueryResult>(refusal.reason as Error)
+      return shown === null ? refused : shown.follow(refused)
+    }
     const unit = createUnit(this.#turn, call)
-    const answered = unit.callersPromise<QueryResult>()
+    const answered = unit.callersPromise<QueryResult>(shown)
     this.#guard(unit, call.limits)
     this.#turn.issue(unit, call.text)
     return answered
@@ -196,6 +204,13 @@ export class Connection implements AsyncDisposable {
     return { over: unit.over, watch: () => this.#guard(unit, limits), left: () => void turn.streams-- }
   }
 
+  /** Why a statement is not sent; null where it is. */
+  #refusalOf({ limits: { signal } }: StatementCall): Failure | null {
+    const refusal = this.#refusal()
+    if (refusal !== null) return { reason: refusal }
+    return signal?.aborted === true ? { reason: reasonOf(signal) } : null
+  }
+
   #guard(unit: Unit, limits: StatementLimits): UnitGuard | null {
     if (limits.timeoutMillis === 0 && limits.signal === undefined) return null
     const turn = this.#turn
@@ -208,13 +223,21 @@ export class Connection implements AsyncDisposable {
   }
 
   #submit(submittable: DriverSubmittable): SubmittableUnit {
-    const refusal = this.#refusal()
-    const text = textOf(submittable)
-    const facts = this.#services.defaults.texts.get(text)
-    const unit = new SubmittableUnit(this.#turn, submittable, text, facts)
-    if (refusal === null) this.#turn.issue(unit, facts)
+    const unit = new SubmittableUnit(this.#turn, submittable, this.#services.defaults.texts)
+    const refusal = this.#refusalOfSubmittable(unit)
+    if (refusal === null) this.#turn.issue(unit, unit.facts)
     else clock.nextTick(() => unit.reject(refusal))
     return unit
+  }
+
+  /** Why the submittable is not sent; null where it is. */
+  #refusalOfSubmittable(unit: SubmittableUnit): Error | null {
+    try {
+      this.#services.instruments.showSubmittable(unit)
+    } catch (error) {
+      return error as Error
+    }
+    return this.#refusal()
   }
 
   /**
@@ -376,6 +399,16 @@ export class Connection implements AsyncDisposable {
     }
     this.#released = this.#services.release(this.#turn)
     await this.#released
+  }
+
+  /**
+   * @internal Drops the connection at once, where a statement of the handle's runs: that is cancelled on the server,
+   * and everything on the handle rejects. Null where none does, and where another's COMMIT is answered first.
+   */
+  drop(): Promise<void> | null {
+    const { session, state } = this.#turn
+    if (state !== 'held' || session === null || !session.answers(this.#turn)) return null
+    return session.abandon(this.#turn, new Error('the client was dropped'))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

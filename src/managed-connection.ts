@@ -15,6 +15,7 @@ import { createScope, enclosingScope, runInScope } from './lease/holder-context.
 import { SafeEmitter } from './safe-emitter.js'
 import { Sharing } from './sharing.js'
 import { Scheduler } from './lease/scheduler.js'
+import { Instruments } from './shown-calls.js'
 import { StatementGuard } from './session/statement-guard.js'
 import { ClassifiedTexts } from './sql/classify.js'
 import { beginText } from './transaction/begin.js'
@@ -33,7 +34,10 @@ import type {
   WaitOptions,
 } from './call-options.js'
 import type { ConnectionParameters } from './conninfo/parameters.js'
+import type { ConnectPlan } from './conninfo/plan.js'
 import type { HandleServices, TransactionStatus } from './connection.js'
+import type { ConnectionFacts } from './driver/instruments/stand-in.js'
+import type { StatementRequest } from './driver/statement-part.js'
 import type { Unit } from './driver/unit.js'
 import type { Turn, TurnOptions } from './lease/turn.js'
 import type { JoinOptions } from './lease/line.js'
@@ -80,6 +84,8 @@ const OWNED: TurnOptions = { autocommit: false, begin: 'BEGIN', owned: true }
  */
 export class ManagedConnection extends SafeEmitter implements Manager {
   readonly #conninfo: string
+  /** Whom it will be connected to, as far as the parameters say. */
+  readonly #planned: ConnectionFacts
   readonly #options: ResolvedOptions
   readonly #scheduler: Scheduler
   readonly #services: HandleServices
@@ -94,6 +100,7 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     const given = readConninfo(conninfo)
     this.#conninfo = describeConninfo(given)
     const plan = planConnection(given)
+    this.#planned = planned(plan)
     this.#options = resolveOptions(withQueryTimeout(options, plan.statementTimeoutMillis))
     this.#scheduler = new Scheduler(() => planConnection(given), this.#options, {
       manager: this,
@@ -101,9 +108,11 @@ export class ManagedConnection extends SafeEmitter implements Manager {
       listens: (event) => this.listenerCount(event) > 0,
       onHoldTimeout: (turn, error) => void takeBack(this.#scheduler, turn, error),
     })
+    const texts = new ClassifiedTexts()
     this.#services = {
       manager: this,
-      defaults: { texts: new ClassifiedTexts(), timeoutMillis: this.#options.statementTimeoutMillis },
+      defaults: { texts, timeoutMillis: this.#options.statementTimeoutMillis },
+      instruments: new Instruments(texts, () => this.facts),
       deadlines: this.#scheduler.deadlines,
       release: (turn) => depart(this.#scheduler, turn, { left: 'returned', close: false }),
       settleDown: (turn) => settleDown(this.#scheduler, turn),
@@ -287,11 +296,14 @@ export class ManagedConnection extends SafeEmitter implements Manager {
           'a submittable needs the connection for a while: hand it to the query() of use() or acquire()',
         )
       }
-      const call = readCall(config, values, this.#services.defaults)
-      return this.#scheduler.send(
+      const asked = readCall(config, values, this.#services.defaults)
+      const shown = this.#services.instruments.show(asked)
+      const call = shown?.calls[0] ?? asked
+      const answered = this.#scheduler.send<StatementCall, QueryResult>(
         { call, travel: call.text.kind === 'plain' ? 'together' : 'alone', create: this.#createQuery },
         { timeoutMillis: this.#options.acquireTimeoutMillis, signal: call.limits.signal },
       )
+      return shown === null ? answered : shown.follow(answered)
     } catch (error) {
       return Promise.reject(error as Error)
     }
@@ -318,14 +330,16 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     const join = readWait(options, this.#options)
     if (!Array.isArray(statements)) throw new TypeError('batch() takes an array of statements')
     const modes = readBatchBegin(options)
-    const calls = statements.map((statement, index) => this.#readBatched(statement, index))
+    const asked = statements.map((statement, index) => this.#readBatched(statement, index))
     if (this.#scheduler.ending) throw new ManagerEndedError()
-    if (calls.length === 0) return []
+    if (asked.length === 0) return []
+    const shown = this.#services.instruments.showAll(asked)
+    const calls = shown?.calls ?? asked
     const explicit = modes !== null || calls.some(({ text }) => text.kind !== 'plain')
     const begin = explicit ? (modes ?? 'BEGIN') : null
     // Each result is the user's own request of it; the limits are those of the whole.
     const limits = { timeoutMillis: this.#options.statementTimeoutMillis, signal: join.signal }
-    return this.#scheduler.send(
+    const answered = this.#scheduler.send<readonly StatementRequest[], QueryResult[]>(
       {
         call: calls.map(({ request }) => request),
         travel: begin === null ? 'together' : 'alone',
@@ -336,6 +350,7 @@ export class ManagedConnection extends SafeEmitter implements Manager {
       },
       join,
     )
+    return shown === null ? answered : shown.followAll(answered)
   }
 
   #readBatched(statement: unknown, index: number): StatementCall {
@@ -419,6 +434,13 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     })
   }
 
+  /** @internal Whom statements are sent to: the live server, else the first that would be tried. */
+  get facts(): ConnectionFacts & Pick<ResolvedOptions, 'idleTimeoutMillis' | 'maxLifetimeMillis'> {
+    const { idleTimeoutMillis, maxLifetimeMillis } = this.#options
+    const { host, port, processID } = this.#scheduler.session?.client ?? this.#planned
+    return { ...this.#planned, host, port, processID, idleTimeoutMillis, maxLifetimeMillis }
+  }
+
   /** @internal For the other side of a worker's port. */
   get sharing(): Sharing {
     return new Sharing(this.#scheduler)
@@ -500,6 +522,11 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     })
     return this.#options.maxHoldMillis > 0 ? untilRevoked(turn, working) : working
   }
+}
+
+function planned({ hosts, user, database }: ConnectPlan): ConnectionFacts {
+  const [{ host, hostaddr, port }] = hosts
+  return { host: host || hostaddr || 'localhost', port, user, database, processID: null }
 }
 
 /** The parameters are copied: what the program does to its own object later has no effect. */

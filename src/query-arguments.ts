@@ -128,6 +128,15 @@ export function readCall(config: unknown, values: unknown, defaults: CallDefault
   }
 }
 
+/** The same call with another text, which an instrument has made of it. */
+export function withText(call: StatementCall, text: string, texts: ClassifiedTexts): StatementCall {
+  const { request } = call
+  if (text === request.text) return call
+  const classified = texts.get(noNul(text, 'text'))
+  const preparable = request.preparable && classified.kind === 'plain'
+  return { ...call, text: classified, request: { ...request, text, preparable } }
+}
+
 function readConfig(config: unknown): Record<string, unknown> {
   if (config == null) throw new TypeError('Client was passed a null or undefined query')
   if (Array.isArray(config) && 'raw' in config) {

@@ -33,10 +33,13 @@ const SHARED_CHECKS = [
   'transaction/failures.ts',
   'lease/holder-context.ts',
 ]
-const VISIBLE_TO_FACES = ['index.ts', ...SHARED_CHECKS, ...(LAYERS.at(-1) ?? [])]
+const VISIBLE_TO_FACES = ['index.ts', 'sql/', ...SHARED_CHECKS, ...(LAYERS.at(-1) ?? [])]
 
-/** Only here is `pg` imported for more than its types. A worker's thread has a pg of its own, to parse with. */
-const DRIVERS = ['driver/', 'worker/pg.ts']
+/**
+ * Only here is `pg` imported for more than its types. A worker's thread has a pg of its own, to parse with; the pool
+ * face is one of pg's pools for `instanceof`.
+ */
+const DRIVERS = ['driver/', 'worker/pg.ts', 'pool/pg.ts']
 
 const root = new URL('../../', import.meta.url)
 const imports = readImports(fileURLToPath(new URL('src', root)))

@@ -20,6 +20,19 @@ export interface DriverClient extends Omit<Client, 'connection' | 'pipeline'> {
   readonly _queryable: boolean
   ref(): void
   unref(): void
+  /** What is to be sent; pg takes it from here when it may go. */
+  readonly _queryQueue: QueuedQuery[]
+  /** Pipelined, sent, and behind the one that the server answers. */
+  readonly _sentQueryQueue: readonly QueuedQuery[]
+  /** The one that the server answers. */
+  readonly _activeQuery: QueuedQuery | null | undefined
+  _pulseQueryQueue(): void
+}
+
+/** What lies in a client's queue. */
+export interface QueuedQuery {
+  submit(connection: DriverConnection): unknown
+  readonly _result?: { _types?: CustomTypesConfig | undefined } | null | undefined
 }
 
 /** pg's protocol connection: emits each backend message under its name. */

@@ -5,28 +5,38 @@
 import type { Submittable } from 'pg'
 import { Unit } from './unit.js'
 import { writeAll } from './wire.js'
-import type { StatementRequest } from './statement-part.js'
+import type { Classified, ClassifiedTexts } from '../sql/classify.js'
 import type { DriverConnection } from './pg-driver.js'
 import type { Sender, UnitOwner } from './unit.js'
 
 /** What pg calls of a submittable, beyond the published type. */
 export interface DriverSubmittable extends Omit<Submittable, 'submit'> {
   readonly text?: unknown
-  readonly cursor?: { readonly text?: unknown }
+  readonly values?: unknown
+  readonly cursor?: { readonly text?: unknown; readonly values?: unknown }
   submit(connection: DriverConnection): unknown
   handleError(error: Error, connection: DriverConnection | null): unknown
   handleCommandComplete?(message: { text: string }, connection: DriverConnection): unknown
 }
 
-/** Its text. Read once: it is the user's object. */
-export function textOf(submittable: DriverSubmittable): string {
-  const text = submittable.text ?? submittable.cursor?.text
-  return typeof text === 'string' ? text : '(a submittable)'
+export interface SubmittedStatement {
+  readonly text: string
+  readonly values: readonly unknown[]
+}
+
+function statementOf(submittable: DriverSubmittable): SubmittedStatement | null {
+  const { cursor = submittable } = submittable
+  const text = submittable.text ?? cursor.text
+  if (typeof text !== 'string') return null
+  return { text, values: Array.isArray(cursor.values) ? cursor.values : [] }
 }
 
 export class SubmittableUnit extends Unit {
   readonly submittable: DriverSubmittable
   readonly text: string
+  /** What it sends, where that can be seen. Read once: it is the user's object. */
+  readonly statement: SubmittedStatement | null
+  readonly facts: Classified
   // It judges for itself what it is told.
   readonly complete = true
 
@@ -37,17 +47,14 @@ export class SubmittableUnit extends Unit {
   override readonly harmful: boolean
   override readonly mayUnlisten: boolean
 
-  constructor(
-    owner: UnitOwner,
-    submittable: DriverSubmittable,
-    text: string,
-    facts: Pick<StatementRequest, 'harmless' | 'mayUnlisten'>,
-  ) {
+  constructor(owner: UnitOwner, submittable: DriverSubmittable, texts: ClassifiedTexts) {
     super(owner)
     this.submittable = submittable
-    this.text = text
-    this.harmful = !facts.harmless
-    this.mayUnlisten = facts.mayUnlisten
+    this.statement = statementOf(submittable)
+    this.text = this.statement?.text ?? '(a submittable)'
+    this.facts = texts.get(this.text)
+    this.harmful = !this.facts.harmless
+    this.mayUnlisten = this.facts.mayUnlisten
     this.travel = 'alone'
     this.over = new Promise((resolve) => {
       this.#end = resolve
@@ -62,7 +69,7 @@ export class SubmittableUnit extends Unit {
     this.#overhear(sender)
     if (this.harmful) sender.prepared.suspend()
     sender.client.pipeline = false
-    sender.client.query(this.submittable as never)
+    this.hand(this.submittable)
   }
 
   /** Learns what the submittable is told, since pg tells nobody else. */
@@ -70,6 +77,7 @@ export class SubmittableUnit extends Unit {
     const { submittable } = this
     const { submit, handleError, handleCommandComplete } = submittable
     submittable.submit = (connection) => {
+      this.sent = true
       const refusal: unknown = submit.call(submittable, connection)
       // Nothing was sent then, and no ReadyForQuery would come.
       if (refusal instanceof Error) writeAll(connection.stream, sender.writer.sync().take())
@@ -95,6 +103,8 @@ export class SubmittableUnit extends Unit {
     }
   }
 
+  /** What it was told in place of an answer. */
+  failure: Error | null = null
   #restore: (() => void) | null = null
   #tell: ((error: Error) => void) | null = (error) => void this.submittable.handleError(error, null)
   /** Told in place of what pg says: the server's last word is the cause of a loss. */
@@ -115,6 +125,7 @@ export class SubmittableUnit extends Unit {
     // Until ReadyForQuery it is still pg's, which is pipelining again only then.
     this.#tell?.(error)
     this.#tell = null
+    this.failure = error
     // pg tells it of a lost connection once more, on a later tick.
     this.submittable.handleError = () => {}
   }

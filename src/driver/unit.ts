@@ -6,9 +6,10 @@
  */
 import type { DatabaseError, FieldDef } from 'pg'
 import { withCallersFrames } from '../util/callers-frames.js'
+import { enqueue } from './enqueue.js'
 import { isFatal } from './fatal.js'
 import { pgQueryPrototype } from './pg-driver.js'
-import type { DriverClient, DriverConnection } from './pg-driver.js'
+import type { DriverClient, DriverConnection, QueuedQuery } from './pg-driver.js'
 import type { NamedStatements } from './named-statements.js'
 import type { PreparedStatements } from './prepared-statements.js'
 import { NO_VALUES } from './wire.js'
@@ -56,6 +57,12 @@ export interface UnitGuard {
   settle(error: Error | null): Failure | null
   /** The unit will not be answered. Gives the failure for the limit that was reached before; else null. */
   abandon(): Failure | null
+}
+
+/** Wants to know how a statement went. */
+export interface OutcomeWatch {
+  /** The same outcome. */
+  follow<T>(answered: Promise<T>): Promise<T>
 }
 
 /** How a unit may travel with others. */
@@ -123,8 +130,9 @@ export abstract class Unit implements Linked<Unit> {
   }
 
   /** The same for a caller of the library's, to whom its failure says where that was. */
-  callersPromise<T>(): Promise<T> {
-    const promise = this.promise<T>().catch(withCallersFrames)
+  callersPromise<T>(watched: OutcomeWatch | null = null): Promise<T> {
+    const answered = this.promise<T>().catch(withCallersFrames)
+    const promise = watched === null ? answered : watched.follow(answered)
     this.#promise = promise
     return promise
   }
@@ -188,14 +196,22 @@ export abstract class Unit implements Linked<Unit> {
   /** Sends the unit; the session calls it when it may go. */
   send(sender: Sender): void {
     this.adopt(sender)
-    sender.client.query(this as never)
+    this.hand(this)
+  }
+
+  /** Gives `query`, which stands for this unit, to pg. Throws where pg has not taken that very object. */
+  protected hand(query: QueuedQuery): void {
+    if (enqueue(this.#sender!.client, query) && this.sent) return
+    throw new Error(
+      'pg did not take a query as it was given: has something replaced more of pg.Client than query()?',
+    )
   }
 
   /** Begins anew with `sender`. */
   protected adopt(sender: Sender): void {
     this.error = null
     this.ended = 'nothing'
-    this.sent = true
+    this.sent = false
     this.#sender = sender
   }
 
@@ -203,6 +219,7 @@ export abstract class Unit implements Linked<Unit> {
 
   submit(): null {
     const sender = this.#sender!
+    this.sent = true
     this.encode(sender)
     sender.onWritten()
     return null

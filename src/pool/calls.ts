@@ -1,8 +1,9 @@
 /** What a query method was called with, in pg's many forms. */
+import { firstWords } from '../sql/classify.js'
 import type { Submittable } from 'pg'
 
 /** pg's callbacks, as one. */
-export type Callback = (error: Error | undefined, result?: unknown) => void
+export type Callback = (error: Error | null | undefined, result?: unknown) => void
 
 /** A submittable, with what pg calls beyond its published type. */
 export interface SubmittableLike extends Submittable {
@@ -35,10 +36,18 @@ export function textOf(config: unknown): string | null {
   return typeof found === 'string' ? found : null
 }
 
-const LISTEN = /^\s*listen\s/i
+const LISTEN = /\blisten\b/i
 
+/** LISTEN is one of its statements; or it is done in a DO, for all that can be seen of that. */
 export function isListen(text: string | null): boolean {
-  return text !== null && LISTEN.test(text)
+  if (text === null || !LISTEN.test(text)) return false
+  return firstWords(text).some((word) => word === 'LISTEN' || word === 'DO')
+}
+
+export function listenRefusal(): Error {
+  return new Error(
+    'LISTEN was refused (refuseListen): a client that listens would keep the only connection; use listen() of the manager',
+  )
 }
 
 /** Calls back on a tick of its own, so that what the callback throws is an uncaught exception, as in pg. */

@@ -6,14 +6,28 @@
 import { EventEmitter } from 'node:events'
 import { UncommittedTransactionError, UnfinishedStatementError } from '../errors.js'
 import { timerFor } from '../util/timer.js'
-import { callBack, callbackOf, isSubmittable, textOf, withoutCallback } from './calls.js'
+import { borrowingClientOf } from './borrowing-client.js'
+import {
+  callBack,
+  callbackOf,
+  isListen,
+  isSubmittable,
+  listenRefusal,
+  textOf,
+  withoutCallback,
+} from './calls.js'
+import { describeOptions } from './describe-options.js'
+import { inheritFromPg } from './inherit.js'
 import { reportLeak } from './leak.js'
 import { watchManager } from './manager-watch.js'
+import { PassingClient } from './passing-client.js'
+import { asInPg, withClient } from './pg-error.js'
 import { PooledClient } from './pooled-client.js'
 import type { PoolClient, PoolOptions } from 'pg'
 import type { Connection, Manager, NoticeEvent, RollbackEvent } from '../index.js'
 import type { ResolvedPoolOptions } from './pool-options.js'
 import type { SubmittableLike } from './calls.js'
+import type { Ask } from './passing-client.js'
 import type { ClientHost } from './pooled-client.js'
 
 type ConnectCallback = (
@@ -21,9 +35,6 @@ type ConnectCallback = (
   client: PoolClient | undefined,
   done: (release?: Error | boolean) => void,
 ) => void
-
-/** The events that come with a client of its own, in place of a one-shot. */
-const CLIENT_EVENTS = ['connect', 'acquire', 'release']
 
 export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposable {
   readonly #manager: Manager
@@ -33,8 +44,12 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
   #busy = 0
   #idle: (() => void) | null = null
   readonly #out = new Map<PooledClient, Connection>()
-  /** The last client that was handed out. */
-  #latest: PooledClient | null = null
+  /** The last client that was handed out, or told of. */
+  #latest: PooledClient | PassingClient | null = null
+  /** Something was asked on the present server connection: its end is news. */
+  #used = false
+  /** Queries of the pool that are not answered. */
+  #queries = 0
   /** The server process that `connect` was emitted for; null where none was, or it is gone. */
   #announced: number | null = null
   /** The rollback of a client that had left statements in flight, until its release is over. */
@@ -42,20 +57,25 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
   #ending: Promise<void> | null = null
   #ended = false
 
+  // What a pool of another copy of pg finds where it takes this one for its configuration: a client of its own for
+  // each borrowing, which is given back at its end, and nothing kept. The manager's line is the only one.
+  readonly Client = borrowingClientOf(() => this.#connect())
+  readonly max = Infinity
+  readonly maxUses = 1
+
   /** In pg's words; the manager's own are what counts. */
-  readonly options: PoolOptions = {
-    max: 1,
-    min: 0,
-    maxUses: Infinity,
-    allowExitOnIdle: true,
-    maxLifetimeSeconds: 0,
-    idleTimeoutMillis: 0,
-  }
+  declare readonly options: PoolOptions
 
   constructor(manager: Manager, options: ResolvedPoolOptions) {
     super()
     this.#manager = manager
     this.#options = options
+    // Not to be copied as libpq's parameter of that name.
+    Object.defineProperty(this, 'options', {
+      value: describeOptions(manager),
+      writable: true,
+      configurable: true,
+    })
     this.#unwatch = watchManager(manager, {
       disconnect: (error) => this.#onDisconnect(error),
       notice: (notice) => this.#onNotice(notice),
@@ -86,7 +106,7 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
       return this.#handOut(connection)
     } catch (error) {
       this.#left()
-      throw error
+      throw asInPg(error)
     }
   }
 
@@ -94,6 +114,7 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
     const client = new PooledClient(connection, this)
     this.#out.set(client, connection)
     this.#latest = client
+    this.#used = true
     const { processID } = connection
     if (processID !== this.#announced) {
       this.#announced = processID
@@ -121,14 +142,44 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
     if (typeof config === 'function') {
       throw new Error('Passing a function as the first parameter to pool.query is not supported')
     }
-    if (CLIENT_EVENTS.some((event) => this.listenerCount(event) > 0)) return this.#queryClient(config, values)
+    if (this.#options.refuseListen && isListen(textOf(config))) throw listenRefusal()
+    // A new connection is to be set up before anything else is done on it.
+    if (this.listenerCount('connect') > 0) return this.#queryClient(config, values)
+    const isWatched = this.listenerCount('acquire') + this.listenerCount('release') > 0
+    return isWatched ? this.#queryWatched(config, values) : this.#queryOnce(config, values)
+  }
+
+  readonly #queryOnce: Ask = async (config, values) => {
     this.#busy++
+    this.#queries++
+    this.#used = true
     try {
-      return await this.#manager.query(withoutCallback(config) as string, values as [])
+      const result = await this.#manager.query(withoutCallback(config) as string, values as [])
+      // It may have waited for another connection than there was.
+      this.#used = true
+      return result
     } catch (error) {
       throw asInPg(error)
     } finally {
+      this.#queries--
       this.#left()
+    }
+  }
+
+  /** Travels with its neighbours; who counts clients is told of one. */
+  async #queryWatched(config: unknown, values: unknown): Promise<unknown> {
+    const client = new PassingClient(this.#queryOnce)
+    this.#latest = client
+    this.#tell('acquire', client)
+    let failure: unknown
+    try {
+      return await this.#queryOnce(config, values)
+    } catch (error) {
+      failure = error
+      throw error
+    } finally {
+      client.pass()
+      this.#tell('release', failure, client)
     }
   }
 
@@ -168,7 +219,7 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
       // A stream that was destroyed while it waited would be read by nobody.
       if (submittable.destroyed !== true) {
         client.query(submittable, values, callback)
-        await client.query('')
+        await client.settled()
       }
     } catch {
       // The submittable has been told.
@@ -177,17 +228,19 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
     }
   }
 
-  onReleased(client: PooledClient, error: unknown): void {
+  onReleased(client: PooledClient, error: unknown): Promise<void> {
     const connection = this.#out.get(client)!
     this.#out.delete(client)
     this.#tell('release', error, client)
-    void this.#giveBack(client, connection, Boolean(error)).finally(() => this.#left())
+    return this.#giveBack(client, connection, Boolean(error)).finally(() => this.#left())
   }
 
   /** An open transaction is rolled back on the way. Never rejects. */
   async #giveBack(client: PooledClient, connection: Connection, drop: boolean): Promise<void> {
+    const dropped = drop ? dropOf(connection) : null
+    if (dropped !== null) await dropped
     // "After the present holder", who leaves in the same breath.
-    if (drop && connection.status !== 'unknown') this.#manager.close().catch(() => {})
+    else if (drop && connection.status !== 'unknown') this.#manager.close().catch(() => {})
     try {
       await connection.release()
     } catch (error) {
@@ -213,7 +266,7 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
   ): void {
     const leak = { statement, lastStatement: client.lastStatement, error, client: asPoolClient(client) }
     this.#tell('leak', leak)
-    if (this.#options.strict) this.#tell('error', error, client)
+    if (this.#options.strict) this.#tell('error', Object.assign(error, { client }), client)
     else reportLeak(leak)
   }
 
@@ -302,15 +355,19 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
   }
 
   #onDisconnect(error: Error | undefined): void {
-    const wasAnnounced = this.#announced !== null
+    const wasUsed = this.#used
+    this.#used = false
     this.#announced = null
     const lost = [...this.#out.keys()].find((client) => client.isLost())
     lost?.tellLost(error)
-    if (!wasAnnounced) return
-    this.#tell('remove', this.#latest)
-    if (error !== undefined && lost === undefined && this.listenerCount('error') > 0) {
-      this.#tell('error', error, this.#latest)
+    if (!wasUsed) return
+    const client = this.#latest ?? new PassingClient(null)
+    // Whoever is waiting for an answer is told by that.
+    const isIdle = lost === undefined && this.#queries === 0
+    if (error !== undefined && isIdle && this.listenerCount('error') > 0) {
+      this.#tell('error', withClient(error, client), client)
     }
+    this.#tell('remove', client)
   }
 
   #onNotice(notice: NoticeEvent): void {
@@ -333,12 +390,16 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
   }
 }
 
-/** A failing "BEGIN; …; COMMIT" in one text: pg gives its caller the statement's own error, and so do we. */
-function asInPg(error: unknown): unknown {
-  return error instanceof UncommittedTransactionError ? (error.cause ?? error) : error
+/** Drops the connection of a holder whose statement runs; null where none does, or where that cannot be done. */
+function dropOf(connection: Connection): Promise<void> | null {
+  return (connection as Partial<Connection>).drop?.() ?? null
 }
 
 /** As pg's types have it. */
 function asPoolClient(client: PooledClient): PoolClient {
   return client as unknown as PoolClient
 }
+
+inheritFromPg(PoolOfOne)
+// By this name libraries tell a pool from a client.
+Object.defineProperty(PoolOfOne, 'name', { value: 'BoundPool' })

@@ -1,17 +1,20 @@
 /** What `pool.connect()` gives: a holder's handle in the shape of `pg.PoolClient`. */
 import { EventEmitter } from 'node:events'
 import { quoteStatement } from '../errors.js'
-import { callBack, callbackOf, isListen, isSubmittable, textOf } from './calls.js'
+import { callbackOf, isListen, isSubmittable, listenRefusal, textOf, withoutCallback } from './calls.js'
 import { escapeIdentifier, escapeLiteral } from './escape.js'
 import { NotificationTap } from './notification-tap.js'
-import type { Notification, PoolClient } from 'pg'
+import { asInPg } from './pg-error.js'
+import { Probe } from './probe.js'
+import type { Notification, PoolClient, Submittable } from 'pg'
+import type { Callback, SubmittableLike } from './calls.js'
 import type { Connection, NoticeEvent } from '../index.js'
 
 /** What a client needs of its pool. */
 export interface ClientHost {
   readonly refuseListen: boolean
-  /** The client is given back; `error` is what `release` was given. Called once. */
-  onReleased(client: PooledClient, error: unknown): void
+  /** The client is given back; `error` is what `release` was given. Called once; resolves when it is done. */
+  onReleased(client: PooledClient, error: unknown): Promise<void>
 }
 
 /** pg's letters. While something is in flight nobody knows. */
@@ -39,36 +42,84 @@ export class PooledClient extends EventEmitter implements Shape {
   #ended = false
   #tap: NotificationTap | null = null
   #lastText: string | null = null
+  /** What was asked for and is not answered. */
+  readonly #pending = new Set<Promise<unknown>>()
 
   constructor(connection: Connection, host: ClientHost) {
     super()
     this.#connection = connection
     this.#host = host
+    this.on('newListener', (event: string | symbol) => this.#onNewListener(event))
   }
 
   /** As in pg: promises, callbacks, config objects, submittables. */
   query(config: unknown, values?: unknown, callback?: unknown): unknown {
-    this.#lastText = textOf(config) ?? this.#lastText
-    if (isListen(textOf(config))) return this.#listen(config, values, callback)
-    return this.#send(config, values, callback)
+    const text = textOf(config)
+    this.#lastText = text ?? this.#lastText
+    if (isSubmittable(config)) return this.#submit(config, values, callback)
+    const listener = callbackOf(config, values, callback)
+    if (isListen(text)) {
+      if (this.#host.refuseListen) return answer(Promise.reject(listenRefusal()), listener)
+      this.#hear()
+    }
+    if (listener === undefined) return this.#watch(this.#ask(config, values, callback))
+    const given = typeof values === 'function' ? undefined : values
+    return answer(this.#watch(this.#ask(withoutCallback(config), given)), listener)
   }
 
-  #send(config: unknown, values: unknown, callback: unknown): unknown {
-    const send = this.#connection.query.bind(this.#connection) as PooledClient['query']
-    return send(config, values, callback)
+  #ask(...given: unknown[]): Promise<unknown> {
+    const ask = this.#connection.query.bind(this.#connection) as (...given: unknown[]) => Promise<unknown>
+    return ask(...given)
   }
 
-  #listen(config: unknown, values: unknown, callback: unknown): unknown {
-    if (this.#host.refuseListen && !isSubmittable(config)) {
-      const listener = callbackOf(config, values, callback)
-      const refused = Promise.reject(listenRefusal())
-      return listener === undefined ? refused : callBack(refused, listener)
+  #submit(submittable: SubmittableLike, values: unknown, callback: unknown): unknown {
+    if (isListen(textOf(submittable))) this.#hear()
+    void this.#ask(submittable, values, callback)
+    if (this.listenerCount('drain') > 0) void this.#watch(this.settled())
+    return submittable
+  }
+
+  /** Resolves once everything that was asked for so far is over, however it went. */
+  settled(): Promise<void> {
+    return new Promise((resolve) => this.#connection.query(new Probe(resolve) as unknown as Submittable))
+  }
+
+  /** The caller's promise: with pg's codes, and `drain` once nothing is left. */
+  #watch(answered: Promise<unknown>): Promise<unknown> {
+    const watched = answered.then(
+      (result) => {
+        this.#over(watched)
+        return result
+      },
+      (error: unknown) => {
+        this.#over(watched)
+        throw asInPg(error)
+      },
+    )
+    this.#pending.add(watched)
+    return watched
+  }
+
+  #over(watched: Promise<unknown>): void {
+    this.#pending.delete(watched)
+    if (this.#pending.size === 0 && !this.#released) this.emit('drain')
+  }
+
+  /** Taps the session for notifications: which LISTENs there are, the texts do not tell. */
+  #hear(): void {
+    if (this.#tap !== null || this.#released) return
+    const tap = new NotificationTap((notification: Notification) => this.emit('notification', notification))
+    this.#connection.query(tap)
+    this.#tap = tap
+  }
+
+  #onNewListener(event: string | symbol): void {
+    if (event !== 'notification') return
+    try {
+      this.#hear()
+    } catch {
+      // In a worker nothing can be heard, which a LISTEN there says.
     }
-    if (this.#tap === null && !this.#released) {
-      this.#tap = new NotificationTap((notification: Notification) => this.emit('notification', notification))
-      this.#connection.query(this.#tap)
-    }
-    return this.#send(config, values, callback)
   }
 
   /**
@@ -84,23 +135,26 @@ export class PooledClient extends EventEmitter implements Shape {
       this.#ended = false
       return
     }
-    this.#leave(error)
+    void this.#leave(error)
   }
 
-  #leave(error: unknown): void {
+  #leave(error: unknown): Promise<void> {
     this.#released = true
     this.#tap?.close()
-    this.#host.onReleased(this, error)
+    // What was left is settled with the release: nobody has to wait for it.
+    for (const watched of this.#pending) watched.catch(() => {})
+    return this.#host.onReleased(this, error)
   }
 
-  /** Drops the connection: pg's way to be rid of a client at once. */
+  /** Drops the connection: pg's way to be rid of a client at once. Resolves once it is gone. */
   end(callback?: (error?: Error) => void): Promise<void> | undefined {
+    let ended = Promise.resolve()
     if (!this.#released) {
       this.#ended = true
-      this.#leave(true)
+      ended = this.#leave(true)
     }
-    if (callback === undefined) return Promise.resolve()
-    process.nextTick(callback)
+    if (callback === undefined) return ended
+    void ended.then(() => process.nextTick(callback))
     return undefined
   }
 
@@ -162,10 +216,13 @@ export class PooledClient extends EventEmitter implements Shape {
   }
 }
 
-function listenRefusal(): Error {
-  return new Error(
-    'LISTEN was refused (refuseListen): a client that listens would keep the only connection; use listen() of the manager',
+function answer(answered: Promise<unknown>, listener: Callback | undefined): Promise<unknown> | undefined {
+  if (listener === undefined) return answered
+  answered.then(
+    (result) => process.nextTick(listener, null, result),
+    (error: unknown) => process.nextTick(listener, error, undefined),
   )
+  return undefined
 }
 
 function typeParserRefusal(member: string): Error {
@@ -174,3 +231,6 @@ function typeParserRefusal(member: string): Error {
       "give `types` with the query or in the manager's connection parameters, or use the parsers of pg.types",
   )
 }
+
+// By this name libraries tell a client of a pool from other things.
+Object.defineProperty(PooledClient, 'name', { value: 'Client' })

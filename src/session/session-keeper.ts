@@ -10,6 +10,7 @@ import { Failure, isTransientOpenError, openClient } from '../driver/open/index.
 import { SyncUnit } from '../driver/control-unit.js'
 import { QueryUnit } from '../driver/query-unit.js'
 import { ownRequest } from '../driver/statement-part.js'
+import { ask } from '../driver/enqueue.js'
 import { backoffMillis } from '../util/backoff.js'
 import { now } from '../util/clock.js'
 import { isFromServer } from '../util/thrown.js'
@@ -302,7 +303,7 @@ function lostInSetUp(cause?: unknown): Failure {
 
 /** Waits for what `onConnect` did not wait for, and checks that it left no transaction open. */
 async function checkSettled(client: Client): Promise<void> {
-  await client.query('SELECT')
+  await ask(client, 'SELECT')
   if (client.getTransactionStatus() !== 'I') throw new Error('onConnect left a transaction open')
 }
 

@@ -3,6 +3,7 @@
  * what `onConnect` had set (a role, a search_path: a hole in row security), and DISCARD ALL drops LISTEN and
  * prepared statements, too.
  */
+import { ask } from '../driver/enqueue.js'
 import { escapeIdentifier, escapeLiteral } from '../driver/pg-driver.js'
 import { SimpleUnit } from '../driver/simple-unit.js'
 import type { Client } from 'pg'
@@ -26,10 +27,10 @@ const READ_IDENTITY = `SELECT session_user::text AS login, pg_catalog.current_se
  * chose comes last.
  */
 export async function readResetText(client: Client, customSettings: readonly string[]): Promise<string> {
-  const { rows: settings } = await client.query<{ name: string; value: string }>(READ_SETTINGS, [
+  const { rows: settings } = await ask<{ name: string; value: string }>(client, READ_SETTINGS, [
     customSettings,
   ])
-  const { rows } = await client.query<{ login: string; role: string }>(READ_IDENTITY)
+  const { rows } = await ask<{ login: string; role: string }>(client, READ_IDENTITY)
   const { login, role } = rows[0]!
   return [
     'CLOSE ALL',

@@ -227,6 +227,11 @@ export class Session implements Sender {
     if (this.#inFlight.size === 1 && this.#inFlight.head === unit) this.cancel(unit)
   }
 
+  /** The server is answering a unit of `owner`'s. */
+  answers(owner: UnitOwner): boolean {
+    return this.#inFlight.head?.owner === owner
+  }
+
   /**
    * Gives the connection up with all that is in flight. The server is asked to cancel what it runs first, so that it
    * does not go on with it, locks and all; unless that is a COMMIT, whose owner may still want it.
@@ -337,8 +342,10 @@ export class Session implements Sender {
     try {
       unit.send(this)
     } catch (error) {
+      // Where pg did not take it, it counts among what has not left.
+      if (!unit.sent) this.#gathered++
       // Nothing of what a user gives can fail here: it was converted and checked when it was asked for.
-      this.lose(new Error('BUG: a unit could not be written', { cause: error }))
+      this.lose(new Error('a unit could not be written', { cause: error }))
     }
   }
 

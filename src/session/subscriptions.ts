@@ -6,6 +6,7 @@
  * Whoever asks for one that is not sends a LISTEN of their own, in the order of asking and with their own limits.
  */
 import { ManagerEndedError } from '../errors.js'
+import { ask } from '../driver/enqueue.js'
 import { escapeIdentifier } from '../driver/pg-driver.js'
 import { throwIfAborted } from '../util/abort-signals.js'
 import { backoffMillis } from '../util/backoff.js'
@@ -176,7 +177,7 @@ export class Subscriptions {
   async listenAgain(client: Client): Promise<void> {
     this.#missed = [...this.#channels.values()].filter((channel) => channel.settled.size > 0)
     if (this.#missed.length === 0) return
-    await client.query(this.#missed.map((channel) => `LISTEN ${escapeIdentifier(channel.name)}`).join('; '))
+    await ask(client, this.#missed.map((channel) => `LISTEN ${escapeIdentifier(channel.name)}`).join('; '))
   }
 
   /** The new session is there: the subscribers are told that they may have missed some. */

@@ -75,6 +75,13 @@ export function classify(text: string): Classified {
   }
 }
 
+/** The first word of each statement in a text, in upper case. */
+export function firstWords(text: string): string[] {
+  const reader = new TextReader()
+  readTokens(text, reader)
+  return reader.statements.map(([word = '']) => word)
+}
+
 /** The first tokens of a statement, words in upper case. */
 type Opening = string[]
 

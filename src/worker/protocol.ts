@@ -8,7 +8,7 @@
  * COMMIT, release, the next BEGIN and its first statement travel in one message.
  */
 import type { FieldDef } from 'pg'
-import type { Notification } from '../index.js'
+import type { ManagedConnection, Notification } from '../index.js'
 import type { WireError } from './wire-error.js'
 
 /** The first message of a port. */
@@ -18,6 +18,8 @@ export interface Hello {
   readonly board: SharedArrayBuffer
   /** The connection string, as it is shown. */
   readonly conninfo: string
+  /** Whom it is connected to, or will be, and its own limits, as a pool tells them. */
+  readonly facts: ManagedConnection['facts']
   /** The owner's option `autocommit`. */
   readonly autocommit: boolean
   /** The owner wants to know where turns are asked for. */

@@ -56,6 +56,7 @@ function openPort(desk: Desk): MessagePort {
     protocol: PROTOCOL,
     board: desk.board.buffer,
     conninfo: String(desk.manager),
+    facts: desk.manager.facts,
     autocommit,
     traces: traceHolders || holdWarningMillis > 0,
   }

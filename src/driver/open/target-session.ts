@@ -1,5 +1,6 @@
 import type pg from 'pg'
 import type { TargetSessionAttrs } from '../../conninfo/plan.js'
+import { ask } from '../enqueue.js'
 import { Failure } from './attempt-error.js'
 import { abortable } from './limited.js'
 import type { LoggedIn } from './log-in.js'
@@ -34,7 +35,7 @@ export async function checkSession(
 }
 
 async function askServer(client: pg.Client, text: string): Promise<boolean> {
-  const { rows } = await client.query<[unknown]>({ text, rowMode: 'array' })
-  const value = rows[0]?.[0]
+  const { rows } = await ask(client, text)
+  const value: unknown = Object.values(rows[0] ?? {})[0]
   return value === true || value === 'on' || value === 't'
 }

@@ -50,7 +50,7 @@ function asConnection(handle: RemoteConnection): Connection {
   return handle as unknown as Connection
 }
 
-class RemoteConnection implements Pick<Connection, Exclude<keyof Connection, 'query' | 'stream'>> {
+class RemoteConnection implements Pick<Connection, Exclude<keyof Connection, 'query' | 'stream' | 'drop'>> {
   readonly #turn: RemoteTurn
   readonly #services: HandleServices
   readonly #level: Level

@@ -202,6 +202,11 @@ export class RemoteManager implements Manager {
     return subscription
   }
 
+  /** @internal For `asPool`. */
+  get facts(): Hello['facts'] {
+    return { ...this.#hello.facts, processID: this.#board.processID }
+  }
+
   get closed(): boolean {
     return this.status === null
   }

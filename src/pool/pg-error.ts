@@ -1,0 +1,49 @@
+/** Errors as libraries that were written for pg look at them: by the members that pg's own errors have. */
+import { ConnectError, ConnectionLostError, UncommittedTransactionError } from '../errors.js'
+
+/** Of the server's errors, and of those of the system's calls. */
+const MEMBERS_OF_PG = [
+  ...['code', 'severity', 'detail', 'hint', 'where', 'schema', 'table', 'column', 'dataType', 'constraint'],
+  ...['file', 'line', 'routine', 'errno', 'syscall', 'address', 'port'],
+]
+
+/**
+ * The error that a pool's caller gets. It stays what it is; where the connection was the reason it has the members of
+ * what the server or the network said, as pg's error would be that.
+ */
+export function asInPg(error: unknown): unknown {
+  // A failing "BEGIN; …; COMMIT" in one text: pg gives the statement's own error.
+  if (error instanceof UncommittedTransactionError) return error.cause ?? error
+  if (error instanceof ConnectError || error instanceof ConnectionLostError) addMembers(error)
+  return error
+}
+
+function addMembers(error: Error): void {
+  const origin = originOf(error.cause)
+  if (origin === null) return
+  for (const name of MEMBERS_OF_PG) {
+    const value = origin[name]
+    if (value === undefined) continue
+    Object.defineProperty(error, name, { value, enumerable: true, configurable: true, writable: true })
+  }
+}
+
+/** What the server or the system said: the innermost of the causes that has a code. */
+function originOf(cause: unknown): Record<string, unknown> | null {
+  let found: Record<string, unknown> | null = null
+  for (let error = cause; error instanceof Error; error = error.cause) {
+    const members = error as unknown as Record<string, unknown>
+    if (typeof members.code === 'string') found = members
+  }
+  return found
+}
+
+/** A copy of what was lost with an idle connection, with the client as pg gives it: others have the error, too. */
+export function withClient(error: Error, client: object): Error {
+  const copy = Object.setPrototypeOf(
+    new Error(error.message),
+    Object.getPrototypeOf(error) as object,
+  ) as Error
+  Object.defineProperties(copy, Object.getOwnPropertyDescriptors(error))
+  return Object.assign(copy, { client })
+}
