@@ -3,7 +3,9 @@ import { inspect } from 'node:util'
 import { ManagerEndedError, ReentrantAcquireError, TransactionOrderError } from './errors.js'
 import { withCallersFrames } from './util/callers-frames.js'
 import { describeConninfo } from './conninfo/mask.js'
+import { explainStrayOption } from './conninfo/other-names.js'
 import { planConnection } from './conninfo/plan.js'
+import { readConninfo } from './conninfo/read-conninfo.js'
 import { BatchUnit } from './driver/batch-unit.js'
 import { Connection, createUnit } from './connection.js'
 import { readAutocommit, readBatchBegin, readClose, readRetries, readWait } from './call-options.js'
@@ -92,7 +94,10 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     const given = readConninfo(conninfo)
     this.#conninfo = describeConninfo(given)
     const plan = planConnection(given)
-    this.#options = resolveOptions(withQueryTimeout(options, plan.statementTimeoutMillis))
+    this.#options = resolveOptions(options, {
+      explainStray: explainStrayOption,
+      queryTimeoutMillis: plan.statementTimeoutMillis,
+    })
     const wantsWritable = plan.targetSessionAttrs === 'read-write' || plan.targetSessionAttrs === 'primary'
     this.#scheduler = new Scheduler(() => planConnection(given), wantsWritable, this.#options, {
       manager: this,
@@ -495,15 +500,6 @@ export class ManagedConnection extends SafeEmitter implements Manager {
   }
 }
 
-/** The parameters are copied: what the program does to its own object later has no effect. */
-function readConninfo(
-  given: string | URL | ConnectionParameters | undefined,
-): string | ConnectionParameters | undefined {
-  if (given instanceof URL) return given.href
-  const isObject = typeof given === 'object' && given !== null && !Array.isArray(given)
-  return isObject ? { ...given } : given
-}
-
 /** PostgreSQL cuts longer identifiers, and notifications would come under another name. */
 function checkChannel(channel: unknown): void {
   if (
@@ -530,16 +526,4 @@ function untilRevoked<T>(turn: Turn, working: Promise<T>): Promise<T> {
     turn.onRevoked = reject
     working.then(resolve, reject)
   })
-}
-
-/** pg's `query_timeout` among the connection parameters means the option of ours. */
-function withQueryTimeout(
-  options: ManagedConnectionOptions,
-  statementTimeoutMillis: number | undefined,
-): ManagedConnectionOptions {
-  if (statementTimeoutMillis === undefined) return options
-  if (options.statementTimeoutMillis !== undefined) {
-    throw new TypeError('query_timeout and statementTimeoutMillis are the same thing: give one of them')
-  }
-  return { ...options, statementTimeoutMillis }
 }

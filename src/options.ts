@@ -1,4 +1,6 @@
 /** The options of a manager: validated once, a wrong value throws and names itself; nothing is repaired. */
+import { readMembers } from './util/members.js'
+import { didYouMean } from './util/nearest-name.js'
 import type { Client } from 'pg'
 
 /** Options of `new ManagedConnection(conninfo, options)`. Durations are in milliseconds. */
@@ -135,18 +137,49 @@ const CHECKS: Readonly<Record<keyof ResolvedOptions, Check>> = {
   allowExitOnIdle: checkBoolean,
 }
 
+/** The names of the manager's options. */
+export const OPTION_NAMES: ReadonlySet<string> = new Set(Object.keys(CHECKS))
+
+/** What the connection parameters have to say about the options. */
+export interface OptionSurroundings {
+  /** Says of an unknown name where it belongs, if it belongs elsewhere. */
+  readonly explainStray?: (name: string) => string | undefined
+  /** pg's `query_timeout`, which means `statementTimeoutMillis`. */
+  readonly queryTimeoutMillis?: number | undefined
+}
+
 /** Checks `options` and fills in the defaults. Throws a TypeError or RangeError that names the option and its value. */
-export function resolveOptions(options: ManagedConnectionOptions): ResolvedOptions {
+export function resolveOptions(
+  options: ManagedConnectionOptions,
+  { explainStray, queryTimeoutMillis }: OptionSurroundings = {},
+): ResolvedOptions {
   if (typeof options !== 'object' || options === null) throw new TypeError('options must be an object')
-  const given = Object.entries(options).filter(([, value]) => value !== undefined)
-  for (const [name, value] of given) {
-    if (!Object.hasOwn(CHECKS, name)) throw new TypeError(`unknown option "${name}"`)
-    CHECKS[name as keyof ResolvedOptions](name, value)
+  const given = new Map<string, unknown>()
+  for (const [name, value] of readMembers(options, (name) => OPTION_NAMES.has(name))) {
+    if (value !== undefined) given.set(name, checkOption(name, value, explainStray))
+  }
+  if (queryTimeoutMillis !== undefined) {
+    if (given.has('statementTimeoutMillis'))
+      throw new TypeError('query_timeout and statementTimeoutMillis are the same thing: give one of them')
+    given.set('statementTimeoutMillis', queryTimeoutMillis)
   }
   return Object.freeze({
     ...DEFAULT_OPTIONS,
     ...(Object.fromEntries(given) as ManagedConnectionOptions),
   }) as ResolvedOptions
+}
+
+function checkOption(
+  name: string,
+  value: unknown,
+  explainStray: OptionSurroundings['explainStray'],
+): unknown {
+  if (!OPTION_NAMES.has(name)) {
+    const hint = explainStray?.(name) ?? didYouMean(name, OPTION_NAMES)
+    throw new TypeError(`unknown option "${name}"${hint}`)
+  }
+  CHECKS[name as keyof ResolvedOptions](name, value)
+  return value
 }
 
 /** Checks a duration that a call gives. Throws a RangeError that names it. */

@@ -2,7 +2,8 @@ import { ConninfoError } from '../errors.js'
 import { parseChoice, parseInteger } from './check-value.js'
 import { expandHosts, type HostPlan } from './hosts.js'
 import { keywords } from './keywords.js'
-import type { ConnectionParameters, StreamSource, TypeParsers } from './parameters.js'
+import type { StreamSource, TypeParsers } from './parameters.js'
+import type { GivenConninfo } from './read-conninfo.js'
 import { parseRequireAuth, type RequireAuth } from './require-auth.js'
 import { resolveSources, type Resolution } from './resolve.js'
 import { Secret } from './secret.js'
@@ -69,10 +70,7 @@ export interface ConnectPlan {
  * @param env the environment
  * @throws ConninfoError for anything that libpq refuses, and for what would be weaker here than was asked for
  */
-export function planConnection(
-  conninfo?: string | ConnectionParameters,
-  env: NodeJS.ProcessEnv = process.env,
-): ConnectPlan {
+export function planConnection(conninfo?: GivenConninfo, env: NodeJS.ProcessEnv = process.env): ConnectPlan {
   const resolution = resolveSources(conninfo, env)
   const { values, driver } = resolution
   const text = (keyword: string) => values.get(keyword)?.value ?? ''
