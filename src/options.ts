@@ -24,8 +24,8 @@ export interface ManagedConnectionOptions {
   readonly maxWaiting?: number | undefined
   /**
    * Once the manager has been connected: how long opening it again rides out a restart or a failover, with
-   * backoff and jitter. It bounds a server that accepts and says nothing, too. Only network errors, 57P0x and
-   * 53300 are ridden out; the very first connect, a refused login and a failing `onConnect` fail at once.
+   * backoff and jitter. It bounds a server that accepts and says nothing, too. Only network errors, 57P0x,
+   * 53300 and class 08 (a pooler whose server is away) are ridden out; the very first connect, a refused login and a failing `onConnect` fail at once.
    * Default: 30,000.
    */
   readonly reconnectTimeoutMillis?: number | undefined

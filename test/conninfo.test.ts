@@ -92,6 +92,13 @@ for (const [conninfo, message] of [
   ],
   ['ssl_min_protocol_version=SSLv3', 'invalid "ssl_min_protocol_version" value: "SSLv3"'],
   ['ssl_min_protocol_version=TLSv1.3 ssl_max_protocol_version=TLSv1.2', 'invalid SSL protocol version range'],
+  ...['database', 'true', 'on', '1', 'x'].map(
+    (value) =>
+      [
+        `replication=${value}`,
+        'replication is not supported: such a session takes no statements as others do; use a pg.Client for it',
+      ] as const,
+  ),
   ['target_session_attrs=rw', 'invalid target_session_attrs value: "rw"'],
   ['load_balance_hosts=round-robin', 'invalid load_balance_hosts value: "round-robin"'],
   ['channel_binding=yes', 'invalid channel_binding value: "yes"'],
@@ -283,6 +290,25 @@ test("pg's own names mean what they mean to pg", () => {
     statement_timeout: '1000',
     idle_in_transaction_session_timeout: '3000',
   })
+})
+
+test('TCP keepalives begin after half a minute, unless the parameters say otherwise', () => {
+  for (const [conninfo, enabled, initialDelayMillis] of [
+    ['', true, 30_000],
+    ['keepalives_idle=90', true, 90_000],
+    ['keepalives_idle=0', true, 0],
+    ['keepalives=0', false, 30_000],
+    [{ keepAliveInitialDelayMillis: 0 }, true, 0],
+    [{ keepAliveInitialDelayMillis: 45_000 }, true, 45_000],
+  ] as const) {
+    assert.deepEqual(plan(conninfo).keepAlive, { enabled, initialDelayMillis }, inspect(conninfo))
+  }
+})
+
+test('replication may be switched off, which says nothing to the server', () => {
+  for (const value of ['', 'off', 'false', 'no', '0', 'OFF']) {
+    assert.deepEqual(Object.keys(plan({ user: 'u', replication: value }).startup), ['user', 'database'])
+  }
 })
 
 test('what is undefined counts as left out', () => {
