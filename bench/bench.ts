@@ -10,7 +10,7 @@
  */
 import { relative } from 'node:path'
 import { createDatabase, type TestDatabase } from '../test/support/database.js'
-import { namesServer } from '../test/support/environment.js'
+import { nameServer, namesServer } from '../test/support/environment.js'
 import { startServer } from '../test/support/postgres.js'
 import { startProxy } from '../test/support/proxy.js'
 import { describeEnvironment } from './environment.js'
@@ -31,7 +31,7 @@ const FOOTPRINT = { id: 'heap', title: 'heap of a pending acquire()' }
 
 async function main(flags: Flags): Promise<void> {
   await using server = namesServer() ? null : await startServer()
-  if (server !== null) Object.assign(process.env, server.env)
+  if (server !== null) nameServer(server.env)
   await using database = await createDatabase()
   await database.admin.query(TABLES)
   if (flags.profile) await profile(database, flags)

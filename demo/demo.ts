@@ -3,6 +3,7 @@
  *
  * Starts a server of its own, needs no terminal, and exits with 0 only if every claim that it prints has held.
  */
+import { nameServer } from '../test/support/environment.js'
 import { startServer } from '../test/support/postgres.js'
 import { balanceAccounts, conclude } from './chapters/account.js'
 import { askWhileInside, useReleasedHandle } from './chapters/double-use.js'
@@ -32,6 +33,7 @@ const PATIENCE_MILLIS = 120_000
 async function main(): Promise<number> {
   say('Starting a PostgreSQL server of our own …')
   await using server = await startServer()
+  nameServer()
   await using stage = await setStage(server)
   say(`It runs as process ${server.pid}; the manager is ${String(stage.manager)}`)
   for (const chapter of CHAPTERS) await tell(chapter, stage)

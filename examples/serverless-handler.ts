@@ -14,10 +14,16 @@ export async function handler(visitor: string): Promise<string> {
   return `${rows[0]!.greeting} (connection ${manager.stats.connects})`
 }
 
-// The rest is the platform's side of it: one invocation for each message.
+// The rest is the platform's side of it: one invocation for each message, and one message for each answer.
+export type Answer = { readonly greeting: string } | { readonly error: string }
+
+function answer(message: Answer): void {
+  process.send!(message)
+}
+
 process.on('message', (visitor: string) => {
   handler(visitor).then(
-    (answer) => process.send!(answer),
-    (error: unknown) => process.send!(String(error)),
+    (greeting) => answer({ greeting }),
+    (error: unknown) => answer({ error: String(error) }),
   )
 })

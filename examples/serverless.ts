@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url'
 import { toConninfo } from '../test/support/address.js'
 import { startProxy } from '../test/support/proxy.js'
 import { openServer } from './support/server.js'
+import type { Answer } from './serverless-handler.js'
 
 await using server = await openServer()
 // Something between that can hang up: a firewall, a load balancer.
@@ -24,8 +25,9 @@ const instance = fork(fileURLToPath(new URL('serverless-handler.js', import.meta
 
 async function invoke(visitor: string): Promise<void> {
   instance.send(visitor)
-  const [answer] = (await once(instance, 'message')) as [string]
-  console.log(answer)
+  const [answer] = (await once(instance, 'message')) as [Answer]
+  if ('error' in answer) throw new Error(answer.error)
+  console.log(answer.greeting)
 }
 
 await invoke('Ann')

@@ -408,7 +408,7 @@ export class Connection implements AsyncDisposable {
   drop(): Promise<void> | null {
     const { session, state } = this.#turn
     if (state !== 'held' || session === null || !session.answers(this.#turn)) return null
-    return session.abandon(this.#turn, new Error('the client was dropped'))
+    return session.abandon(new Error('the client was dropped'))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

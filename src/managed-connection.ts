@@ -3,7 +3,9 @@ import { inspect } from 'node:util'
 import { ManagerEndedError, ReentrantAcquireError, TransactionOrderError } from './errors.js'
 import { withCallersFrames } from './util/callers-frames.js'
 import { describeConninfo } from './conninfo/mask.js'
+import { explainStrayOption } from './conninfo/other-names.js'
 import { planConnection } from './conninfo/plan.js'
+import { readConninfo } from './conninfo/read-conninfo.js'
 import { BatchUnit } from './driver/batch-unit.js'
 import { Connection, createUnit } from './connection.js'
 import { readAutocommit, readBatchBegin, readClose, readRetries, readWait } from './call-options.js'
@@ -101,7 +103,10 @@ export class ManagedConnection extends SafeEmitter implements Manager {
     this.#conninfo = describeConninfo(given)
     const plan = planConnection(given)
     this.#planned = planned(plan)
-    this.#options = resolveOptions(withQueryTimeout(options, plan.statementTimeoutMillis))
+    this.#options = resolveOptions(options, {
+      explainStray: explainStrayOption,
+      queryTimeoutMillis: plan.statementTimeoutMillis,
+    })
     this.#scheduler = new Scheduler(() => planConnection(given), this.#options, {
       manager: this,
       tell: (event, ...args) => this.tell(event, ...args),
@@ -529,15 +534,6 @@ function planned({ hosts, user, database }: ConnectPlan): ConnectionFacts {
   return { host: host || hostaddr || 'localhost', port, user, database, processID: null }
 }
 
-/** The parameters are copied: what the program does to its own object later has no effect. */
-function readConninfo(
-  given: string | URL | ConnectionParameters | undefined,
-): string | ConnectionParameters | undefined {
-  if (given instanceof URL) return given.href
-  const isObject = typeof given === 'object' && given !== null && !Array.isArray(given)
-  return isObject ? { ...given } : given
-}
-
 /** PostgreSQL cuts longer identifiers, and notifications would come under another name. */
 function checkChannel(channel: unknown): void {
   if (
@@ -564,16 +560,4 @@ function untilRevoked<T>(turn: Turn, working: Promise<T>): Promise<T> {
     turn.onRevoked = reject
     working.then(resolve, reject)
   })
-}
-
-/** pg's `query_timeout` among the connection parameters means the option of ours. */
-function withQueryTimeout(
-  options: ManagedConnectionOptions,
-  statementTimeoutMillis: number | undefined,
-): ManagedConnectionOptions {
-  if (statementTimeoutMillis === undefined) return options
-  if (options.statementTimeoutMillis !== undefined) {
-    throw new TypeError('query_timeout and statementTimeoutMillis are the same thing: give one of them')
-  }
-  return { ...options, statementTimeoutMillis }
 }

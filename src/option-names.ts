@@ -1,5 +1,5 @@
 /** Which options each call takes. One that it does not know is an error, not a wish that goes unheard. */
-import { DEFAULT_OPTIONS } from './options.js'
+import { OPTION_NAMES } from './options.js'
 import { didYouMean } from './util/nearest-name.js'
 
 const WAIT = ['signal', 'timeoutMillis', 'detached']
@@ -36,7 +36,7 @@ export function checkOptionNames(call: OptionalCall, options: object): void {
 function hint(name: string, known: readonly string[]): string {
   const nearest = didYouMean(name, known)
   if (nearest !== '') return nearest
-  if (name in DEFAULT_OPTIONS) return '; it is an option of the manager'
+  if (OPTION_NAMES.has(name)) return '; it is an option of the manager'
   const other = Object.entries(OPTIONS).find(([, names]) => (names as readonly string[]).includes(name))
   return other === undefined ? `; it has ${known.join(', ')}` : `; it is an option of ${other[0]}()`
 }

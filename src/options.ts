@@ -1,4 +1,6 @@
 /** The options of a manager: validated once, a wrong value throws and names itself; nothing is repaired. */
+import { readMembers } from './util/members.js'
+import { didYouMean } from './util/nearest-name.js'
 import type { Client } from 'pg'
 
 /** Options of `new ManagedConnection(conninfo, options)`. Durations are in milliseconds. */
@@ -22,8 +24,8 @@ export interface ManagedConnectionOptions {
   readonly maxWaiting?: number | undefined
   /**
    * Once the manager has been connected: how long opening it again rides out a restart or a failover, with
-   * backoff and jitter. It bounds a server that accepts and says nothing, too. Only network errors, 57P0x and
-   * 53300 are ridden out; the very first connect, a refused login and a failing `onConnect` fail at once.
+   * backoff and jitter. It bounds a server that accepts and says nothing, too. Only network errors, 57P0x,
+   * 53300 and class 08 (a pooler whose server is away) are ridden out; the very first connect, a refused login and a failing `onConnect` fail at once.
    * Default: 30,000.
    */
   readonly reconnectTimeoutMillis?: number | undefined
@@ -150,16 +152,34 @@ const CHECKS: Readonly<Record<keyof ResolvedOptions, Check>> = {
   allowExitOnIdle: checkBoolean,
 }
 
+/** The names of the manager's options. */
+export const OPTION_NAMES: ReadonlySet<string> = new Set(Object.keys(CHECKS))
+
+/** What the connection parameters have to say about the options. */
+export interface OptionSurroundings {
+  /** Says of an unknown name where it belongs, if it belongs elsewhere. */
+  readonly explainStray?: (name: string) => string | undefined
+  /** pg's `query_timeout`, which means `statementTimeoutMillis`. */
+  readonly queryTimeoutMillis?: number | undefined
+}
+
 /** Checks `options` and fills in the defaults. Throws a TypeError or RangeError that names the option and its value. */
-export function resolveOptions(options: ManagedConnectionOptions): ResolvedOptions {
+export function resolveOptions(
+  options: ManagedConnectionOptions,
+  { explainStray, queryTimeoutMillis }: OptionSurroundings = {},
+): ResolvedOptions {
   if (typeof options !== 'object' || options === null) throw new TypeError('options must be an object')
-  const given = Object.entries(options).filter(([, value]) => value !== undefined)
-  for (const [name, value] of given) {
-    if (!Object.hasOwn(CHECKS, name)) throw new TypeError(`unknown option "${name}"`)
-    CHECKS[name as keyof ResolvedOptions](name, value)
+  const given = new Map<string, unknown>()
+  for (const [name, value] of readMembers(options, (name) => OPTION_NAMES.has(name))) {
+    if (value !== undefined) given.set(name, checkOption(name, value, explainStray))
+  }
+  if (queryTimeoutMillis !== undefined) {
+    if (given.has('statementTimeoutMillis'))
+      throw new TypeError('query_timeout and statementTimeoutMillis are the same thing: give one of them')
+    given.set('statementTimeoutMillis', queryTimeoutMillis)
   }
   const resolved = { ...DEFAULT_OPTIONS, ...Object.fromEntries(given) } as ResolvedOptions
-  const heartbeatMillis = options.heartbeatMillis ?? defaultHeartbeat(resolved)
+  const heartbeatMillis = given.has('heartbeatMillis') ? resolved.heartbeatMillis : defaultHeartbeat(resolved)
   return Object.freeze({ ...resolved, heartbeatMillis })
 }
 
@@ -172,6 +192,19 @@ function defaultHeartbeat({ validateAfterIdleMillis }: ResolvedOptions): number 
 }
 
 const SHORTEST_HEARTBEAT_MILLIS = 1_000
+
+function checkOption(
+  name: string,
+  value: unknown,
+  explainStray: OptionSurroundings['explainStray'],
+): unknown {
+  if (!OPTION_NAMES.has(name)) {
+    const hint = explainStray?.(name) ?? didYouMean(name, OPTION_NAMES)
+    throw new TypeError(`unknown option "${name}"${hint}`)
+  }
+  CHECKS[name as keyof ResolvedOptions](name, value)
+  return value
+}
 
 /** Checks a duration that a call gives. Throws a RangeError that names it. */
 export function checkMillis(name: string, value: unknown): void {

@@ -2,6 +2,7 @@
 import { patchedQuery } from './driver/instruments/patched-query.js'
 import { ShownStatement } from './driver/instruments/shown-statement.js'
 import { withText } from './query-arguments.js'
+import { describeThrown, isError } from './util/thrown.js'
 import type { ConnectionFacts } from './driver/instruments/stand-in.js'
 import type { SubmittableUnit } from './driver/submittable-unit.js'
 import type { StatementCall } from './query-arguments.js'
@@ -36,8 +37,9 @@ export class ShownCalls {
         return result
       },
       (error: unknown) => {
-        // A signal may abort with null.
-        for (const shown of this.#shown) shown.settle(error ?? new Error('aborted'))
+        // A signal may abort with anything, null among it.
+        const told = isError(error) ? error : new Error(describeThrown(error))
+        for (const shown of this.#shown) shown.settle(told)
         throw error
       },
     )
@@ -92,6 +94,6 @@ export class Instruments {
     if (patched === null || statement === null) return
     const shown = new ShownStatement(patched, statement, this.#facts())
     if (shown.refusal !== null) throw shown.refusal
-    void unit.over.then(() => shown.settle(unit.error ?? unit.failure))
+    void unit.over.then(() => shown.settle(unit.error ?? unit.rejection))
   }
 }

@@ -274,19 +274,6 @@ test('read-only sessions and standbys are told apart', async () => {
   assert.match(printed.stdout, /^ {2}access +read-only: a standby in recovery$/m)
 })
 
-test('in replication mode, where the server answers no questions, what it does not say is null', async () => {
-  const found = await report(`${bare.conninfo()}&replication=true`)
-  assert.equal(found.ok, true)
-  assert.deepEqual(found.connection?.role, { current: null, session: null, superuser: true })
-  assert.equal(found.connection.database, null)
-  const refused = await expectProblem(
-    'no-pg-hba-entry',
-    / {4}local replication /,
-    `${strict.conninfo()}&replication=1`,
-  )
-  assert.doesNotMatch(refused.problem!.advice, /encryption/)
-})
-
 test('each value comes with its source', async () => {
   const service = join(folder, 'services')
   await writeFile(service, `[here]\nhost=${bare.host}\nport=${bare.port}\nuser=ignored\n`)

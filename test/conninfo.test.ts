@@ -35,7 +35,7 @@ function refusal(work: () => unknown): string {
 
 const plan = (conninfo: string | ConnectionParameters, env: NodeJS.ProcessEnv = {}) =>
   planConnection(conninfo, { ...EMPTY_ENVIRONMENT, ...env })
-const resolve = (conninfo: string | ConnectionParameters, env: NodeJS.ProcessEnv = {}) =>
+const resolve = (conninfo: string | URL | ConnectionParameters, env: NodeJS.ProcessEnv = {}) =>
   resolveConninfo(conninfo, { ...EMPTY_ENVIRONMENT, ...env })
 
 test('both forms of a connection string are read', () => {
@@ -92,6 +92,13 @@ for (const [conninfo, message] of [
   ],
   ['ssl_min_protocol_version=SSLv3', 'invalid "ssl_min_protocol_version" value: "SSLv3"'],
   ['ssl_min_protocol_version=TLSv1.3 ssl_max_protocol_version=TLSv1.2', 'invalid SSL protocol version range'],
+  ...['database', 'true', 'on', '1', 'x'].map(
+    (value) =>
+      [
+        `replication=${value}`,
+        'replication is not supported: such a session takes no statements as others do; use a pg.Client for it',
+      ] as const,
+  ),
   ['target_session_attrs=rw', 'invalid target_session_attrs value: "rw"'],
   ['load_balance_hosts=round-robin', 'invalid load_balance_hosts value: "round-robin"'],
   ['channel_binding=yes', 'invalid channel_binding value: "yes"'],
@@ -285,6 +292,25 @@ test("pg's own names mean what they mean to pg", () => {
   })
 })
 
+test('TCP keepalives begin after half a minute, unless the parameters say otherwise', () => {
+  for (const [conninfo, enabled, initialDelayMillis] of [
+    ['', true, 30_000],
+    ['keepalives_idle=90', true, 90_000],
+    ['keepalives_idle=0', true, 0],
+    ['keepalives=0', false, 30_000],
+    [{ keepAliveInitialDelayMillis: 0 }, true, 0],
+    [{ keepAliveInitialDelayMillis: 45_000 }, true, 45_000],
+  ] as const) {
+    assert.deepEqual(plan(conninfo).keepAlive, { enabled, initialDelayMillis }, inspect(conninfo))
+  }
+})
+
+test('replication may be switched off, which says nothing to the server', () => {
+  for (const value of ['', 'off', 'false', 'no', '0', 'OFF']) {
+    assert.deepEqual(Object.keys(plan({ user: 'u', replication: value }).startup), ['user', 'database'])
+  }
+})
+
 test('what is undefined counts as left out', () => {
   const found = resolve({ host: undefined, database: undefined, password: undefined }, { PGHOST: 'h' })
   assert.equal(found['host']?.value, 'h')
@@ -319,8 +345,41 @@ for (const [parameters, message] of [
     { connectionString: 'sslmode=require', ssl: {} },
     'ssl and sslmode in connectionString give the same thing; give one of them',
   ],
-  [{ max: 10 }, 'invalid connection option "max"'],
-  [{ pipeline: true }, 'invalid connection option "pipeline"'],
+  ...(['max', 'min', 'poolSize', 'maxUses', 'Client', 'Promise'] as const).map(
+    (name) =>
+      [
+        { [name]: 10 },
+        `invalid connection option "${name}"; it is an option of a pool, and here is one connection: leave it out`,
+      ] as const,
+  ),
+  [
+    { maxLifetimeSeconds: 60 },
+    'invalid connection option "maxLifetimeSeconds"; it is an option of a pool, and here is one connection: ' +
+      'leave it out, or give maxLifetimeMillis in the second argument',
+  ],
+  [
+    { log: console.log },
+    'invalid connection option "log"; it is an option of a pool, and here is one connection: ' +
+      'leave it out, and listen to the events',
+  ],
+  ...(['pipeline', 'autocommit', 'prepare', 'idleTimeoutMillis', 'allowExitOnIdle'] as const).map(
+    (name) =>
+      [
+        { [name]: true },
+        `invalid connection option "${name}"; it is an option of the manager: give it in the second argument`,
+      ] as const,
+  ),
+  [{ username: 'u' }, 'invalid connection option "username"; did you mean "user"?'],
+  [{ conectionString: 'x' }, 'invalid connection option "conectionString"; did you mean "connectionString"?'],
+  [{ SSLMODE: 'require' }, 'invalid connection option "SSLMODE"; did you mean "sslmode"?'],
+  [{ nonsense: 1 }, 'invalid connection option "nonsense"'],
+  [{ 'hos t': 1 }, 'invalid connection option "***"'],
+  [Object.create({ hots: 'h' }), 'invalid connection option "hots"; did you mean "host"?'],
+  [
+    Promise.resolve({ host: 'h' }),
+    'the connection parameters are an object without any connection parameter in it',
+  ],
+  [new Date(), 'the connection parameters are an object without any connection parameter in it'],
   [{ host: 5 }, 'host must be a string'],
   [{ password: null }, 'password must be a string or a function'],
   [{ port: 1.5 }, 'port must be a string or a whole number'],
@@ -347,11 +406,111 @@ for (const [parameters, message] of [
   })
 }
 
+class Settings {
+  readonly port = 5433
+  readonly #user = 'reader'
+
+  get host(): string {
+    return 'db.example'
+  }
+
+  get user(): string {
+    return this.#user
+  }
+
+  password(): string {
+    return `the password of ${this.#user}`
+  }
+
+  describe(): string {
+    return 'not a parameter'
+  }
+}
+
+class OwnSettings extends Settings {
+  get database(): string {
+    return 'shop'
+  }
+}
+
+for (const [what, given] of [
+  ['the getters and methods of a class', new OwnSettings()],
+  [
+    'what is inherited',
+    Object.create(Object.create({ host: 'db.example', port: 5433 }), {
+      user: { value: 'reader', enumerable: true },
+      database: { get: () => 'shop' },
+      password: { value: () => 'the password of reader' },
+    }),
+  ],
+  [
+    'an object without a prototype',
+    Object.assign(Object.create(null), {
+      host: 'db.example',
+      port: 5433,
+      user: 'reader',
+      database: 'shop',
+      password: () => 'the password of reader',
+    }),
+  ],
+] as const) {
+  test(`parameters: ${what} count`, async () => {
+    const parameters = given as ConnectionParameters
+    const made = plan(parameters)
+    assert.deepEqual(
+      [made.hosts, made.user, made.database],
+      [[{ host: 'db.example', port: 5433 }], 'reader', 'shop'],
+    )
+    const { password } = made
+    assert.ok(password.kind === 'function')
+    assert.equal(await password.get(), 'the password of reader')
+    assert.equal(resolve(parameters)['host']?.value, 'db.example')
+    const shown = String(new ManagedConnection(parameters))
+    for (const part of ['host=db.example', 'port=5433', 'user=reader', 'dbname=shop', 'password=***'])
+      assert.ok(shown.includes(part), shown)
+  })
+}
+
+test('parameters: each is read once, when they are given', () => {
+  let reads = 0
+  const parameters = {
+    get host() {
+      reads++
+      return 'db.example'
+    },
+  }
+  String(new ManagedConnection(parameters))
+  assert.equal(reads, 1)
+  resolve(parameters)
+  assert.equal(reads, 2)
+})
+
+test('parameters: what a program added to all objects is not among them', () => {
+  Object.defineProperty(Object.prototype, 'host', {
+    value: 'evil.example',
+    configurable: true,
+    enumerable: true,
+  })
+  try {
+    assert.deepEqual(plan({ port: 1, hostaddr: '10.0.0.1' }).hosts, [
+      { host: '', hostaddr: '10.0.0.1', port: 1 },
+    ])
+  } finally {
+    delete (Object.prototype as { host?: string }).host
+  }
+})
+
+test('parameters: the key that pg hid in an object of TLS options is found all the same', () => {
+  const ssl = Object.defineProperty({ ca: 'c', key: 'k' }, 'key', { enumerable: false })
+  assert.deepEqual(plan({ host: 'h', ssl }).tls.custom?.(), { ca: 'c', key: 'k' })
+})
+
 test('a URL is a connection string, and what is neither is refused', () => {
   assert.equal(
     String(new ManagedConnection(new URL('postgres://u:secret@h:5433/d?sslmode=disable'))),
     'postgres://u:***@h:5433/d?sslmode=disable',
   )
+  assert.equal(resolve(new URL('postgres://u@h:5433/d'))['port']?.value, '5433')
   for (const odd of [[], ['host=h'], 5, null])
     assert.throws(() => new ManagedConnection(odd as never), ConninfoError)
 })

@@ -4,6 +4,7 @@ import { execFile } from 'node:child_process'
 import { readdirSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
+import { freePort } from './support/free-port.js'
 import { openSuite } from './support/suite.js'
 
 const run = promisify(execFile)
@@ -37,6 +38,16 @@ const OUTPUTS: Readonly<Record<string, readonly RegExp[]>> = {
   'worker-pool': [/^documents digested: 24$/, /^threads: \d+$/, /^server connections: 1$/],
 }
 
+function pathOf(name: string): string {
+  return fileURLToPath(new URL(`${name}.js`, folder))
+}
+
+/** Ours, without what node's test runner tells its files. */
+function ownEnvironment(): NodeJS.ProcessEnv {
+  const { NODE_TEST_CONTEXT: _, ...rest } = process.env
+  return rest
+}
+
 /** Parts of others, and not run alone. */
 const PARTS = ['serverless-handler', 'worker-pool-task']
 
@@ -46,13 +57,33 @@ test('every example is checked here', () => {
   assert.deepEqual(names.sort(), expected.sort())
 })
 
+/** Needs no server. */
+const EMBEDDED = 'embedded'
+
+for (const name of Object.keys(OUTPUTS).filter((each) => each !== EMBEDDED)) {
+  test(`the example ${name} says that it fails where its server is not there`, async () => {
+    const env = { ...ownEnvironment(), PGHOST: '127.0.0.1', PGPORT: String(await freePort()) }
+    const failing = run(process.execPath, [pathOf(name)], { env })
+    await assert.rejects(failing, ({ code }: { code?: unknown }) => code === 1)
+  })
+}
+
+test('the example serverless brings a server of its own, whatever the environment says of others', async () => {
+  const own = Object.entries(ownEnvironment()).filter(([variable]) => !variable.startsWith('PG'))
+  const env = {
+    ...Object.fromEntries(own),
+    PGSSLMODE: 'require',
+    PGOPTIONS: '-c nonsense=1',
+    PGUSER: 'nobody_here',
+  }
+  const { stdout } = await run(process.execPath, [pathOf('serverless')], { env })
+  assert.match(stdout, /^hello, Cleo/m)
+})
+
 for (const [name, expected] of Object.entries(OUTPUTS)) {
   test(`the example ${name} does what it says`, async () => {
-    const { NODE_TEST_CONTEXT: _, ...rest } = process.env
-    const env = { ...rest, PGDATABASE: database.name, PGAPPNAME: 'example' }
-    const { stdout, stderr } = await run(process.execPath, [fileURLToPath(new URL(`${name}.js`, folder))], {
-      env,
-    })
+    const env = { ...ownEnvironment(), PGDATABASE: database.name, PGAPPNAME: 'example' }
+    const { stdout, stderr } = await run(process.execPath, [pathOf(name)], { env })
     assert.equal(stderr, '')
     const lines = stdout.split('\n')
     for (const line of expected) {

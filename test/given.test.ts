@@ -4,7 +4,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { getEventListeners } from 'node:events'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { ManagedConnection } from 'pg-managed-connection'
-import { caught } from './core/caught.js'
+import { rejectionOf } from './support/rejection.js'
 import { openSuite } from './support/suite.js'
 import { within } from './support/wait.js'
 
@@ -199,7 +199,7 @@ test('a signal of another realm is one, too', async () => {
   const running = new ForeignSignal()
   const late = sleep(50).then(() => running.abort())
   const signal = running as unknown as AbortSignal
-  const error = await caught(manager.query({ text: 'SELECT pg_sleep(20)', signal }))
+  const error = await rejectionOf(manager.query({ text: 'SELECT pg_sleep(20)', signal }))
   await late
   assert.equal((error as Error).name, 'AbortError')
   for (const ask of [
@@ -207,7 +207,7 @@ test('a signal of another realm is one, too', async () => {
     () => manager.batch(['SELECT 1'], { signal }),
     () => manager.listen('a', { signal }),
   ])
-    assert.equal(((await caught(ask())) as Error).name, 'AbortError')
+    assert.equal(((await rejectionOf(ask())) as Error).name, 'AbortError')
 })
 
 for (const reason of [null, 0, 'stop', undefined]) {
@@ -339,7 +339,7 @@ test('no shared timer keeps the context of who asked first', async () => {
   await using held = await manager.acquire()
   assert.ok(held)
   let seen: string | undefined = 'nothing'
-  const first = storage.run('first', () => caught(manager.acquire()))
+  const first = storage.run('first', () => rejectionOf(manager.acquire()))
   await nextTurn()
   const second = storage.run('second', () =>
     manager.acquire().catch(() => {

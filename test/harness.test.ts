@@ -281,3 +281,26 @@ async function runAlone(file: string): Promise<string> {
   const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'ignore'] })
   return within(text(child.stdout), `${file} to end`, 30_000)
 }
+
+test('a server of our own is all that the environment names, whatever a shell has in PG* variables', async () => {
+  const own = Object.entries(process.env).filter(
+    ([name]) => !name.startsWith('PG') && name !== 'NODE_TEST_CONTEXT' && name !== 'CI',
+  )
+  const env = {
+    ...Object.fromEntries(own),
+    PGUSER: 'nobody_here',
+    PGDATABASE: 'nowhere',
+    PGPASSWORD: 'wrong',
+    PGSSLMODE: 'require',
+    PGOPTIONS: '-c default_transaction_read_only=on',
+    PGCLIENTENCODING: 'LATIN1',
+    PGTARGETSESSIONATTRS: 'standby',
+    PGCONNECT_TIMEOUT: 'x',
+  }
+  const entry = fileURLToPath(new URL('run.js', import.meta.url))
+  const args = [entry, '--test-name-pattern=a Flush and the first statement go out in one piece', 'wire']
+  const child = spawn(process.execPath, args, { env, stdio: ['ignore', 'pipe', 'ignore'] })
+  const report = await within(text(child.stdout), 'the run to end', 50_000)
+  assert.match(report, /^ℹ pass 1$/m)
+  assert.match(report, /^ℹ fail 0$/m)
+})

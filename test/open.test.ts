@@ -9,6 +9,7 @@ import { after } from 'node:test'
 import pg from 'pg'
 import { AttemptError, isTransientOpenError, openClient, planConnection } from './conninfo/internals.js'
 import { ask, EMPTY_ENVIRONMENT, failure, open } from './conninfo/opening.js'
+import { backend } from './support/backend-messages.js'
 import { freePort } from './support/free-port.js'
 import { startServer } from './support/postgres.js'
 import { leakTest } from './support/suite.js'
@@ -296,6 +297,27 @@ test('a login that the server refuses ends the search; a server that is starting
   assert.equal(alone.errors[0]?.cause?.code, '57P03')
   assert.equal(isTransientOpenError(alone), true)
 })
+
+for (const sqlState of ['08P01', '08006', '08001']) {
+  test(`a pooler that says ${sqlState} leaves the turn to the next address, and to the next host`, async () => {
+    await using pooler = await listen((socket) => {
+      const refusal = backend.error(sqlState, 'pgbouncer cannot connect to server', 'FATAL')
+      socket.once('data', () => socket.end(refusal))
+    })
+    const lookUp = () => Promise.resolve(['127.0.0.1', '127.0.0.1'])
+    const where = { host: 'poolers,127.0.0.1', port: `${pooler.port},${port}`, sslmode: 'disable' }
+    await using opened = await open({ ...where, dbname: 'postgres', user: 'postgres' }, { lookUp })
+    assert.equal(opened.target.port, port)
+    const alone = await failure({ host: 'poolers', port: pooler.port, sslmode: 'disable' }, { lookUp })
+    assert.deepEqual(
+      alone.errors.map(({ cause }) => cause?.code),
+      [sqlState, sqlState],
+    )
+    assert.equal(isTransientOpenError(alone), true)
+    const later = new Error('x', { cause: { code: sqlState } })
+    assert.equal(isTransientOpenError(later), false)
+  })
+}
 
 test('connect_timeout bounds a server that accepts and never answers, for each host', async () => {
   await using deaf = await listen()

@@ -70,10 +70,35 @@ test('onConnect is a function', () => {
   make({ onConnect: undefined })
 })
 
-test('an unknown option is refused and named', () => {
-  assert.throws(() => make({ acquireTimeout: 5 }), /acquireTimeout/)
-  assert.throws(() => make({ max: 5 }), /"max"/)
-  assert.throws(() => make({ toString: 1 }), /toString/)
+for (const [name, message] of [
+  ['acquireTimeout', 'unknown option "acquireTimeout"; did you mean "acquireTimeoutMillis"?'],
+  ['autoCommit', 'unknown option "autoCommit"; did you mean "autocommit"?'],
+  ['nonsense', 'unknown option "nonsense"'],
+  ['toString', 'unknown option "toString"'],
+  ['max', 'unknown option "max"; it is an option of a pool, and here is one connection: leave it out'],
+  ['host', 'unknown option "host"; it is a connection parameter: give it in the first argument'],
+  [
+    'connectionTimeoutMillis',
+    'unknown option "connectionTimeoutMillis"; it is a connection parameter: give it in the first argument',
+  ],
+] as const) {
+  test(`an unknown option is refused and named: ${name}`, () => {
+    assert.throws(() => make({ [name]: 5 }), new TypeError(message))
+    assert.throws(() => make(Object.create({ [name]: 5 })), new TypeError(message))
+  })
+}
+
+test('options that are inherited or given by a getter count, and are read once', () => {
+  let reads = 0
+  class Policy {
+    get maxWaiting(): number {
+      reads++
+      return -1
+    }
+  }
+  assert.throws(() => make(new Policy()), /maxWaiting .* but is -1/)
+  assert.equal(reads, 1)
+  assert.throws(() => make(Object.create({ prepare: 'no' })), /prepare .* but is 'no'/)
 })
 
 test('options must be an object', () => {

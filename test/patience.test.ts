@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HoldTimeoutError, ManagedConnection, StatementTimeoutError } from 'pg-managed-connection'
-import { caught } from './core/caught.js'
+import { rejectionOf } from './support/rejection.js'
 import { openSuite } from './support/suite.js'
 import { until, within } from './support/wait.js'
 
@@ -41,7 +41,7 @@ test('a one-shot whose limit ends behind another’s long one is rejected, and t
   const long = manager.query('SELECT pg_sleep(1.5), 1 AS one')
   const short = manager.query({ text: 'SELECT 2', timeoutMillis: 100 })
   const behind = manager.query('SELECT 3 AS three')
-  assert.ok((await caught(short)) instanceof StatementTimeoutError)
+  assert.ok((await rejectionOf(short)) instanceof StatementTimeoutError)
   assert.equal((await long).rows[0].one, 1)
   assert.equal((await behind).rows[0].three, 3)
   assert.equal(manager.stats.processID, processID)
@@ -52,7 +52,7 @@ test('many that give up behind a long one, each at a time of its own, leave it a
   const { processID } = manager.stats
   const long = manager.query('SELECT pg_sleep(1.5)')
   const limited = Array.from({ length: 10 }, (_, index) =>
-    caught(manager.query({ text: 'SELECT 1', timeoutMillis: 50 + index * 20 })),
+    rejectionOf(manager.query({ text: 'SELECT 1', timeoutMillis: 50 + index * 20 })),
   )
   for (const error of await Promise.all(limited)) assert.ok(error instanceof Error, String(error))
   await long
@@ -62,14 +62,14 @@ test('many that give up behind a long one, each at a time of its own, leave it a
 
 for (const [how, leave] of Object.entries({
   'a statement’s limit': async (manager: ManagedConnection) => {
-    const error = await caught(
+    const error = await rejectionOf(
       manager.transaction((connection) => connection.query({ text: 'SELECT 1', timeoutMillis: 100 })),
     )
     assert.ok(error instanceof StatementTimeoutError, String(error))
   },
   'an error, with a statement in flight': async (manager: ManagedConnection) => {
     const mine = new Error('mine')
-    const error = await caught(
+    const error = await rejectionOf(
       manager.transaction((connection) => {
         connection.query('SELECT 1').catch(() => {})
         throw mine
@@ -78,7 +78,7 @@ for (const [how, leave] of Object.entries({
     assert.equal(error, mine)
   },
   'Promise.race': async (manager: ManagedConnection) => {
-    await caught(
+    await rejectionOf(
       manager.use(async (connection) => {
         await Promise.race([connection.query('SELECT 1'), sleep(50)])
       }),
@@ -108,7 +108,7 @@ test('a turn that is taken back has all that it runs cancelled, limits of its ow
       await Promise.all([running, connection.query(second).catch(() => {})])
       await sleep(20_000, undefined, { ref: false })
     })
-    assert.ok((await caught(held)) instanceof HoldTimeoutError)
+    assert.ok((await rejectionOf(held)) instanceof HoldTimeoutError)
     await within(manager.query('SELECT'), 'the next to be served', 4_000)
     assert.equal(manager.stats.processID, processID)
     assert.deepEqual(await runningOn(processID), [])
@@ -121,7 +121,7 @@ test('statements of one holder with limits that all end at once are cancelled on
   await manager.use(
     async (connection) => {
       const statements = Array.from({ length: 4 }, () =>
-        caught(connection.query({ text: 'SELECT pg_sleep(20)', timeoutMillis: 100 })),
+        rejectionOf(connection.query({ text: 'SELECT pg_sleep(20)', timeoutMillis: 100 })),
       )
       for (const error of await Promise.all(statements)) assert.ok(error instanceof StatementTimeoutError)
     },
@@ -134,7 +134,7 @@ test('statements of one holder with limits that all end at once are cancelled on
 test('what a holder leaves running past its grace is cancelled on the server', async () => {
   await using manager = await open()
   const { processID } = manager.stats
-  const error = await caught(
+  const error = await rejectionOf(
     manager.use(async (connection) => {
       connection.query('SELECT pg_sleep(20)').catch(() => {})
       await Promise.resolve()
@@ -147,7 +147,7 @@ test('what a holder leaves running past its grace is cancelled on the server', a
 test('end() cancels what it gives up', async () => {
   const manager = await open()
   const { processID } = manager.stats
-  const running = caught(manager.query('SELECT pg_sleep(20)'))
+  const running = rejectionOf(manager.query('SELECT pg_sleep(20)'))
   await manager.end({ timeoutMillis: 200 })
   assert.equal(((await running) as { code?: string }).code, 'ERR_CONNECTION_LOST')
   await until(async () => (await runningOn(processID)).length === 0, { what: 'nothing to run any more' })
@@ -156,7 +156,7 @@ test('end() cancels what it gives up', async () => {
 test('end() gives up a COMMIT without cancelling it: it is stored', async () => {
   const manager = await open()
   await admin.query('TRUNCATE slow_commits')
-  const committed = caught(
+  const committed = rejectionOf(
     manager.transaction((connection) => connection.query('INSERT INTO slow_commits VALUES (2)')),
   )
   await sleep(300)

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ManagedConnection, type Connection } from 'pg-managed-connection'
-import { caught } from './core/caught.js'
+import { rejectionOf } from './support/rejection.js'
 import { openSuite } from './support/suite.js'
 
 const { test, database } = await openSuite()
@@ -134,7 +134,7 @@ test('a stale text that failed is parsed anew the next time, however young it is
   await prepare(manager, text, [1])
   await admin.query("ALTER TABLE renamed ALTER a TYPE text; INSERT INTO renamed VALUES ('x')")
   // The parameter is an integer still: that much may go unnoticed.
-  assert.equal(((await caught(manager.query(text, ['x']))) as { code?: string }).code, '22P02')
+  assert.equal(((await rejectionOf(manager.query(text, ['x']))) as { code?: string }).code, '22P02')
   const { rows } = await manager.query(text, ['x'])
   assert.deepEqual(rows, [{ a: 'x' }])
 })

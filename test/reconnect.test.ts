@@ -172,7 +172,8 @@ for (const what of ['refuses', 'is deaf'] as const) {
   })
 }
 
-for (const sqlState of ['57P03', '53300', '57P01']) {
+// The last ones are what PgBouncer and other poolers say while their server is away.
+for (const sqlState of ['57P03', '53300', '57P01', '08P01', '08006', '08001']) {
   test(`a re-open rides out ${sqlState}`, async () => {
     await using wire = await openConnected()
     const { manager, proxy } = wire
@@ -198,6 +199,21 @@ for (const sqlState of ['57P03', '53300', '57P01']) {
     assert.equal(fake.count, 1)
   })
 }
+
+test('what a failing onConnect says of other connections is not taken for a pooler without a server', async () => {
+  let runs = 0
+  await using wire = await openProxied(database, {
+    onConnect: async (client) => {
+      if (++runs === 1) return
+      await client.query("DO $$ BEGIN RAISE 'no way to the other one' USING ERRCODE = '08001'; END $$")
+    },
+  })
+  const { manager } = wire
+  await manager.query('SELECT 1')
+  await cutSeen(wire)
+  await assert.rejects(within(manager.query('SELECT 1'), 'the refusal'), ConnectError)
+  assert.equal(runs, 2)
+})
 
 for (const sqlState of ['28P01', '28000', '3D000', '42501']) {
   test(`a login refused with ${sqlState} fails at once, on a re-open too`, async () => {

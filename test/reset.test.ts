@@ -126,6 +126,33 @@ test('without it a setting stays for the next holder', async () => {
   assert.equal(await setting(manager, 'work_mem'), '123MB')
 })
 
+test("a setting's name is found with letters of any alphabet", async () => {
+  const name = 'größe.länge.maß'
+  await using manager = openManager({
+    onConnect: async (client) => {
+      await client.query('SELECT set_config($1, $2, false)', [name, 'XL'])
+    },
+  })
+  await manager.query('SELECT set_config($1, $2, false)', [name, 'theirs'])
+  assert.equal(await setting(manager, name), 'XL')
+})
+
+test('what onConnect sends is not looked at without a reset, and a long text does not take long with one', async () => {
+  for (const reset of ['none', 'session'] as const) {
+    let own: boolean | undefined
+    await using manager = openManager({
+      reset,
+      onConnect: async (client) => {
+        own = !Object.hasOwn(client, 'query')
+        // At a cost that grew with its square, this would take minutes.
+        await client.query('SELECT length($1)', ['ab'.repeat(250_000)])
+      },
+    })
+    await manager.query('SELECT 1')
+    assert.equal(own, reset === 'none')
+  }
+})
+
 test('what onConnect has set is what the session returns to', async () => {
   await admin.query(`CREATE ROLE ${OWNER}; GRANT USAGE ON SCHEMA app, other TO ${OWNER};
     GRANT SELECT ON app.things, other.things TO ${OWNER}`)

@@ -17,6 +17,7 @@ import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { createTemplate, dropDatabase } from './support/database.js'
 import {
+  nameServer,
   namesServer,
   serverOfEnvironment,
   TEMPLATE_VARIABLE,
@@ -103,7 +104,7 @@ async function main(): Promise<number> {
     throw new Error('the tests do not read service files: name the server with PGHOST and PGPORT, too')
   }
   await using server = namesServer() ? null : await startServer()
-  if (server !== null) Object.assign(process.env, server.env)
+  if (server !== null) nameServer(server.env)
   const login = serverOfEnvironment()
   const template = await createTemplate(login)
   try {

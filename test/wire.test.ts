@@ -359,10 +359,12 @@ for (const { what, next } of [
   })
 }
 
+const LIFETIME_MILLIS = 20
+
 for (const { what, options, turn } of [
   { what: 'closeOn is database-error', options: { closeOn: 'database-error' }, turn: {} },
   { what: 'the holder asked for close', options: {}, turn: { close: true } },
-  { what: 'a replacement is due', options: { maxLifetimeMillis: 1 }, turn: {} },
+  { what: 'a replacement is due', options: { maxLifetimeMillis: LIFETIME_MILLIS }, turn: {} },
 ] as const) {
   test(`the turn is handed on only when COMMIT is answered where ${what}`, async () => {
     await using wire = await openProxied(database, options)
@@ -370,6 +372,8 @@ for (const { what, options, turn } of [
     await connected(manager, recording)
     const first = manager.transaction(async (connection) => {
       await connection.query('SELECT 1')
+      // However fast the answer was: until then nothing is due.
+      await until(() => manager.stats.connectedMillis! > LIFETIME_MILLIS, { what: 'the session to age' })
       recording.clear()
       proxy.pause('toServer')
     }, turn)

@@ -1,5 +1,5 @@
 /** A PostgreSQL for the examples: the one that PG* variables name, or else one of their own. */
-import { namesServer, serverOfEnvironment } from '../../test/support/environment.js'
+import { nameServer, namesServer, serverOfEnvironment } from '../../test/support/environment.js'
 import { startServer } from '../../test/support/postgres.js'
 import type { Login } from '../../test/support/address.js'
 
@@ -14,9 +14,11 @@ export async function openServer(): Promise<ExampleServer> {
     return { conninfo: '', login: serverOfEnvironment(), [Symbol.asyncDispose]: () => Promise.resolve() }
   }
   const server = await startServer()
+  nameServer()
+  const { host, port, user } = server
   return {
     conninfo: server.conninfo(),
-    login: server,
+    login: { host, port, user },
     [Symbol.asyncDispose]: () => server[Symbol.asyncDispose](),
   }
 }

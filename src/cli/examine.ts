@@ -12,7 +12,7 @@ const KNOWS_SYSTEM_USER = 160_000
 type Ask = (text: string) => Promise<Record<string, unknown>>
 
 /**
- * Asks the server about the session. What it does not answer (behind some poolers, in replication mode) is null.
+ * Asks the server about the session. What it does not answer (behind some poolers) is null.
  *
  * @throws the signal's reason, or the error of a connection that broke
  */

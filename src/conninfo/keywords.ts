@@ -67,7 +67,7 @@ const table = {
   krbsrvname: { effect: 'without effect', env: 'PGKRBSRVNAME', fallback: 'postgres' },
   gsslib: { effect: 'without effect', env: 'PGGSSLIB' },
   gssdelegation: { effect: 'without effect', env: 'PGGSSDELEGATION', fallback: '0' },
-  replication: { effect: 'honoured' },
+  replication: { effect: 'partly' },
   target_session_attrs: { effect: 'honoured', env: 'PGTARGETSESSIONATTRS', fallback: 'any' },
   load_balance_hosts: { effect: 'honoured', env: 'PGLOADBALANCEHOSTS', fallback: 'disable' },
   scram_client_key: { effect: 'refused', secret: true },

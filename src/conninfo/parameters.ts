@@ -52,7 +52,7 @@ export interface PgParameters {
   readonly stream?: StreamSource | undefined
   /** TCP keepalives: libpq's `keepalives`. Default: true. */
   readonly keepAlive?: boolean | undefined
-  /** Idle time before the first keepalive, in milliseconds: libpq's `keepalives_idle`. Default: the system's. */
+  /** Silence before the first keepalive, in milliseconds: libpq's `keepalives_idle`. 0: the system's. Default: 30,000. */
   readonly keepAliveInitialDelayMillis?: number | undefined
   /** Time for each attempt to connect, in milliseconds: libpq's `connect_timeout`. 0 (default): no limit. */
   readonly connectionTimeoutMillis?: number | undefined

@@ -2,7 +2,8 @@ import { ConninfoError } from '../errors.js'
 import { parseChoice, parseInteger } from './check-value.js'
 import { expandHosts, type HostPlan } from './hosts.js'
 import { keywords } from './keywords.js'
-import type { ConnectionParameters, StreamSource, TypeParsers } from './parameters.js'
+import type { StreamSource, TypeParsers } from './parameters.js'
+import type { GivenConninfo } from './read-conninfo.js'
 import { parseRequireAuth, type RequireAuth } from './require-auth.js'
 import { resolveSources, type Resolution } from './resolve.js'
 import { Secret } from './secret.js'
@@ -31,7 +32,7 @@ export type PasswordSource =
 /** TCP keepalives. */
 export interface KeepAlivePlan {
   readonly enabled: boolean
-  /** Idle time before the first one, in milliseconds; 0: the system's default. */
+  /** Silence before the first one, in milliseconds; 0: the system's default. */
   readonly initialDelayMillis: number
 }
 
@@ -69,10 +70,7 @@ export interface ConnectPlan {
  * @param env the environment
  * @throws ConninfoError for anything that libpq refuses, and for what would be weaker here than was asked for
  */
-export function planConnection(
-  conninfo?: string | ConnectionParameters,
-  env: NodeJS.ProcessEnv = process.env,
-): ConnectPlan {
+export function planConnection(conninfo?: GivenConninfo, env: NodeJS.ProcessEnv = process.env): ConnectPlan {
   const resolution = resolveSources(conninfo, env)
   const { values, driver } = resolution
   const text = (keyword: string) => values.get(keyword)?.value ?? ''
@@ -97,7 +95,7 @@ export function planConnection(
     startup: planStartup(values, driver, env),
     keepAlive: {
       enabled: text('keepalives') === '' || parseInteger('keepalives', text('keepalives')) !== 0,
-      initialDelayMillis: driver.keepAliveInitialDelayMillis ?? seconds('keepalives_idle', values),
+      initialDelayMillis: planKeepAliveDelay(resolution),
     },
     ...(driver.stream === undefined ? {} : { stream: driver.stream }),
     ...(driver.types === undefined ? {} : { types: driver.types }),
@@ -136,6 +134,14 @@ function planChannelBinding(text: string, tls: TlsPlan): ConnectPlan['channelBin
   return binding
 }
 
+/** By default the system waits for two hours: as long, a quiet connection whose other end is gone looks well. */
+const KEEPALIVE_DELAY_MILLIS = 30_000
+
+function planKeepAliveDelay({ values, driver }: Resolution): number {
+  if (driver.keepAliveInitialDelayMillis !== undefined) return driver.keepAliveInitialDelayMillis
+  return values.has('keepalives_idle') ? seconds('keepalives_idle', values) : KEEPALIVE_DELAY_MILLIS
+}
+
 const PROTOCOL_VERSIONS = ['3.0', '3.2', 'latest'] as const
 
 /** Refuses what would be weaker, or not what was asked for, if it were left out. */
@@ -148,6 +154,12 @@ function refuseUnsupported(values: Values, text: (keyword: string) => string): v
   }
   for (const keyword of ['scram_client_key', 'scram_server_key']) {
     if (text(keyword) !== '') throw new ConninfoError(`${keyword} is not supported; give a password`)
+  }
+  // Nothing needs to be said for what is the case anyway.
+  if (!/^(?:|off|false|no|0)$/i.test(text('replication'))) {
+    throw new ConninfoError(
+      'replication is not supported: such a session takes no statements as others do; use a pg.Client for it',
+    )
   }
   refuseProtocolVersion(values)
 }

@@ -1,10 +1,9 @@
-import { ConninfoError } from '../errors.js'
 import { expandHosts } from './hosts.js'
 import { keywords } from './keywords.js'
 import { localUser, userFiles } from './local-defaults.js'
-import type { ConnectionParameters } from './parameters.js'
 import { parseToMap } from './parse.js'
 import { findPassword } from './password-file.js'
+import { readConninfo, type GivenConninfo } from './read-conninfo.js'
 import { findService } from './service-file.js'
 import { splitParameters, type DriverParameters } from './split-parameters.js'
 import { warnOnce } from './warn-once.js'
@@ -38,10 +37,7 @@ type Values = Map<string, ResolvedParameter>
  * Puts together what is given, the service file, the environment and the defaults, the first that has a value
  * winning. The password file is not read yet: what it says depends on the host.
  */
-export function resolveSources(
-  conninfo: string | ConnectionParameters | undefined,
-  env: NodeJS.ProcessEnv,
-): Resolution {
+export function resolveSources(conninfo: GivenConninfo, env: NodeJS.ProcessEnv): Resolution {
   const { values, driver } = readGiven(conninfo)
   addService(values, env)
   const sslmodeIsDefault = addEnvironmentAndDefaults(values, env)
@@ -59,18 +55,16 @@ export function resolveSources(
   return { values, driver }
 }
 
-function readGiven(conninfo: string | ConnectionParameters | undefined): {
+function readGiven(given: GivenConninfo): {
   values: Values
   driver: DriverParameters
 } {
+  const conninfo = readConninfo(given)
   const values: Values = new Map()
   if (conninfo === undefined) return { values, driver: {} }
   if (typeof conninfo === 'string') {
     for (const [name, value] of parseToMap(conninfo)) values.set(name, { value, source: 'string' })
     return { values, driver: {} }
-  }
-  if (typeof conninfo !== 'object' || conninfo === null || Array.isArray(conninfo)) {
-    throw new ConninfoError('the connection parameters must be a string or an object')
   }
   const split = splitParameters(conninfo)
   for (const [name, value] of split.values) {
@@ -130,7 +124,7 @@ function addEnvironmentAndDefaults(values: Values, env: NodeJS.ProcessEnv): bool
  * ```
  */
 export function resolveConninfo(
-  conninfo?: string | ConnectionParameters,
+  conninfo?: GivenConninfo,
   env: NodeJS.ProcessEnv = process.env,
 ): Record<string, ResolvedParameter> {
   const { values: sources } = resolveSources(conninfo, env)

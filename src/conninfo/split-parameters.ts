@@ -1,7 +1,9 @@
 import { ConninfoError } from '../errors.js'
 import { isKeyword, keywords, type KeywordName } from './keywords.js'
+import { explainStrayParameter } from './other-names.js'
 import type { ConnectionParameters, PgParameters } from './parameters.js'
 import { parseToMap } from './parse.js'
+import { pgNames } from './pg-names.js'
 import { quoteName } from './quote.js'
 
 /** What only pg has a name for, and what libpq's text cannot say exactly. */
@@ -21,73 +23,11 @@ export interface SplitParameters {
   readonly driver: DriverParameters
 }
 
-type Check = (value: unknown) => boolean
-
-const isText: Check = (value) => typeof value === 'string'
-const isFlag: Check = (value) => typeof value === 'boolean'
-const isObject: Check = (value) => typeof value === 'object' && value !== null
-const isFunction: Check = (value) => typeof value === 'function'
-const isMillis: Check = (value) => Number.isSafeInteger(value) && (value as number) >= 0
-const isMillisOrOff: Check = (value) => value === false || isMillis(value)
-
-/** A name of pg's: what its value must be, in words and as a check, and the keyword that means the same. */
-interface PgName {
-  readonly must: string
-  readonly check: Check
-  readonly keyword?: KeywordName
-  /** The keyword's value that says the same; without it the keyword is only spoken for. */
-  readonly text?: (value: never) => string
-}
-
-const MILLIS = 'a whole number of milliseconds, 0 or more'
-const OFF = `${MILLIS}, or false`
-
-const pgNames: { readonly [K in keyof PgParameters]-?: PgName } = {
-  connectionString: { must: 'a string', check: isText },
-  database: { must: 'a string', check: isText, keyword: 'dbname', text: (value: string) => value },
-  password: {
-    must: 'a string or a function',
-    check: (value) => isText(value) || isFunction(value),
-    keyword: 'password',
-  },
-  ssl: { must: 'a boolean or an object of TLS options', check: (value) => isFlag(value) || isObject(value) },
-  types: { must: 'an object with getTypeParser', check: isObject },
-  stream: { must: 'a stream or a function', check: (value) => isObject(value) || isFunction(value) },
-  keepAlive: {
-    must: 'a boolean',
-    check: isFlag,
-    keyword: 'keepalives',
-    text: (value: boolean) => (value ? '1' : '0'),
-  },
-  keepAliveInitialDelayMillis: {
-    must: MILLIS,
-    check: isMillis,
-    keyword: 'keepalives_idle',
-    text: wholeSeconds,
-  },
-  connectionTimeoutMillis: { must: MILLIS, check: isMillis, keyword: 'connect_timeout', text: wholeSeconds },
-  statement_timeout: { must: OFF, check: isMillisOrOff },
-  query_timeout: { must: OFF, check: isMillisOrOff },
-  lock_timeout: { must: OFF, check: isMillisOrOff },
-  idle_in_transaction_session_timeout: { must: OFF, check: isMillisOrOff },
-  enableChannelBinding: {
-    must: 'a boolean',
-    check: isFlag,
-    keyword: 'channel_binding',
-    text: (value: boolean) => (value ? 'prefer' : 'disable'),
-  },
-  scramMaxIterations: { must: 'a whole number, 0 or more', check: isMillis },
-}
-
 /** What `ssl` decides by itself. */
 const TLS_KEYWORDS = [...keywords.keys()].filter((name) => /^ssl(?!negotiation)/.test(name))
 
 /** Keywords that may be given as a number although libpq does not insist on one. */
 const ALSO_NUMERIC: ReadonlySet<string> = new Set(['port', 'sslcompression', 'sslsni', 'gssdelegation'])
-
-function wholeSeconds(millis: number): string {
-  return String(Math.ceil(millis / 1000))
-}
 
 /**
  * Takes an object of parameters apart into libpq's keywords and what only pg knows.
@@ -110,10 +50,17 @@ export function splitParameters(parameters: ConnectionParameters): SplitParamete
     if (name === 'connectionString') putString(value, put)
     else if (Object.hasOwn(pgNames, name)) putPg(name as keyof PgParameters, value, put, driver)
     else if (isKeyword(name)) put(name, keywordText(name, value), name)
-    else throw new ConninfoError(`invalid connection option "${quoteName(name, '')}"`)
+    else throw unknownParameter(name)
   }
   if (driver['ssl'] !== undefined) refuseTlsKeywords(names)
   return { values, names, driver: driver as DriverParameters }
+}
+
+function unknownParameter(name: string): ConninfoError {
+  const shown = quoteName(name, '')
+  // What is not shown may be a part of a password, and must not be told by what is like it either.
+  const hint = shown === name ? explainStrayParameter(name) : ''
+  return new ConninfoError(`invalid connection option "${shown}"${hint}`)
 }
 
 type Put = (keyword: string, text: string | null, name: string) => void

@@ -28,7 +28,6 @@ export function planStartup(
   const put = (name: string, value: string) => {
     if (value !== '') startup[name] = value
   }
-  put('replication', text('replication'))
   put('options', text('options'))
   // An application_name that is given as empty keeps the fallback out, too.
   put('application_name', values.get('application_name')?.value ?? text('fallback_application_name'))

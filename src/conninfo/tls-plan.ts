@@ -1,5 +1,6 @@
 import type { ConnectionOptions } from 'node:tls'
 import { ConninfoError } from '../errors.js'
+import { readMembers } from '../util/members.js'
 import { parseChoice } from './check-value.js'
 import { userFiles } from './local-defaults.js'
 import { quoteValue } from './quote.js'
@@ -76,7 +77,7 @@ export function planTls(
   return {
     mode,
     negotiation: planNegotiation(text('sslnegotiation'), mode),
-    ...(ssl ? { custom: () => (ssl === true ? {} : ssl) } : {}),
+    ...(ssl ? { custom: () => (ssl === true ? {} : readTlsObject(ssl)) } : {}),
     rootCertificate: root === 'system' ? root : file('sslrootcert', defaults.rootCertificate),
     revocationList: file('sslcrl', defaults.revocationList),
     revocationDirectory: text('sslcrldir'),
@@ -88,6 +89,11 @@ export function planTls(
     ...(maxVersion ? { maxVersion } : {}),
     ...(text('sslkeylogfile') === '' ? {} : { keyLogFile: text('sslkeylogfile') }),
   }
+}
+
+/** pg hides the key in the object that it is given, and the same object may have been given to pg before. */
+function readTlsObject(ssl: ConnectionOptions): ConnectionOptions {
+  return Object.fromEntries(readMembers(ssl, (name) => name === 'key'))
 }
 
 function planMode(values: Values, ssl: boolean | ConnectionOptions | undefined): SslMode {

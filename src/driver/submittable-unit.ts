@@ -104,7 +104,7 @@ export class SubmittableUnit extends Unit {
   }
 
   /** What it was told in place of an answer. */
-  failure: Error | null = null
+  rejection: Error | null = null
   #restore: (() => void) | null = null
   #tell: ((error: Error) => void) | null = (error) => void this.submittable.handleError(error, null)
   /** Told in place of what pg says: the server's last word is the cause of a loss. */
@@ -125,7 +125,7 @@ export class SubmittableUnit extends Unit {
     // Until ReadyForQuery it is still pg's, which is pipelining again only then.
     this.#tell?.(error)
     this.#tell = null
-    this.failure = error
+    this.rejection = error
     // pg tells it of a lost connection once more, on a later tick.
     this.submittable.handleError = () => {}
   }

@@ -247,7 +247,8 @@ export class SessionKeeper {
     await untilLost(opened, async () => {
       const custom = new CustomSettingNames()
       if (onConnect !== undefined) {
-        await custom.during(client, () => this.#host.runOnConnect(async () => onConnect(client)))
+        const work = (): Promise<void> => this.#host.runOnConnect(async () => onConnect(client))
+        await (reset === 'session' ? custom.during(client, work) : work())
         await checkSettled(client)
       }
       await this.#host.prepare(client)

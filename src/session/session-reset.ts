@@ -107,7 +107,10 @@ export class CustomSettingNames {
   }
 
   #note(text: string): void {
-    for (const [name] of text.matchAll(/[a-z_][\w$]*(?:\.[a-z_][\w$]*)+/gi)) this.#names.add(name)
+    // Each match takes all that it can and none fails late, so that long texts take time in proportion only.
+    for (const [words] of text.matchAll(/[\w$\x80-\uffff]+(?:\.[\w$\x80-\uffff]+)*/g)) {
+      if (words.includes('.')) this.#names.add(words)
+    }
   }
 }
 

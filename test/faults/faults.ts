@@ -12,6 +12,7 @@
  */
 import { parseArgs } from 'node:util'
 import { toConninfo } from '../support/address.js'
+import { nameServer } from '../support/environment.js'
 import { startServer } from '../support/postgres.js'
 import { Random } from '../support/random.js'
 import { prepareGrounds } from './grounds.js'
@@ -105,6 +106,7 @@ async function storm(): Promise<Part> {
 
 async function load(): Promise<Part> {
   await using server = await startServer()
+  nameServer()
   const conninfo = toConninfo(server, 'postgres')
   const figures = await runLoad({ conninfo, queued: QUEUED, millis: SOAK_MILLIS, seed: SEED })
   return { wrong: judgeLoad(figures), summary: JSON.stringify(figures) }

@@ -10,7 +10,7 @@
  */
 import { parseArgs } from 'node:util'
 import { createDatabase } from '../support/database.js'
-import { namesServer } from '../support/environment.js'
+import { nameServer, namesServer } from '../support/environment.js'
 import { startServer } from '../support/postgres.js'
 import { killWorkers, type KillReport } from './kill-workers.js'
 
@@ -52,7 +52,7 @@ function summarise(report: KillReport, grown: number): void {
 }
 
 await using server = namesServer() ? null : await startServer()
-if (server !== null) Object.assign(process.env, server.env)
+if (server !== null) nameServer(server.env)
 await using database = await createDatabase()
 const seed = Number(flags.seed)
 const kills = Number(flags.kills)

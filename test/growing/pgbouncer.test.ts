@@ -11,6 +11,7 @@ import { caught } from '../core/caught.js'
 import { toConninfo } from '../support/address.js'
 import { Ledger } from '../support/ledger.js'
 import { startPgBouncer, type PgBouncer } from '../support/pgbouncer.js'
+import { whyNoPgBouncer } from '../support/pgbouncer-program.js'
 import { until } from '../support/wait.js'
 import { openSuite } from '../support/suite.js'
 
@@ -18,6 +19,9 @@ import { openSuite } from '../support/suite.js'
 const { test, database } = await openSuite({ graceMillis: 0 })
 const { admin } = database
 await admin.query('CREATE TABLE rows (id int)')
+
+/** Why there is no PgBouncer to test with; false where there is one. */
+const missing = await whyNoPgBouncer()
 
 /** What the docs recommend for transaction mode. */
 const FOR_TRANSACTION_MODE = { prepare: false } as const
@@ -79,23 +83,27 @@ async function tryEverything(manager: ManagedConnection): Promise<void> {
   assert.equal(read, 250)
 }
 
-test('in session mode everything works as without PgBouncer', { resources: false }, async () => {
-  const bouncer = await startPgBouncer(database.login, 'session')
-  try {
-    await using manager = new ManagedConnection(through(bouncer), { reset: 'session' })
-    await tryEverything(manager)
-    await using subscription = await manager.listen('news')
-    await manager.query("SELECT pg_notify('news', 'heard')")
-    const { value } = await subscription[Symbol.asyncIterator]().next()
-    assert.equal((value as { payload: string }).payload, 'heard')
-  } finally {
-    await endAll(bouncer)
-  }
-})
+test(
+  'in session mode everything works as without PgBouncer',
+  { resources: false, skip: missing },
+  async () => {
+    const bouncer = await startPgBouncer(database.login, 'session')
+    try {
+      await using manager = new ManagedConnection(through(bouncer), { reset: 'session' })
+      await tryEverything(manager)
+      await using subscription = await manager.listen('news')
+      await manager.query("SELECT pg_notify('news', 'heard')")
+      const { value } = await subscription[Symbol.asyncIterator]().next()
+      assert.equal((value as { payload: string }).payload, 'heard')
+    } finally {
+      await endAll(bouncer)
+    }
+  },
+)
 
 test(
   'in transaction mode everything but session state works with prepare: false',
-  { resources: false },
+  { resources: false, skip: missing },
   async () => {
     const bouncer = await startPgBouncer(database.login, 'transaction')
     try {
@@ -125,7 +133,7 @@ async function withCrowd(bouncer: PgBouncer, work: () => Promise<void>): Promise
 
 test(
   'in transaction mode a statement prepared by the library is an error at the worst, never a wrong answer',
-  { resources: false },
+  { resources: false, skip: missing },
   async (t) => {
     const bouncer = await startPgBouncer(database.login, 'transaction')
     try {
@@ -158,7 +166,7 @@ test(
 
 test(
   '64 tasks ride out a PgBouncer that is killed and started again, and nothing confirmed is lost',
-  { resources: false },
+  { resources: false, skip: missing },
   async (t) => {
     const bouncer = await startPgBouncer(database.login, 'transaction')
     try {
@@ -213,7 +221,7 @@ test(
 
 test(
   'in transaction mode what belongs to a session stays where others find it',
-  { resources: false },
+  { resources: false, skip: missing },
   async () => {
     const bouncer = await startPgBouncer(database.login, 'transaction', ['default_pool_size = 1'])
     try {
@@ -233,7 +241,7 @@ test(
 
 test(
   'in transaction mode a stale name inside a transaction is an error of that transaction, and of no other',
-  { resources: false },
+  { resources: false, skip: missing },
   async (t) => {
     const bouncer = await startPgBouncer(database.login, 'transaction')
     try {

@@ -22,7 +22,7 @@ export default async function* reportCompactly(events: AsyncIterable<TestEvent>)
     switch (event.type) {
       case 'test:pass':
         if (isSkipped(event.data)) {
-          yield `${newLine()}﹣ skipped: ${event.data.name}\n`
+          yield `${newLine()}﹣ skipped: ${event.data.name}${describeReason(event.data)}\n`
         } else {
           yield ++dots % DOTS_A_LINE === 0 ? '.\n' : '.'
         }
@@ -49,6 +49,11 @@ export default async function* reportCompactly(events: AsyncIterable<TestEvent>)
 
 function isSkipped({ skip }: { skip?: string | boolean }): boolean {
   return skip !== undefined && skip !== false
+}
+
+/** Why a test was skipped, where it says so. */
+export function describeReason({ skip }: { skip?: string | boolean }): string {
+  return typeof skip === 'string' && skip !== '' ? ` (${skip})` : ''
 }
 
 /** A test which failed only because tests in it did; those are reported themselves. */

@@ -13,6 +13,20 @@ export function namesServer(env: NodeJS.ProcessEnv = process.env): boolean {
   return ['PGHOST', 'PGHOSTADDR', 'PGPORT', 'PGSERVICE'].some((name) => Boolean(env[name]))
 }
 
+/**
+ * Makes a server of our own the one that the environment names, and the only thing that it says: what somebody's shell
+ * has in PGSSLMODE or PGOPTIONS is meant for other servers.
+ *
+ * @param variables none, where connection strings say it all
+ */
+export function nameServer(
+  variables: Readonly<Record<string, string>> = {},
+  env: NodeJS.ProcessEnv = process.env,
+): void {
+  for (const name of Object.keys(env)) if (/^PG[A-Z]/.test(name)) delete env[name]
+  Object.assign(env, variables)
+}
+
 /** Where the environment's server is, and who we are there. */
 export function serverOfEnvironment(env: NodeJS.ProcessEnv = process.env): Login {
   return {

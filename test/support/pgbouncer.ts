@@ -1,26 +1,13 @@
 /** PgBouncer before a server, on a Unix socket in a temporary folder. */
 import { spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { access, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { connectTo, type Login } from './address.js'
 import { startGuard } from './guard.js'
+import { preparePgBouncer, type Program } from './pgbouncer-program.js'
 import { findServerUser, giveTo } from './server-user.js'
 import { until } from './wait.js'
-
-/** Debian puts it where only root's PATH leads. */
-const PLACES = ['/usr/sbin/pgbouncer', '/usr/bin/pgbouncer', '/usr/local/bin/pgbouncer']
-
-async function findProgram(): Promise<string> {
-  for (const place of PLACES) {
-    const there = await access(place).then(
-      () => true,
-      () => false,
-    )
-    if (there) return place
-  }
-  throw new Error('PgBouncer is not installed; with Debian: apt-get install pgbouncer')
-}
 
 export type PoolMode = 'session' | 'transaction'
 
@@ -29,20 +16,22 @@ export class PgBouncer implements Login, AsyncDisposable {
   readonly port = 6432
   readonly user: string
   readonly host: string
+  readonly #program: Program
   readonly #guard: ChildProcess
   #process: ChildProcess | null = null
 
-  constructor(host: string, user: string, guard: ChildProcess) {
+  constructor(host: string, user: string, program: Program, guard: ChildProcess) {
     this.host = host
     this.user = user
+    this.#program = program
     this.#guard = guard
   }
 
   async start(): Promise<void> {
-    const program = await findProgram()
-    const user = await findServerUser()
-    const child = spawn(program, [join(this.host, 'pgbouncer.ini')], {
-      ...user,
+    const { path, env } = this.#program
+    const child = spawn(path, [join(this.host, 'pgbouncer.ini')], {
+      ...(await findServerUser()),
+      env,
       cwd: this.host,
       stdio: 'ignore',
     })
@@ -89,9 +78,10 @@ export async function startPgBouncer(
   mode: PoolMode,
   lines: readonly string[] = [],
 ): Promise<PgBouncer> {
-  await findProgram()
   const folder = await mkdtemp('/tmp/pgb-')
-  const bouncer = new PgBouncer(folder, login.user, startGuard(folder))
+  const guard = startGuard(folder)
+  const user = await findServerUser()
+  const bouncer = new PgBouncer(folder, login.user, await preparePgBouncer(user, folder), guard)
   const ini = [
     '[databases]',
     `* = host=${login.host} port=${login.port}`,
@@ -108,7 +98,7 @@ export async function startPgBouncer(
   ]
   const path = join(folder, 'pgbouncer.ini')
   await writeFile(path, `${ini.join('\n')}\n`.replace('* = host', `* = user=${login.user} host`))
-  for (const place of [folder, path]) await giveTo(await findServerUser(), place)
+  for (const place of [folder, path]) await giveTo(user, place)
   await bouncer.start()
   return bouncer
 }

@@ -1,24 +1,7 @@
 import { keywords } from '../../conninfo/keywords.js'
+import { keywordMeantBy } from '../../conninfo/other-names.js'
+import { nearestName } from '../../util/nearest-name.js'
 import type { Problem } from '../report.js'
-
-/** What people write, and what libpq calls it. */
-const OTHER_NAMES: Readonly<Record<string, string>> = {
-  database: 'dbname',
-  db: 'dbname',
-  username: 'user',
-  server: 'host',
-  hostname: 'host',
-  passwd: 'password',
-  pwd: 'password',
-  ssl: 'sslmode',
-  sslca: 'sslrootcert',
-  timeout: 'connect_timeout',
-  connecttimeout: 'connect_timeout',
-  connect_timeout_ms: 'connect_timeout',
-  statement_timeout: 'options=-cstatement_timeout=…',
-  search_path: 'options=-csearch_path=…',
-  schema: 'options=-csearch_path=…',
-}
 
 interface Rule {
   readonly pattern: RegExp
@@ -106,13 +89,7 @@ export function adviseOnConninfo(message: string): Problem {
 }
 
 function adviseOnName(name: string): string {
-  const meant = OTHER_NAMES[name.toLowerCase()] ?? [...keywords.keys()].find((one) => isNear(one, name))
+  const meant = keywordMeantBy(name) ?? nearestName(name, keywords.keys())
   const hint = meant === undefined ? '' : `Did you mean ${meant}? `
   return `${hint}The names are libpq’s: host, port, dbname, user, password, sslmode and others.`
-}
-
-/** The same but for case, hyphens and underscores. */
-function isNear(keyword: string, name: string): boolean {
-  const plain = (text: string) => text.toLowerCase().replace(/[-_]/g, '')
-  return plain(keyword) === plain(name)
 }

@@ -152,16 +152,11 @@ function describeEncryption({ error, plan, socket }: FailedAttempt): string {
 
 /** A line that would let the user in; the address is the one that the server sees. */
 function describeLine({ error, plan, socket }: FailedAttempt): string {
-  const names = `${databaseOf(plan.startup)} ${word(plan.user)}`
+  const names = `${word(plan.database)} ${word(plan.user)}`
   if (socket !== null) return `local ${names} scram-sha-256`
   const address = /host "([0-9A-Fa-f.:]+)"/.exec(error.reason)?.[1]
   const range = address === undefined ? 'ADDRESS' : `${address}/${address.includes(':') ? 128 : 32}`
   return `${error.encryption === 'tls' ? 'hostssl' : 'host'} ${names} ${range} scram-sha-256`
-}
-
-/** Physical replication has no database, and a word of its own in pg_hba.conf. */
-function databaseOf({ replication = '', database = '' }: FailedAttempt['plan']['startup']): string {
-  return /^(?:on|true|yes|1)$/i.test(replication) ? 'replication' : word(database)
 }
 
 /** A name as pg_hba.conf wants it. */

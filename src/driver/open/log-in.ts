@@ -69,7 +69,7 @@ export async function logIn(
 function forgetPassword(client: pg.Client): void {
   const inner = internals(client)
   inner.password = null
-  inner.connectionParameters.password = null
+  inner.connectionParameters['password'] = null
 }
 
 /** pg falls back on the environment wherever a value is missing or empty, so everything is given. */
@@ -97,9 +97,35 @@ function makeClient(
   })
   // An error with nobody to tell must not end the process; whoever gets the client adds a listener of their own.
   client.on('error', () => {})
-  internals(client).getStartupConf = () => ({ ...plan.startup })
+  forgetDefaults(client, plan)
   return client
 }
+
+/**
+ * pg puts `pg.defaults` and variables of its own in the place of what was not given, and of what was given as empty.
+ * Here they would be paid for by others: at its `query_timeout`, say, pg destroys the socket with everybody's
+ * statements on it. How values are parsed and written (`pg.types`, `parseInputDatesAsUTC`) stays the user's choice.
+ */
+function forgetDefaults(client: pg.Client, plan: ConnectPlan): void {
+  const inner = internals(client)
+  inner.binary = false
+  inner.replication = undefined
+  for (const name of AMONG_DEFAULTS) inner.connectionParameters[name] = plan.startup[name]
+  inner.getStartupConf = () => ({ ...plan.startup })
+}
+
+const AMONG_DEFAULTS = [
+  'application_name',
+  'binary',
+  'client_encoding',
+  'fallback_application_name',
+  'idle_in_transaction_session_timeout',
+  'lock_timeout',
+  'options',
+  'query_timeout',
+  'replication',
+  'statement_timeout',
+] as const
 
 /**
  * pg's parser throws, inside a socket's event, at bytes that are no message and at an authentication method that it

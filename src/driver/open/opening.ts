@@ -8,6 +8,7 @@ import { limited } from './limited.js'
 import { findAddresses, systemLookUp } from './look-up.js'
 import type { OpenedClient, OpenOptions, OpenStep } from './opened-client.js'
 import { shuffle } from './shuffle.js'
+import { isPoolerWithoutServer } from './transient.js'
 
 /** One call of `openClient`: goes through the hosts, and keeps what went wrong with each. */
 export class Opening {
@@ -96,9 +97,15 @@ export class Opening {
   }
 }
 
-/** As with libpq: when a server refuses the login, or a demand is not met, the other hosts are not asked. */
+/**
+ * As with libpq: when a server refuses the login, or a demand is not met, the other hosts are not asked. A pooler that
+ * has no server refuses nobody; the next one, maybe at another address of the same name, may have one.
+ */
 function isFinal(failure: AttemptError): boolean {
-  return failure.kind === 'policy' || (failure.kind === 'refused' && !isUnavailable(failure))
+  return (
+    failure.kind === 'policy' ||
+    (failure.kind === 'refused' && !isUnavailable(failure) && !isPoolerWithoutServer(failure))
+  )
 }
 
 /** Whether the host's other addresses need not be tried: they lead to the same server. */

@@ -15,7 +15,9 @@ export interface PgClientInternals {
   readonly secretKey: number | null
   /** What pg was told, or has asked for. */
   password: unknown
-  readonly connectionParameters: { password: unknown }
+  readonly connectionParameters: Record<string, unknown>
+  binary: boolean
+  replication: unknown
   getStartupConf(): Record<string, string>
 }
 

@@ -4,32 +4,45 @@ import { isNetworkError } from './reasons.js'
 /** `cannot_connect_now`, `admin_shutdown`, `crash_shutdown`…, and `too_many_connections`. */
 const TRANSIENT_STATE = /^(?:57P0.|53300)$/
 
+/**
+ * Class 08, "connection exception": what PgBouncer and other poolers say at the login when they have no server to
+ * offer. Said later it is only what some statement met with.
+ */
+const POOLER_STATE = /^08...$/
+
 /** A five-character SQLSTATE, as the server sends it. */
 const SQLSTATE = /^[0-9A-Z]{5}$/
 
 /**
  * Whether an opening that failed with this error is worth trying again: the network failed, time ran out, the
- * server is starting, stopping or full, or no host was what `target_session_attrs` asks for. Looks through
+ * server is starting, stopping or full, a pooler has no server, or no host was what `target_session_attrs` asks for. Looks through
  * `errors` and `cause`; another error of the server's, or a demand that was not met, settles it: no.
  */
 export function isTransientOpenError(error: unknown): boolean {
-  const verdicts = [...judge(error, new Set())]
+  const verdicts = [...judge(error, new Set(), false)]
   return verdicts.includes('transient') && !verdicts.includes('final')
 }
 
 type Verdict = 'transient' | 'final'
 
-function* judge(error: unknown, seen: Set<unknown>): Generator<Verdict> {
+function* judge(error: unknown, seen: Set<unknown>, within: boolean): Generator<Verdict> {
   if (typeof error !== 'object' || error === null || seen.has(error)) return
   seen.add(error)
   const kind = error instanceof AttemptError || error instanceof Failure ? error.kind : ''
+  const atLogin = within || kind === 'refused'
   // What a missing file or a password function says is not the network's doing, whatever its code is.
   if (kind === 'policy') return yield 'final'
   const { code, errors, cause } = error as { code?: unknown; errors?: unknown; cause?: unknown }
   if (isNetworkError(error)) yield 'transient'
   else if (typeof code === 'string' && TRANSIENT_STATE.test(code)) yield 'transient'
+  else if (typeof code === 'string' && atLogin && POOLER_STATE.test(code)) yield 'transient'
   else if (typeof code === 'string' && SQLSTATE.test(code)) yield 'final'
   if (/^(?:network|timeout|session)$/.test(kind)) yield 'transient'
-  if (Array.isArray(errors)) for (const inner of errors) yield* judge(inner, seen)
-  yield* judge(cause, seen)
+  if (Array.isArray(errors)) for (const inner of errors) yield* judge(inner, seen, atLogin)
+  yield* judge(cause, seen, atLogin)
+}
+
+/** Whether a refused login means that this pooler has no server to offer just now. */
+export function isPoolerWithoutServer({ kind, code = '' }: AttemptError): boolean {
+  return kind === 'refused' && POOLER_STATE.test(code)
 }
