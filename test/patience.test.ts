@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { HoldTimeoutError, ManagedConnection, StatementTimeoutError } from 'pg-managed-connection'
-import { rejectionOf } from './support/rejection.js'
+import { reason as rejectionOf } from './core/caught.js'
 import { openSuite } from './support/suite.js'
 import { until, within } from './support/wait.js'
 
@@ -44,19 +44,6 @@ test('a one-shot whose limit ends behind another’s long one is rejected, and t
   assert.ok((await rejectionOf(short)) instanceof StatementTimeoutError)
   assert.equal((await long).rows[0].one, 1)
   assert.equal((await behind).rows[0].three, 3)
-  assert.equal(manager.stats.processID, processID)
-})
-
-test('many that give up behind a long one, each at a time of its own, leave it and the others alone', async () => {
-  await using manager = await open()
-  const { processID } = manager.stats
-  const long = manager.query('SELECT pg_sleep(1.5)')
-  const limited = Array.from({ length: 10 }, (_, index) =>
-    rejectionOf(manager.query({ text: 'SELECT 1', timeoutMillis: 50 + index * 20 })),
-  )
-  for (const error of await Promise.all(limited)) assert.ok(error instanceof Error, String(error))
-  await long
-  await manager.query('SELECT')
   assert.equal(manager.stats.processID, processID)
 })
 

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { ManagedConnection, type Connection } from 'pg-managed-connection'
-import { rejectionOf } from './support/rejection.js'
+import { reason as rejectionOf } from './core/caught.js'
 import { openSuite } from './support/suite.js'
 
 const { test, database } = await openSuite()

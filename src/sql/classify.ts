@@ -70,7 +70,10 @@ export function classify(text: string): Classified {
     inParts: /\bCONCURRENTLY\b/i.test(text) || statements.some(([word = '']) => IN_PARTS.has(word)),
     blockOnly: first[0] === 'LOCK',
     harmless,
-    mayUnlisten: !certain || meaning.callsUnknown || statements.some(([word = '']) => MAY_UNLISTEN.has(word)),
+    mayUnlisten:
+      (kind !== 'other' && meaning.callsUnknown) ||
+      !certain ||
+      statements.some(([word = '']) => MAY_UNLISTEN.has(word)),
     preparable: kind === 'plain' && harmless && !meaning.namesPresent,
   }
 }

@@ -16,7 +16,7 @@ export class Side implements AsyncDisposable {
 
   constructor(database: TestDatabase, prepare: boolean) {
     this.#database = database
-    this.manager = new ManagedConnection(`${database.conninfo}?options=-ctimezone%3DUTC`, {
+    this.manager = new ManagedConnection(`${database.conninfo}&options=-ctimezone%3DUTC`, {
       prepare,
       preparedLifetimeMillis: LIFETIME_MILLIS,
     })
