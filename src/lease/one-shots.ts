@@ -69,10 +69,9 @@ export class OneShots implements UnitOwner {
   #rollBack(unit: Unit): void {
     const session = this.#host.session!
     if (unit.travel !== 'alone') {
-      unit.reject(
-        this.#lostError(new Error('protocol violation: a single statement left a transaction open')),
-      )
-      session.lose(new Error('protocol violation: a single statement left a transaction open'))
+      const violation = new Error('protocol violation: a single statement left a transaction open')
+      unit.giveUp(this.#lostError(violation))
+      session.lose(violation)
       return
     }
     // Answered, it cannot be cancelled any more.

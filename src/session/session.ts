@@ -201,9 +201,10 @@ export class Session implements Sender {
     return [...this.#inFlight, ...this.#unsent].filter((unit) => unit.owner === owner)
   }
 
-  /** Has the server cancel `unit`, which is in flight, as soon as that can hit nobody else. */
+  /** Has the server cancel `unit`, if that is in flight, as soon as it can hit nobody else. */
   cancel(unit: Unit): void {
-    if (this.#lost === null) this.#cancels.ask(unit, this.#inFlight.head)
+    // Whoever asks may have come too late: another session may be here by now.
+    if ([...this.#inFlight].includes(unit)) this.#cancels.ask(unit, this.#inFlight.head)
   }
 
   /** The same for all that `owner` has in flight. */
