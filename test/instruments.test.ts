@@ -388,6 +388,11 @@ test('a statement is shown in the async context of whoever asks for it', async (
   assert.deepEqual(seen, ['a', 'b'])
 })
 
+test('pg’s own query() is known by its words: another pg would be taken for a patched one, and cost more', () => {
+  const source = Function.prototype.toString.call(pgQuery)
+  assert.ok(source.includes('Client was passed a null or undefined query'))
+})
+
 test('with nothing patched nothing is shown', async () => {
   await using manager = await openManager()
   {

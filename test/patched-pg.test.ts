@@ -125,3 +125,14 @@ for (const [what, replace] of Object.entries(COPIES)) {
     assert.equal(manager.stats.connects, 2)
   })
 }
+
+test('a one-shot in whose place pg has run something else is not told that nothing was committed', async () => {
+  await using manager = openManager()
+  await manager.query('SELECT 1')
+  using _patch = patch('_pulseQueryQueue', swapping(COPIES['a query of pg with the same text']!))
+  await assert.rejects(manager.query('INSERT INTO copied VALUES (6)'), {
+    name: 'ConnectionLostError',
+    commitOutcome: 'unknown',
+    retrySafe: false,
+  })
+})

@@ -10,6 +10,7 @@ import {
   type ManagedConnectionOptions,
 } from 'pg-managed-connection'
 import { asPool, type ManagedPool, type PoolFaceOptions } from 'pg-managed-connection/pool'
+import { attach, share } from 'pg-managed-connection/worker'
 import { endSoon } from './support/proxied.js'
 import { Cursor } from './support/submittables.js'
 import { openSuite } from './support/suite.js'
@@ -403,4 +404,27 @@ test('with refuseListen LISTEN is refused in whatever words, and by queries of t
   await assert.rejects(it.pool.query('-- mine\nLISTEN heard'), /refuseListen/)
   const { rows } = await it.pool.query('SELECT * FROM pg_listening_channels()')
   assert.deepEqual(rows, [])
+})
+
+// ---- on a worker's manager
+
+test('the pool of a worker’s manager has the owner’s options, and pg’s codes', async () => {
+  await using it = open({ idleTimeoutMillis: 4_321 })
+  const remote = attach(share(it.manager))
+  const pool = asPool(remote)
+  const { host, port, user } = database.login
+  const { options } = pool
+  assert.deepEqual(
+    [options.host, options.port, options.user, options.database, options.idleTimeoutMillis],
+    [host, port, user, database.name, 4_321],
+  )
+  const client = await pool.connect()
+  client.on('notification', () => {})
+  const told = caught(client.query('SELECT pg_sleep(60)'))
+  await until(async () => (await activityOf(pidOf(client))) === 'active', { what: 'the statement to run' })
+  await admin.terminate(pidOf(client))
+  assert.equal(((await within(told, 'the loss')) as { code?: unknown }).code, '57P01')
+  client.release()
+  await pool.end()
+  await remote.end()
 })

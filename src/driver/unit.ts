@@ -201,7 +201,10 @@ export abstract class Unit implements Linked<Unit> {
 
   /** Gives `query`, which stands for this unit, to pg. Throws where pg has not taken that very object. */
   protected hand(query: QueuedQuery): void {
-    if (enqueue(this.#sender!.client, query) && this.sent) return
+    const { client } = this.#sender!
+    if (enqueue(client, query) && this.sent) return
+    // Something else may have gone in its place.
+    this.sent ||= !client._queryQueue.includes(query)
     throw new Error(
       'pg did not take a query as it was given: has something replaced more of pg.Client than query()?',
     )

@@ -1,5 +1,10 @@
 /** Errors as libraries that were written for pg look at them: by the members that pg's own errors have. */
-import { ConnectError, ConnectionLostError, UncommittedTransactionError } from '../errors.js'
+import {
+  ConnectError,
+  ConnectionLostError,
+  ManagedConnectionError,
+  UncommittedTransactionError,
+} from '../errors.js'
 
 /** Of the server's errors, and of those of the system's calls. */
 const MEMBERS_OF_PG = [
@@ -28,12 +33,12 @@ function addMembers(error: Error): void {
   }
 }
 
-/** What the server or the system said: the innermost of the causes that has a code. */
+/** What the server or the system said: the innermost of the causes that has a code which is not of ours. */
 function originOf(cause: unknown): Record<string, unknown> | null {
   let found: Record<string, unknown> | null = null
   for (let error = cause; error instanceof Error; error = error.cause) {
     const members = error as unknown as Record<string, unknown>
-    if (typeof members.code === 'string') found = members
+    if (typeof members.code === 'string' && !(error instanceof ManagedConnectionError)) found = members
   }
   return found
 }
