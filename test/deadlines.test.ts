@@ -125,10 +125,20 @@ for (const [behaviour, treat] of Object.entries(PEERS)) {
   })
 }
 
+/** How much the server says until it has let us in; each version has more to say. */
+async function loginBytes(): Promise<number> {
+  await using wire = await openProxied(database)
+  const connection = await wire.manager.acquire()
+  const { toClient } = wire.proxy.bytes
+  await connection.release()
+  return toClient
+}
+
 test('a server that goes deaf while it lets us in, at any of its messages: whoever asks gives up in time', async () => {
-  const login = [0, 1, 9, 20, 100, 200, 300, 400]
+  const whole = await loginBytes()
+  const spoken = [0, 1, 9, 20, 100, 200, 300, whole - 1].filter((bytes) => bytes < whole)
   await Promise.all(
-    login.map(async (bytes) => {
+    spoken.map(async (bytes) => {
       await using wire = await openProxied(database)
       wire.proxy.cutAfter({ direction: 'toClient', bytes, how: 'deaf' })
       await inTime(wire.manager.acquire({ timeoutMillis: LIMIT }), `acquire, deaf after ${bytes} bytes`)

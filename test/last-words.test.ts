@@ -16,7 +16,10 @@ function terminateUnheard(pid: number): void {
     import pg from 'pg'
     const client = new pg.Client(process.argv[1])
     await client.connect()
-    await client.query('SELECT pg_terminate_backend($1, 5000)', [process.argv[2]])
+    const ours = [process.argv[2]]
+    await client.query('SELECT pg_terminate_backend($1)', ours)
+    for (let left = 1; left > 0; )
+      left = (await client.query('SELECT FROM pg_stat_activity WHERE pid = $1', ours)).rowCount
     await client.end()`
   const cwd = fileURLToPath(new URL('../..', import.meta.url))
   const given = ['--input-type=module', '-e', script, database.conninfo, String(pid)]

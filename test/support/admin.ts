@@ -73,6 +73,14 @@ export class Admin implements AsyncDisposable {
     await until(async () => !(await this.backends()).includes(pid), { what: `backend ${pid} to go` })
   }
 
+  /** The server's version, such as 180004: for what older ones do not have. */
+  async serverVersion(): Promise<number> {
+    const { rows } = await this.query<{ version: number }>(
+      "SELECT current_setting('server_version_num')::int AS version",
+    )
+    return rows[0]!.version
+  }
+
   /** Cancels what a backend does (57014 to its client). */
   async cancel(pid: number): Promise<void> {
     await this.query('SELECT pg_cancel_backend($1)', [pid])
