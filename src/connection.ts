@@ -17,7 +17,7 @@ import { checkBoolean } from './options.js'
 import { callbackOf, isSubmittable, readCall, readLimits } from './query-arguments.js'
 import { NESTED, checkCommitted } from './lease/departure.js'
 import { sqlState } from './transaction/failures.js'
-import { createScope, runInScope } from './lease/holder-context.js'
+import { runCallback } from './lease/holder-context.js'
 import { StatementGuard } from './session/statement-guard.js'
 import { reasonOf } from './util/abort-signals.js'
 import { withCallersFrames } from './util/callers-frames.js'
@@ -311,16 +311,13 @@ export class Connection implements AsyncDisposable {
     const child = new Connection(this.#turn, this.#services, level)
     // Names are unique along a branch: a child counts on where its parent stands.
     child.#savepoints = this.#savepoints
-    const scope = createScope(this.#services.manager, 'callback')
     let result: T
     try {
       ending.begin()
-      result = await runInScope(scope, async () => work(child))
+      result = await runCallback(this.#services.manager, () => work(child))
     } catch (error) {
       await this.#endNested(level, () => ending.abort())
       throw error
-    } finally {
-      scope.settled = true
     }
     await this.#endNested(level, (unfinished) => ending.finish(unfinished))
     return result

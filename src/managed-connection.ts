@@ -13,7 +13,7 @@ import { checkOptionNames, checkWork } from './option-names.js'
 import { checkCount, checkMillis, detachmentOf, refuseOwnLimits, resolveOptions } from './options.js'
 import { callbackOf, isSubmittable, readCall } from './query-arguments.js'
 import { depart, settleDown, takeBack } from './lease/departure.js'
-import { createScope, enclosingScope, runInScope } from './lease/holder-context.js'
+import { enclosingScope, runCallback } from './lease/holder-context.js'
 import { SafeEmitter } from './safe-emitter.js'
 import { Sharing } from './sharing.js'
 import { Scheduler } from './lease/scheduler.js'
@@ -517,14 +517,7 @@ export class ManagedConnection extends SafeEmitter implements Manager {
 
   async #run<T>(turn: Turn, work: (connection: Connection) => T | PromiseLike<T>): Promise<T> {
     const connection = new Connection(turn, this.#services)
-    const scope = createScope(this, 'callback')
-    const working = runInScope(scope, async () => {
-      try {
-        return await work(connection)
-      } finally {
-        scope.settled = true
-      }
-    })
+    const working = runCallback(this, () => work(connection))
     return this.#options.maxHoldMillis > 0 ? untilRevoked(turn, working) : working
   }
 }

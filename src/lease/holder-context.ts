@@ -22,6 +22,18 @@ export function runInScope<T>(scope: HolderScope, work: () => T): T {
   return storage.run(scope, work)
 }
 
+/** Runs a callback that holds the connection of `manager`: what it starts is inside of it, until it has settled. */
+export function runCallback<T>(manager: object, work: () => T | PromiseLike<T>): Promise<T> {
+  const scope = createScope(manager, 'callback')
+  return runInScope(scope, async () => {
+    try {
+      return await work()
+    } finally {
+      scope.settled = true
+    }
+  })
+}
+
 export function createScope(manager: object, kind: HolderScope['kind']): HolderScope {
   return { manager, kind, settled: false, outer: unsettled(storage.getStore()) }
 }

@@ -234,14 +234,14 @@ export class Session implements Sender {
   }
 
   /**
-   * Gives the connection up with all that is in flight. The server is asked to cancel what it runs first, so that it
-   * does not go on with it, locks and all; unless that is a COMMIT, whose owner may still want it.
+   * Gives the connection up with all that is in flight. The server is asked to cancel what it runs, so that it does not
+   * go on with it, locks and all; unless that is a COMMIT, whose owner may still want it. Resolves when it was asked.
    */
   async abandon(cause: Error): Promise<void> {
     const { head } = this.#inFlight
+    this.lose(cause)
     if (head !== null && !head.seal)
       await this.#opened.cancel({ timeoutMillis: CLOSE_MILLIS }).catch(() => {})
-    this.lose(cause)
   }
 
   /** Says goodbye and waits until the socket is closed. Nothing may be pending. */

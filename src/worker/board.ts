@@ -6,6 +6,9 @@
 import { clock } from '../util/clock.js'
 import type { ManagerStats, TransactionStatus } from '../index.js'
 
+/** How often a reader that was interrupted reads again. */
+const MOST_TRIES = 1_000
+
 const STATUSES: readonly (TransactionStatus | null)[] = [
   null,
   'idle',
@@ -92,11 +95,16 @@ export class Board {
   }
 
   #copy(): Float64Array {
-    for (;;) {
+    let copy: Float64Array
+    let tries = 0
+    let whole = false
+    do {
       const before = Atomics.load(this.#version, 0)
-      const copy = this.#figures.slice()
-      if (before % 2 === 0 && Atomics.load(this.#version, 0) === before) return copy
-    }
+      copy = this.#figures.slice()
+      whole = before % 2 === 0 && Atomics.load(this.#version, 0) === before
+      // A writer that was ended in the middle leaves it so for ever: figures that may not fit are better than none.
+    } while (!whole && ++tries < MOST_TRIES)
+    return copy
   }
 }
 

@@ -50,11 +50,11 @@ function deskOf(manager: ManagedConnection): Desk {
 
 function openPort(desk: Desk): MessagePort {
   const { port1, port2 } = new MessageChannel()
-  new Host(desk, port1)
+  const { board } = new Host(desk, port1)
   const { autocommit, traceHolders, holdWarningMillis } = desk.sharing.options
   const hello: Hello = {
     protocol: PROTOCOL,
-    board: desk.board.buffer,
+    board: board.buffer,
     conninfo: String(desk.manager),
     facts: desk.manager.facts,
     autocommit,

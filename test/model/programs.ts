@@ -8,6 +8,7 @@ export type Step =
   | 'insert two'
   | 'float'
   | 'insert in time'
+  | 'two in time'
   | 'fail'
   | 'swallow'
   | 'violate'
@@ -52,6 +53,8 @@ export interface Program {
   readonly deaths: number
   /** How many attempts to connect may be refused. */
   readonly refusals: number
+  /** How many times the server may be slow: nothing is answered until it goes on. */
+  readonly slow?: number
 }
 
 const KINDS: readonly Kind[] = [
@@ -81,6 +84,7 @@ const STEPS: readonly Step[] = [
   'insert two',
   'float',
   'insert in time',
+  'two in time',
   'fail',
   'swallow',
   'violate',
@@ -100,7 +104,13 @@ export function randomProgram(random: Random): Program {
   const tasks = Array.from({ length: 2 + random.below(3) }, () =>
     Array.from({ length: 1 + random.below(2) }, () => randomCall(random)),
   )
-  return { options: randomOptions(random), tasks, deaths: random.below(3), refusals: random.below(2) }
+  return {
+    options: randomOptions(random),
+    tasks,
+    deaths: random.below(3),
+    refusals: random.below(2),
+    slow: random.below(4),
+  }
 }
 
 function randomCall(random: Random): Call {
@@ -173,6 +183,20 @@ export const SMALL_PROGRAMS: Readonly<Record<string, Program>> = {
     ],
     deaths: 2,
     refusals: 0,
+  },
+  'a slow COMMIT, and a holder behind it who leaves with a statement in flight': {
+    options: { acquireTimeoutMillis: Infinity, releaseGraceMillis: 20 },
+    tasks: [[{ kind: 'transaction', steps: ['insert'] }], [{ kind: 'use', steps: ['float', 'throw'] }]],
+    deaths: 0,
+    refusals: 0,
+    slow: 2,
+  },
+  'a slow COMMIT, and two limits behind it': {
+    options: { acquireTimeoutMillis: Infinity, releaseGraceMillis: 20 },
+    tasks: [[{ kind: 'transaction', steps: ['insert'] }], [{ kind: 'transaction', steps: ['two in time'] }]],
+    deaths: 0,
+    refusals: 0,
+    slow: 2,
   },
   'a forgotten commit, a batch and a death': {
     options: { acquireTimeoutMillis: Infinity },

@@ -16,6 +16,8 @@ class OwnError extends Error {}
 
 const INSERT = 'INSERT INTO rows VALUES ($1)'
 const STATEMENT_MILLIS = 7
+/** Steps whose holder may leave, or give up, before the server has answered. */
+const GIVING_UP: readonly Step[] = ['float', 'insert in time', 'two in time', 'insert two']
 /** The calls that take the option `close`. */
 const CLOSING: ReadonlySet<string> = new Set(['use', 'autocommit', 'transaction'])
 
@@ -207,6 +209,11 @@ class ModelCall {
         return void this.#insert(connection).catch(() => {})
       case 'insert in time':
         return this.#insert(connection, { timeoutMillis: STATEMENT_MILLIS })
+      case 'two in time':
+        return void (await Promise.all([
+          this.#insert(connection, { timeoutMillis: STATEMENT_MILLIS }),
+          this.#insert(connection, { timeoutMillis: STATEMENT_MILLIS }),
+        ]))
       case 'fail':
         return this.#fail(connection)
       case 'swallow':
@@ -261,12 +268,22 @@ class ModelCall {
     }
   }
 
+  #has(step: Step): boolean {
+    return this.#call.steps.includes(step)
+  }
+
+  /** It may leave something running, or have it cancelled: a connection may be given up because of it. */
+  get #mayGiveUp(): boolean {
+    const { maxHoldMillis = 0 } = this.#world.program.options
+    return maxHoldMillis > 0 || this.#call.wait !== undefined || GIVING_UP.some((step) => this.#has(step))
+  }
+
   /** The opening of a turn is sent again when its connection dies, if its BEGIN was not answered. */
   #expectReplay(row: number, error: unknown): void {
     const { maxHoldMillis = 0 } = this.#world.program.options
     const { cause } = error as { cause?: unknown }
     const excused =
-      maxHoldMillis > 0 || this.#call.steps.includes('float') || this.#call.steps.includes('insert two')
+      maxHoldMillis > 0 || ['float', 'insert two', 'two in time'].some((step) => this.#has(step as Step))
     if (!(error instanceof ConnectionLostError) || excused || isConnectError(cause)) return
     if (this.#world.isReplayable(row)) this.#wrong(`its opening was not sent again: ${String(cause)}`)
   }
@@ -492,13 +509,17 @@ class ModelCall {
   }
 
   /** An error of the server's must be one that the task has asked for; a loss must have had a cause. */
+  #checkLoss(error: unknown, unsafe: readonly number[]): void {
+    const facts = { knownBefore: this.#knownDeaths, unsafe, mayGiveUp: this.#mayGiveUp }
+    this.#world.checkLoss(error, this.#token, facts)
+  }
+
   #explain(error: unknown, states: readonly string[] = [], unsafe: readonly number[] | null = []): void {
     if (this.#explained.has(error)) return
     this.#explained.add(error)
     if (error instanceof ManagedConnectionError) {
       // Any statement of an autocommit holder commits.
-      if (unsafe !== null && !this.#autocommit)
-        this.#world.checkLoss(error, this.#token, this.#knownDeaths, unsafe)
+      if (unsafe !== null && !this.#autocommit) this.#checkLoss(error, unsafe)
       return
     }
     if (error instanceof OwnError || error === 'aborted') return void this.#explained.delete(error)

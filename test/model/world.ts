@@ -21,6 +21,16 @@ interface Sending {
   readonly begin: number
 }
 
+/** What is known of one who was told of a loss. */
+export interface LossFacts {
+  /** How many deaths the library knew of when it asked. */
+  readonly knownBefore: number
+  /** Its rows that commit by themselves. */
+  readonly unsafe: readonly number[]
+  /** It may have given up itself. */
+  readonly mayGiveUp: boolean
+}
+
 export class World implements LinkWatch {
   readonly program: Program
   readonly manager: ManagedConnection
@@ -46,6 +56,8 @@ export class World implements LinkWatch {
   /** How many deaths there were so far. */
   died = 0
   refused = 0
+  #slow: number
+  readonly #busy = new Set<ModelLink>()
   #asked = 0
   #lastServed = 0
   #holder: string | null = null
@@ -57,6 +69,7 @@ export class World implements LinkWatch {
     this.#time = time
     this.#deaths = program.deaths
     this.#refusals = program.refusals
+    this.#slow = program.slow ?? 0
     const conninfo: ConnectionParameters = {
       host: 'model',
       user: 'model',
@@ -151,11 +164,19 @@ export class World implements LinkWatch {
       add('deliver one', 3, () => link.deliverOne())
       add('deliver half', 1, () => link.deliverHalf())
     }
-    if (link.waiting) {
+    if (link.waiting && this.#busy.has(link)) add('go on', 0.3, () => void this.#busy.delete(link))
+    else if (link.waiting) {
+      if (this.#slow > 0 && !this.#ending) add('slow', 0.8, () => this.#beSlow(link))
       add('serve', 10, () => link.serve(false))
       add('serve one', 3, () => link.serve(true))
     }
     if (this.#deaths > 0 && link.state === 'open' && !this.#ending) this.#deathsOf(link, add)
+  }
+
+  /** A statement, or a COMMIT, that takes its time: timers fire before it is answered. */
+  #beSlow(link: ModelLink): void {
+    this.#slow--
+    this.#busy.add(link)
   }
 
   #deathsOf(link: ModelLink, add: (name: string, weight: number, happen: () => void) => void): void {
@@ -295,8 +316,10 @@ export class World implements LinkWatch {
   }
 
   /** A loss must have had a cause, and "unknown" a COMMIT or the like that was sent. */
-  checkLoss(error: unknown, owner: string, knownBefore: number, unsafe: readonly number[]): void {
+  checkLoss(error: unknown, owner: string, { knownBefore, unsafe, mayGiveUp }: LossFacts): void {
     if (!(error instanceof ConnectionLostError)) return
+    if (!mayGiveUp && /still running|cancelled statement/.test(String(error.cause)))
+      this.wrong.push(`${owner} paid for another who gave up: ${String(error.cause)}`)
     const { releaseGraceMillis = 5_000, maxHoldMillis = 0 } = this.program.options
     const own = releaseGraceMillis < 5_000 || maxHoldMillis > 0
     if (this.died === knownBefore && !own && !this.#timeFlew)

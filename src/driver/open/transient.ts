@@ -6,9 +6,9 @@ const TRANSIENT_STATE = /^(?:57P0.|53300)$/
 
 /**
  * Class 08, "connection exception": what PgBouncer and other poolers say at the login when they have no server to
- * offer. Said later it is only what some statement met with.
+ * offer; but for 08004, which says that it does not want this client. Said later it is only what some statement met with.
  */
-const POOLER_STATE = /^08...$/
+const POOLER_STATE = /^08(?!004)...$/
 
 /** A five-character SQLSTATE, as the server sends it. */
 const SQLSTATE = /^[0-9A-Z]{5}$/

@@ -2,12 +2,12 @@
  * The handle of a holder in a worker: the same members as the owner's `Connection`, each of which the owner carries
  * out. What can be known here is refused here, in the same words.
  */
+import { runCallback } from '../../lease/holder-context.js'
 import { checkOptionNames } from '../../option-names.js'
 import { throwIfAborted } from '../../util/abort-signals.js'
 import { ConnectionReleasedError, TransactionOrderError, outOfOrder } from '../../errors.js'
 import { checkBoolean } from '../../options.js'
 import { readStream } from './remote-stream.js'
-import { runInside } from './scope.js'
 import { answerBy, callbackOf, isSubmittable, readCall, submittableError } from './statement.js'
 import { thrownFacts } from './thrown.js'
 import type { CustomTypesConfig, QueryResult } from 'pg'
@@ -155,7 +155,7 @@ class RemoteConnection implements Pick<Connection, Exclude<keyof Connection, 'qu
     const child = asConnection(new RemoteConnection(turn, this.#services, level))
     let result: T
     try {
-      result = await runInside(manager, () => work(child))
+      result = await runCallback(manager, () => work(child))
     } catch (error) {
       await this.#endNested(level, 'threw', error).catch(() => {})
       throw error

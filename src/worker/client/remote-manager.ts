@@ -4,6 +4,7 @@ import type { MessagePort } from 'node:worker_threads'
 import type { CustomTypesConfig } from 'pg'
 import { ManagerEndedError, ReentrantAcquireError } from '../../errors.js'
 import { checkBoolean, checkCount, checkMillis, detachmentOf, refuseOwnLimits } from '../../options.js'
+import { enclosingScope, runCallback } from '../../lease/holder-context.js'
 import { checkOptionNames, checkWork } from '../../option-names.js'
 import { isWorthRepeating } from '../../transaction/failures.js'
 import { throwIfAborted } from '../../util/abort-signals.js'
@@ -17,7 +18,6 @@ import { createHandle } from './remote-connection.js'
 import { RemoteSubscription } from './remote-subscription.js'
 import { RemoteTurn } from './remote-turn.js'
 import { ResultDecoder } from './result-decoder.js'
-import { isInside, runInside } from './scope.js'
 import {
   answerBy,
   callbackOf,
@@ -277,7 +277,8 @@ export class RemoteManager implements Manager {
   }
 
   #refuseReentrance(member: string, { detached }: WaitOptions): void {
-    if (detached !== true && isInside(this)) throw new ReentrantAcquireError({ member, inside: 'callback' })
+    if (detached !== true && enclosingScope(this) !== undefined)
+      throw new ReentrantAcquireError({ member, inside: 'callback' })
   }
 
   #refuseEnded(): void {
@@ -318,7 +319,7 @@ export class RemoteManager implements Manager {
   }
 
   #run<T>(turn: RemoteTurn, work: Work<T>): Promise<T> {
-    const working = runInside(this, () => work(createHandle(turn, this.#services)))
+    const working = runCallback(this, () => work(createHandle(turn, this.#services)))
     // What `work` does after its turn was taken back is nobody's any more, its failure neither.
     return new Promise<T>((resolve, reject) => {
       turn.onRevoked = reject

@@ -37,7 +37,13 @@ export class ResultDecoder {
     if (odd !== null) for (const cell of odd) cells[cell.index] = parseOdd(cell, null)
     if (types !== null) parseAll(cells, shape.fields, types)
     const rows = asArrays ? asRows(cells, count, shape) : asObjects(cells, count, shape)
-    return { command, rowCount, oid, rows, fields: shape.fields.slice() } as QueryResult
+    return {
+      command,
+      rowCount,
+      oid,
+      rows,
+      fields: shape.fields.map((field) => ({ ...field })),
+    } as QueryResult
   }
 
   #shape(wire: WireShape): Shape {

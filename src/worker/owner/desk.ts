@@ -8,7 +8,6 @@
 import { clock } from '../../util/clock.js'
 import { BriefMap } from '../../util/brief-map.js'
 import { Deadlines } from '../../util/deadlines.js'
-import { Board } from '../board.js'
 import { TravellingTypes } from './travelling-types.js'
 import type { ManagedConnection } from '../../index.js'
 
@@ -34,6 +33,8 @@ export interface DeskTurn {
 export interface DeskHost {
   /** The manager has ended. */
   onEnded(): void
+  /** Brings its board up to date. */
+  write(): void
 }
 
 /** So many turns are named beforehand. */
@@ -42,7 +43,6 @@ const LOOK_AHEAD = 8
 export class Desk {
   readonly manager: ManagedConnection
   readonly sharing: Sharing
-  readonly board = new Board()
   readonly deadlines = new Deadlines()
   readonly types: TravellingTypes
   readonly #hosts = new Set<DeskHost>()
@@ -62,7 +62,7 @@ export class Desk {
   enter(host: DeskHost): void {
     if (this.#hosts.size === 0) this.manager.on('connect', this.#look).on('disconnect', this.#look)
     this.#hosts.add(host)
-    this.write()
+    host.write()
   }
 
   leave(host: DeskHost): void {
@@ -73,7 +73,7 @@ export class Desk {
   }
 
   #onSessionChanged(): void {
-    this.write()
+    for (const host of this.#hosts) host.write()
     this.#current?.onSessionChanged()
   }
 
@@ -119,10 +119,5 @@ export class Desk {
       asked = asked.next as Asked | null
     }
     return named
-  }
-
-  /** Brings the board up to date. */
-  write(): void {
-    this.board.write(this.manager.status, this.manager.stats)
   }
 }

@@ -24,7 +24,8 @@ export class HostSubscription {
 
   /** So many have arrived. */
   heard(count: number): void {
-    this.#underway -= count
+    // Not more than there were, whatever the worker says.
+    this.#underway = Math.max(0, this.#underway - count)
     this.#resume?.()
     this.#resume = null
   }

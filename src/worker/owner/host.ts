@@ -5,6 +5,7 @@
  */
 import { ConnectionReleasedError } from '../../errors.js'
 import { BriefMap } from '../../util/brief-map.js'
+import { Board } from '../board.js'
 import { listenTo } from '../inbox.js'
 import { Outbox } from '../outbox.js'
 import { encodeError } from '../wire-error.js'
@@ -24,6 +25,8 @@ type Options = UseOptions & TransactionOptions
 export class Host implements HostContext, DeskHost {
   readonly desk: Desk
   readonly aborts = new Aborts()
+  /** This worker's own: another could write what it likes on it. */
+  readonly board = new Board()
   readonly #port: MessagePort
   readonly #outbox: Outbox<ToWorker>
   readonly #encoder: ResultEncoder
@@ -87,7 +90,13 @@ export class Host implements HostContext, DeskHost {
   #beforeFlush(): void {
     const next = this.desk.next(this)
     if (next.length > 0) this.say(['next', next])
-    this.desk.write()
+    this.write()
+  }
+
+  /** Brings the board up to date. */
+  write(): void {
+    const { manager } = this.desk
+    this.board.write(manager.status, manager.stats)
   }
 
   // ---- the end
@@ -154,7 +163,7 @@ export class Host implements HostContext, DeskHost {
       case 'close':
         return void this.#closeConnection(entry[1])
       case 'look':
-        return this.desk.write()
+        return this.write()
       default:
         return this.#actInTurn(entry)
     }

@@ -10,9 +10,11 @@ type AnyResult = QueryResult | QueryArrayResult
 
 export class ResultEncoder {
   readonly #transfer: (buffer: ArrayBuffer) => void
-  /** The first column of a description stands for the whole: prepared statements keep theirs. */
-  readonly #slots = new WeakMap<FieldDef, number>()
-  readonly #known: (FieldDef | null)[] = []
+  /** The number of each description that the worker knows, by its key. */
+  readonly #slots = new Map<string, number>()
+  readonly #known: (readonly FieldDef[])[] = []
+  /** The keys of descriptions that were sent once. */
+  readonly #seen = new Set<string>()
   #nextSlot = 0
 
   /** `transfer` is told of buffers that are given away. */
@@ -42,19 +44,53 @@ export class ResultEncoder {
     return [command, rowCount, oid, this.#shape(fields), rows.length, cells, packer.bytes, packer.odd]
   }
 
+  /** By number where the worker knows the description; else with a number, from its second time on. */
   #shape(fields: FieldDef[]): WireShape {
-    const first = fields[0]
-    if (first === undefined) return [-1, fields]
-    const slot = this.#slots.get(first)
-    if (slot === undefined) {
-      // Most descriptions are seen once only.
-      this.#slots.set(first, -1)
-      return [-1, fields]
-    }
-    if (slot >= 0 && this.#known[slot] === first) return slot
+    if (fields.length === 0) return [-1, fields]
+    const key = keyOf(fields)
+    const slot = this.#slots.get(key)
+    if (slot === undefined) return this.#see(key, fields)
+    const known = this.#known[slot]
+    if (known !== undefined && isSame(known, fields)) return slot
+    return this.#know(key, fields)
+  }
+
+  /** Most descriptions are seen once only. */
+  #see(key: string, fields: FieldDef[]): WireShape {
+    if (this.#seen.delete(key)) return this.#know(key, fields)
+    if (this.#seen.size >= SLOTS) this.#seen.clear()
+    this.#seen.add(key)
+    return [-1, fields]
+  }
+
+  #know(key: string, fields: FieldDef[]): WireShape {
     const taken = this.#nextSlot++ % SLOTS
-    this.#known[taken] = first
-    this.#slots.set(first, taken)
+    this.#known[taken] = fields.map((field) => ({ ...field }))
+    if (this.#slots.size >= SLOTS) this.#slots.clear()
+    this.#slots.set(key, taken)
     return [taken, fields]
   }
+}
+
+/** Most descriptions that differ differ in this. */
+function keyOf(fields: readonly FieldDef[]): string {
+  const first = fields[0]!
+  const last = fields[fields.length - 1]!
+  return `${fields.length} ${first.tableID} ${first.name} ${last.name}`
+}
+
+function isSame(known: readonly FieldDef[], fields: readonly FieldDef[]): boolean {
+  return known.length === fields.length && known.every((field, index) => isSameField(field, fields[index]!))
+}
+
+function isSameField(one: FieldDef, other: FieldDef): boolean {
+  return (
+    one.name === other.name &&
+    one.dataTypeID === other.dataTypeID &&
+    one.tableID === other.tableID &&
+    one.columnID === other.columnID &&
+    one.dataTypeSize === other.dataTypeSize &&
+    one.dataTypeModifier === other.dataTypeModifier &&
+    one.format === other.format
+  )
 }
