@@ -41,12 +41,14 @@ function hint(name: string, known: readonly string[]): string {
   return other === undefined ? `; it has ${known.join(', ')}` : `; it is an option of ${other[0]}()`
 }
 
+const GENERATORS = new Set(['[object GeneratorFunction]', '[object AsyncGeneratorFunction]'])
+
 /** Checks what is to be run with the connection. Throws a TypeError. */
 export function checkWork(call: string, work: unknown): void {
   if (typeof work !== 'function') {
     throw new TypeError(`${call}() takes a function, but was given ${typeof work}`)
   }
-  if (/Generator/.test(Object.prototype.toString.call(work))) {
+  if (GENERATORS.has(Object.prototype.toString.call(work))) {
     throw new TypeError(`${call}() takes a function, but was given a generator, which would not be run`)
   }
 }

@@ -30,29 +30,41 @@ export interface Leaving {
  */
 export function depart(scheduler: Scheduler, turn: Turn, leaving: Leaving): Promise<void> {
   // A callback may have released its handle before it returned: that was the departure.
-  turn.departure ??= settleInAnyCase(scheduler, turn, leaving)
+  turn.departure ??= settleAndHandOn(scheduler, turn, leaving)
   return turn.departure
-}
-
-async function settleInAnyCase(scheduler: Scheduler, turn: Turn, leaving: Leaving): Promise<void> {
-  try {
-    await settleAndHandOn(scheduler, turn, leaving)
-  } finally {
-    if (turn.revocation === null) scheduler.rescue(turn)
-  }
 }
 
 async function settleAndHandOn(scheduler: Scheduler, turn: Turn, leaving: Leaving): Promise<void> {
   if (turn.revocation !== null) throw turn.revocation
-  turn.leave()
+  try {
+    turn.leave()
+    const unfinished = unfinishedOf(turn)
+    if (turn.outstanding > 0) {
+      turn.markUnfinishedHandled()
+      await settleDown(scheduler, turn)
+    }
+    await settleAs(scheduler, turn, leaving, unfinished)
+  } finally {
+    // Whatever goes wrong in between, nobody waits for ever.
+    if (turn.revocation === null) scheduler.rescue(turn)
+  }
+}
+
+function unfinishedOf(turn: Turn): string[] {
   const unfinished = turn.outstanding > 0 ? turn.unfinished() : []
   // The library must not commit half of what a nested transaction would still undo.
   if (turn.options.owned && turn.nested !== null && turn.nested.size > 0) unfinished.push(NESTED)
   turn.markNestedHandled()
-  if (turn.outstanding > 0) {
-    turn.markUnfinishedHandled()
-    await settleDown(scheduler, turn)
-  }
+  return unfinished
+}
+
+/** Reads the table, and does what it says. */
+function settleAs(
+  scheduler: Scheduler,
+  turn: Turn,
+  leaving: Leaving,
+  unfinished: readonly string[],
+): Promise<void> {
   const { connection, caller } = settle({
     left: leaving.left,
     server: turn.serverState,
@@ -66,15 +78,17 @@ async function settleAndHandOn(scheduler: Scheduler, turn: Turn, leaving: Leavin
     case 'commit':
       return commit(scheduler, turn, leaving.close)
     case 'rollback':
-      await rollBack(scheduler, turn, caller, leaving)
-      break
+      return thenThrow(rollBack(scheduler, turn, caller, leaving), outcome)
     case 'keep':
     case 'drop':
-      await handOn(scheduler, turn, leaving)
-      break
+      return thenThrow(handOn(scheduler, turn, leaving), outcome)
     default:
       return connection satisfies never
   }
+}
+
+async function thenThrow(done: Promise<void>, outcome: Error | null): Promise<void> {
+  await done
   if (outcome !== null) throw outcome
 }
 

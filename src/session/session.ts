@@ -430,10 +430,12 @@ export class Session implements Sender {
     if (status === 'idle' && this.#harmful === 0) this.prepared.resume()
     unit.settle()
     if (unit.owner !== SILENT_OWNER) this.#answers++
-    this.#cancels.answered(unit)
-    this.#cancels.headIs(this.#inFlight.head)
+    if (this.#cancels.pending) {
+      this.#cancels.answered(unit)
+      this.#cancels.headIs(this.#inFlight.head)
+    }
     if (unit.mayUnlisten) this.#host.onListensDoubted()
-    if (memberOf(unit.error, 'code') === READ_ONLY) this.#host.onWriteRefused(this)
+    if (unit.error !== null && memberOf(unit.error, 'code') === READ_ONLY) this.#host.onWriteRefused(this)
     unit.owner.onAnswered(unit, status)
     this.#pump()
     this.#host.onReady()

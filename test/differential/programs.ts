@@ -120,61 +120,76 @@ const TABLE_CHANGES: readonly string[] = [
 
 const SCHEMAS = ['public', 't1', 't2', 't1, public', 't2, t1']
 
-function step(random: Random, list: typeof READS): Step {
-  const [text, ...values] = random.pick(list)
-  return values.length === 0 ? { text } : { text, values: random.pick(values)() }
-}
+/** What one program is made of: few texts, so that each comes often enough to be prepared, and meets every change. */
+class Vocabulary {
+  readonly #random: Random
+  readonly #reads: typeof READS
+  readonly #writes: typeof WRITES
+  readonly #settings: readonly (readonly [name: string, ...values: readonly string[]])[]
+  readonly #changes: readonly string[]
 
-function setting(random: Random): Step {
-  if (random.chance(0.4)) return { text: setText(random, 'search_path', random.pick(SCHEMAS)) }
-  const [name, ...values] = random.pick(SETTINGS)
-  const value = random.pick(values)
-  const isLocal = random.chance(0.7)
-  if (random.chance(0.3)) return { text: 'SELECT set_config($1, $2, $3)', values: [name, value, isLocal] }
-  return { text: setText(random, name, `'${value}'`) }
-}
+  constructor(random: Random) {
+    this.#random = random
+    this.#reads = draw(random, READS, 3)
+    this.#writes = draw(random, WRITES, 2)
+    this.#settings = draw(random, [...SETTINGS, ['search_path', ...SCHEMAS]], 2)
+    this.#changes = [...draw(random, CHANGES, 2), ...draw(random, TABLE_CHANGES, 1)]
+  }
 
-function setText(random: Random, name: string, value: string): string {
-  return `SET ${random.chance(0.7) ? 'LOCAL ' : ''}${name} TO ${value}`
-}
+  plainStep(): Step {
+    const [text, ...values] = this.#random.pick(this.#random.chance(0.75) ? this.#reads : this.#writes)
+    return values.length === 0 ? { text } : { text, values: this.#random.pick(values)() }
+  }
 
-function anyStep(random: Random): Step {
-  const kind = random.next()
-  if (kind < 0.5) return step(random, READS)
-  if (kind < 0.68) return step(random, WRITES)
-  if (kind < 0.86) return setting(random)
-  return { text: random.pick(kind < 0.95 ? CHANGES : TABLE_CHANGES) }
-}
+  step(): Step {
+    const kind = this.#random.next()
+    if (kind < 0.6) return this.plainStep()
+    return kind < 0.85 ? this.#setting() : { text: this.#random.pick(this.#changes) }
+  }
 
-function steps(random: Random, most: number, make: (random: Random) => Step = anyStep): Step[] {
-  return Array.from({ length: 1 + random.below(most) }, () => make(random))
-}
+  #setting(): Step {
+    const random = this.#random
+    const [name, ...values] = random.pick(this.#settings)
+    const value = random.pick(values)
+    const isLocal = random.chance(0.7)
+    if (random.chance(0.3)) return { text: 'SELECT set_config($1, $2, $3)', values: [name, value, isLocal] }
+    return {
+      text: `SET ${isLocal ? 'LOCAL ' : ''}${name} TO ${name === 'search_path' ? value : `'${value}'`}`,
+    }
+  }
 
-function plainStep(random: Random): Step {
-  return step(random, random.chance(0.6) ? READS : WRITES)
-}
+  steps(most: number, make = (): Step => this.step()): Step[] {
+    return Array.from({ length: 1 + this.#random.below(most) }, make)
+  }
 
-function ask(random: Random): Ask {
-  const kind = random.next()
-  if (kind < 0.4) return { kind: 'query', step: random.chance(0.85) ? plainStep(random) : anyStep(random) }
-  if (kind < 0.5) return { kind: 'batch', steps: steps(random, 3) }
-  const atOnce = random.chance(0.3)
-  if (kind < 0.62) return { kind: 'autocommit', steps: steps(random, 4), atOnce }
-  return {
-    kind: 'transaction',
-    steps: steps(random, 5),
-    atOnce,
-    undone: random.chance(0.2) ? steps(random, 3) : [],
-    end: random.chance(0.8) ? 'commit' : 'throw',
+  ask(): Ask {
+    const random = this.#random
+    const kind = random.next()
+    if (kind < 0.4) return { kind: 'query', step: random.chance(0.8) ? this.plainStep() : this.step() }
+    if (kind < 0.47) return { kind: 'batch', steps: this.steps(3) }
+    const atOnce = random.chance(0.3)
+    if (kind < 0.57) return { kind: 'autocommit', steps: this.steps(4), atOnce }
+    return {
+      kind: 'transaction',
+      steps: this.steps(4),
+      atOnce,
+      undone: random.chance(0.15) ? this.steps(3) : [],
+      end: random.chance(0.8) ? 'commit' : 'throw',
+    }
   }
 }
 
+function draw<T>(random: Random, list: readonly T[], count: number): T[] {
+  return Array.from({ length: count }, () => random.pick(list))
+}
+
 export function randomProgram(random: Random): Program {
-  return Array.from({ length: 2 + random.below(4) }, (_, phase) => ({
+  const vocabulary = new Vocabulary(random)
+  return Array.from({ length: 2 + random.below(3) }, (_, phase) => ({
     elsewhere:
-      phase > 0 && random.chance(0.2)
+      phase > 0 && random.chance(0.15)
         ? `SET search_path TO ${random.pick(['public', 't1', 't2'])}; ${random.pick(TABLE_CHANGES)}`
         : null,
-    asks: Array.from({ length: 1 + random.below(6) }, () => ask(random)),
+    asks: Array.from({ length: 3 + random.below(8) }, () => vocabulary.ask()),
   }))
 }
