@@ -84,3 +84,15 @@ for (const [name, program] of Object.entries(SMALL_PROGRAMS)) {
     },
   )
 }
+
+/** What takes its time is far from the straight schedule: these are explored by chance. */
+for (const [name, program] of Object.entries(SMALL_PROGRAMS).filter(([, { slow = 0 }]) => slow > 0)) {
+  test(`schedules by chance of ${name} keep every promise`, { timeout: TIMEOUT_MILLIS }, async (t) => {
+    const exploration = new Exploration()
+    using time = new VirtualTime()
+    const wanted = Math.ceil((SCHEDULES * SYSTEMATIC) / 2)
+    for (let seed = SEED; exploration.figures.schedules < wanted; seed++)
+      await exploration.explore(program, new RandomChooser(seed), time, `${name}, MODEL_SEED=${seed}`, seed)
+    exploration.report(t)
+  })
+}

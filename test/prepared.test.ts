@@ -73,6 +73,42 @@ test('a setting of one transaction is not read into the texts of the next, which
   assert.deepEqual([tokyo, ...others], [Number(utc) - 9 * 3600, utc, utc, Number(utc) + 5 * 3600, utc, utc])
 })
 
+test('a setting that no server reports ends with its transaction, too, although its turn began behind a COMMIT', async () => {
+  await using manager = open()
+  const text = 'SELECT (1 = NULL) IS NULL AS v'
+  await prepare(manager, text)
+  const plain = (): Promise<unknown> => manager.transaction((connection) => firstValue(connection, text))
+  const changed = manager.transaction.bind(manager, async (connection: Connection) => {
+    await connection.query('SET LOCAL transform_null_equals TO on')
+    await firstValue(connection, text)
+    return firstValue(connection, text)
+  })
+  // The COMMIT of the first is answered when SET LOCAL is on its way already.
+  assert.deepEqual(await Promise.all([plain(), changed(), plain(), plain()]), [true, false, true, true])
+})
+
+test('a setting that a trigger changes is noticed by the server’s report', async () => {
+  await admin.query(`
+    CREATE TABLE zones (zone text, local bool);
+    CREATE FUNCTION move() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN PERFORM set_config('TimeZone', NEW.zone, NEW.local); RETURN NEW; END $$;
+    CREATE TRIGGER move BEFORE INSERT ON zones FOR EACH ROW EXECUTE FUNCTION move()`)
+  await using manager = open()
+  const text = "SELECT extract(epoch FROM '2026-01-01 00:00'::timestamptz)::int AS v"
+  await manager.query("SET timezone TO 'UTC'")
+  await prepare(manager, text)
+  const utc = Number(await firstValue(manager, text))
+  const plain = (): Promise<unknown> => manager.transaction((connection) => firstValue(connection, text))
+  const moved = manager.transaction.bind(manager, async (connection: Connection) => {
+    await connection.query("INSERT INTO zones VALUES ('Asia/Tokyo', true)")
+    await firstValue(connection, text)
+    return firstValue(connection, text)
+  })
+  assert.deepEqual(await Promise.all([plain(), moved(), plain(), plain()]), [utc, utc - 9 * 3600, utc, utc])
+  await manager.query("INSERT INTO zones VALUES ('Asia/Tokyo', false)")
+  assert.equal(await firstValue(manager, text), utc - 9 * 3600)
+})
+
 test('a function that nobody sees through may set what it likes: what comes behind it is parsed behind it', async () => {
   await admin.query(
     "CREATE FUNCTION move_to(zone text) RETURNS text LANGUAGE sql AS $$ SELECT set_config('TimeZone', zone, false) $$",
