@@ -1,6 +1,6 @@
 # Everything a newcomer needs; each target installs and builds what it uses, and only what has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo example test faults faults-model faults-worker bench bench-quick lint build build-tests clean
+.PHONY: help demo example test faults faults-model faults-prepare faults-worker bench bench-quick lint build build-tests clean
 MAKEFLAGS += --no-print-directory
 
 # Set these on the command line: make test TESTS='turn test/harness.test.ts' FLAGS=--test-timeout=5000
@@ -36,6 +36,9 @@ faults: build-tests ## break everything that can break, and see that nothing is 
 
 faults-model: build-tests ## explore 120,000 schedules of the turn, the settlement and the reconnect
 	@MODEL_SCHEDULES=120000 MODEL_SESSIONS=400 node build/test/run.js $(FLAGS) model
+
+faults-prepare: build-tests ## compare 10,000 random programs with and without prepared statements
+	@PREPARE_PROGRAMS=10000 node build/test/run.js $(FLAGS) prepare-differential
 
 bench: build-tests $(installed_peers) ## compare with other libraries and pgbench; FLAGS=--only=batch, --rounds=3, --profile
 	@node --expose-gc build/bench/bench.js $(FLAGS)

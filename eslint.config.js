@@ -1,6 +1,14 @@
 import { defineConfig, globalIgnores } from 'eslint/config'
 import tseslint from 'typescript-eslint'
 
+const useClock = 'Use src/util/clock.ts.'
+const fakedGlobals = ['setTimeout', 'clearTimeout', 'setImmediate', 'clearImmediate', 'queueMicrotask']
+const fakedProperties = [
+  ['performance', 'now'],
+  ['Date', 'now'],
+  ['process', 'nextTick'],
+]
+
 export default defineConfig(
   globalIgnores(['dist/', 'build/', 'node_modules/', 'bench/results/']),
   {
@@ -57,6 +65,18 @@ export default defineConfig(
   {
     files: ['src/**/*.ts'],
     ignores: ['src/cli/**'],
-    rules: { 'no-console': 'error' },
+    rules: {
+      'no-console': 'error',
+      // Test runners put fakes in the place of these: src/util/clock.ts has them as they were at load.
+      'no-restricted-globals': ['error', ...fakedGlobals.map((name) => ({ name, message: useClock }))],
+      'no-restricted-properties': [
+        'error',
+        ...fakedProperties.map(([object, property]) => ({ object, property, message: useClock })),
+      ],
+    },
+  },
+  {
+    files: ['src/util/clock.ts'],
+    rules: { 'no-restricted-globals': 'off', 'no-restricted-properties': 'off' },
   },
 )

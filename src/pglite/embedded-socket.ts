@@ -5,6 +5,7 @@
  * States: `opening` (a start-up packet is awaited) → `open` (it has PGlite's only seat) → destroyed (Terminate, an
  * error, or whoever uses it has had enough; the seat is free once what was open is rolled back).
  */
+import { clock } from '../util/clock.js'
 import { AsyncResource } from 'node:async_hooks'
 import { Duplex } from 'node:stream'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
@@ -44,7 +45,7 @@ export class EmbeddedSocket extends Duplex implements Occupant {
 
   connect(): this {
     this.ref()
-    process.nextTick(() => {
+    clock.nextTick(() => {
       if (!this.destroyed) this.emit('connect')
     })
     return this

@@ -2,6 +2,7 @@
  * The client of a pool of another copy of pg, which has taken ours for its configuration (`new Pool(ours)`): connecting
  * takes the shared connection out, in its turn, and ending gives it back.
  */
+import { clock } from '../util/clock.js'
 import { EventEmitter } from 'node:events'
 import { escapeIdentifier, escapeLiteral } from './escape.js'
 import type { PooledClient } from './pooled-client.js'
@@ -34,8 +35,8 @@ export class BorrowingClient extends EventEmitter {
     const connected = this.#connect()
     if (callback === undefined) return connected
     connected.then(
-      () => process.nextTick(callback),
-      (error: unknown) => process.nextTick(callback, error),
+      () => clock.nextTick(callback),
+      (error: unknown) => clock.nextTick(callback, error),
     )
     return undefined
   }
@@ -82,7 +83,7 @@ export class BorrowingClient extends EventEmitter {
     this.#client = null
     client?.release(this.#drop)
     if (callback === undefined) return Promise.resolve()
-    process.nextTick(callback)
+    clock.nextTick(callback)
     return undefined
   }
 

@@ -1,4 +1,5 @@
 /** What a query method was called with, in pg's many forms. */
+import { clock } from '../util/clock.js'
 import { firstWords } from '../sql/classify.js'
 import type { Submittable } from 'pg'
 
@@ -53,7 +54,7 @@ export function listenRefusal(): Error {
 /** Calls back on a tick of its own, so that what the callback throws is an uncaught exception, as in pg. */
 export function callBack(answered: Promise<unknown>, callback: Callback): void {
   answered.then(
-    (result) => process.nextTick(callback, undefined, result),
-    (error: unknown) => process.nextTick(callback, error),
+    (result) => clock.nextTick(callback, undefined, result),
+    (error: unknown) => clock.nextTick(callback, error),
   )
 }

@@ -3,6 +3,7 @@
  * the manager's line; queries of the pool itself are one-shots of the manager's, pipelined with their neighbours,
  * unless somebody listens for the clients that pg would have used for them.
  */
+import { clock } from '../util/clock.js'
 import { EventEmitter } from 'node:events'
 import { UncommittedTransactionError, UnfinishedStatementError } from '../errors.js'
 import { timerFor } from '../util/timer.js'
@@ -92,8 +93,8 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
     const connected = this.#connect()
     if (callback === undefined) return connected
     connected.then(
-      (client) => process.nextTick(callback, undefined, client, client.release),
-      (error: unknown) => process.nextTick(callback, error, undefined, () => {}),
+      (client) => clock.nextTick(callback, undefined, client, client.release),
+      (error: unknown) => clock.nextTick(callback, error, undefined, () => {}),
     )
     return undefined
   }
@@ -383,7 +384,7 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
     try {
       this.emit(event, ...args)
     } catch (error) {
-      process.nextTick(() => {
+      clock.nextTick(() => {
         throw error
       })
     }

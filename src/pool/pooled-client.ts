@@ -1,4 +1,5 @@
 /** What `pool.connect()` gives: a holder's handle in the shape of `pg.PoolClient`. */
+import { clock } from '../util/clock.js'
 import { EventEmitter } from 'node:events'
 import { quoteStatement } from '../errors.js'
 import { callbackOf, isListen, isSubmittable, listenRefusal, textOf, withoutCallback } from './calls.js'
@@ -154,7 +155,7 @@ export class PooledClient extends EventEmitter implements Shape {
       ended = this.#leave(true)
     }
     if (callback === undefined) return ended
-    void ended.then(() => process.nextTick(callback))
+    void ended.then(() => clock.nextTick(callback))
     return undefined
   }
 
@@ -162,7 +163,7 @@ export class PooledClient extends EventEmitter implements Shape {
   connect(callback?: (error: Error) => void): Promise<never> | undefined {
     const error = new Error('Client has already been connected. You cannot reuse a client.')
     if (callback === undefined) return Promise.reject(error)
-    process.nextTick(callback, error)
+    clock.nextTick(callback, error)
     return undefined
   }
 
@@ -219,8 +220,8 @@ export class PooledClient extends EventEmitter implements Shape {
 function answer(answered: Promise<unknown>, listener: Callback | undefined): Promise<unknown> | undefined {
   if (listener === undefined) return answered
   answered.then(
-    (result) => process.nextTick(listener, null, result),
-    (error: unknown) => process.nextTick(listener, error, undefined),
+    (result) => clock.nextTick(listener, null, result),
+    (error: unknown) => clock.nextTick(listener, error, undefined),
   )
   return undefined
 }
