@@ -1,4 +1,5 @@
 /** The handle of one holder: what it may do with the connection while it is its. */
+import { randomBytes } from 'node:crypto'
 import {
   CommitRolledBackError,
   ConnectionLostError,
@@ -297,7 +298,7 @@ export class Connection implements AsyncDisposable {
     const refusal = turn.refusal()
     if (refusal !== null) throw refusal
     const idle = !turn.owned && !turn.transactionOpen
-    return idle ? new OwnTransaction(turn) : new Savepoint(turn, `pgmc_${++this.#savepoints}`)
+    return idle ? new OwnTransaction(turn) : new Savepoint(turn, `${SAVEPOINT_PREFIX}_${++this.#savepoints}`)
   }
 
   async #runNested<T>(
@@ -487,6 +488,9 @@ class OwnTransaction implements NestedEnding {
     this.#turn.owned = false
   }
 }
+
+/** Nobody's own savepoint has such a name, nor can anybody mean ours. */
+const SAVEPOINT_PREFIX = `pgmc_${randomBytes(6).toString('hex')}`
 
 /** invalid_savepoint_specification: there is none of that name. */
 const NO_SAVEPOINT = '3B001'

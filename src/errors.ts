@@ -20,11 +20,6 @@ export abstract class ManagedConnectionError extends Error {
     super(message, facts.cause === undefined ? undefined : { cause: facts.cause })
     this.retrySafe = facts.retrySafe
   }
-
-  // On the prototype of each class through its constructor's name, so that no instance carries a copy.
-  override get name(): string {
-    return this.constructor.name
-  }
 }
 
 /** How much of a statement a message quotes. */
@@ -310,4 +305,26 @@ export class ConninfoError extends ManagedConnectionError {
   constructor(message: string, facts: { cause?: unknown } = {}) {
     super(message, { ...facts, retrySafe: true })
   }
+}
+
+// On the prototypes, so that no instance carries a copy; as literals, so that minifying a program leaves them as they are.
+for (const [name, { prototype }] of Object.entries({
+  UncommittedTransactionError,
+  UnfinishedStatementError,
+  CommitRolledBackError,
+  TransactionEndedError,
+  TransactionOrderError,
+  AcquireTimeoutError,
+  TooManyWaitingError,
+  ReentrantAcquireError,
+  ConnectionReleasedError,
+  HoldTimeoutError,
+  StatementTimeoutError,
+  ConnectError,
+  ConnectionLostError,
+  ManagerEndedError,
+  SubscriptionOverflowError,
+  ConninfoError,
+})) {
+  Object.defineProperty(prototype, 'name', { value: name, configurable: true, writable: true })
 }

@@ -24,6 +24,7 @@ export {
   UncommittedTransactionError,
   UnfinishedStatementError,
 } from './errors.js'
+export { DatabaseError } from './driver/pg-driver.js'
 export type { CommitOutcome } from './errors.js'
 export type { ConnectionParameters } from './conninfo/parameters.js'
 export type { TransactionStatus } from './connection.js'
@@ -46,6 +47,6 @@ export type {
 export type { EndOptions, Manager, ManagerStats } from './manager.js'
 export type { ManagedConnectionOptions } from './options.js'
 export type { StreamOptions } from './driver/row-stream.js'
-export type { QueryCallback, QueryConfig, StatementOptions } from './query-arguments.js'
+export type { BatchResults, QueryCallback, QueryConfig, StatementOptions } from './query-arguments.js'
 export type { Notification, Subscription } from './session/subscription.js'
 export type { IsolationLevel, TransactionModes } from './transaction/begin.js'

@@ -46,6 +46,7 @@ import type { JoinOptions } from './lease/line.js'
 import type { EndOptions, Manager, ManagerStats } from './manager.js'
 import type { ManagedConnectionOptions, ResolvedOptions } from './options.js'
 import type {
+  BatchResults,
   AnyRow,
   AnyValues,
   QueryCallback,
@@ -326,10 +327,14 @@ export class ManagedConnection extends SafeEmitter implements Manager {
    * @throws the error of the first statement that failed, with its `index`; nothing of the batch has happened then.
    * `TransactionOrderError` for transaction control, before anything is sent
    */
-  async batch(
-    statements: readonly (string | QueryConfig)[],
+  batch<const S extends readonly (string | QueryConfig)[]>(
+    statements: S,
     options: BatchOptions = {},
-  ): Promise<QueryResult[]> {
+  ): Promise<BatchResults<S>> {
+    return this.#batch(statements, options) as Promise<BatchResults<S>>
+  }
+
+  async #batch(statements: readonly (string | QueryConfig)[], options: BatchOptions): Promise<QueryResult[]> {
     this.#refuseReentrance('batch', options)
     checkOptionNames('batch', options)
     const join = readWait(options, this.#options)

@@ -10,7 +10,14 @@ import type {
   UseOptions,
 } from './call-options.js'
 import type { Connection, TransactionStatus } from './connection.js'
-import type { AnyRow, AnyValues, QueryCallback, QueryConfig, StatementOptions } from './query-arguments.js'
+import type {
+  BatchResults,
+  AnyRow,
+  AnyValues,
+  QueryCallback,
+  QueryConfig,
+  StatementOptions,
+} from './query-arguments.js'
 
 /** One connection, shared by whoever asks. */
 export interface Manager extends AsyncDisposable {
@@ -47,7 +54,10 @@ export interface Manager extends AsyncDisposable {
     callback: QueryCallback<R>,
   ): void
   /** Sends several statements as one atomic transaction, in one round trip. */
-  batch(statements: readonly (string | QueryConfig)[], options?: BatchOptions): Promise<QueryResult[]>
+  batch<const S extends readonly (string | QueryConfig)[]>(
+    statements: S,
+    options?: BatchOptions,
+  ): Promise<BatchResults<S>>
   /** Subscribes to a channel's notifications. Survives reconnects. */
   listen(channel: string, options?: ListenOptions): Promise<Subscription>
   /** No live server connection right now. */

@@ -71,7 +71,7 @@ export interface ManagedConnectionOptions {
    */
   readonly closeOn?: 'broken' | 'database-error' | undefined
   /** Sets up the session on every connect and reconnect, before anyone gets the connection. Default: nothing. */
-  readonly onConnect?: ((client: Client) => Promise<void> | void) | undefined
+  readonly onConnect?: ((client: Client) => unknown) | undefined
   /** False where a proxy between cannot take pipelined statements. Default: true. */
   readonly pipeline?: boolean | undefined
   /**

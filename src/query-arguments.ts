@@ -44,6 +44,11 @@ export interface QueryConfig<I = AnyValues> extends PgQueryConfig<I>, StatementO
   rowMode?: 'array' | undefined
 }
 
+/** The results of a batch, one for each of its statements. */
+export type BatchResults<S extends readonly (string | QueryConfig)[]> = {
+  -readonly [K in keyof S]: S[K] extends { rowMode: 'array' } ? QueryArrayResult : QueryResult
+}
+
 /** What pg calls back with. */
 export type QueryCallback<R extends QueryResultRow = AnyRow> = (error: Error, result: QueryResult<R>) => void
 

@@ -68,7 +68,10 @@ const EXAMPLES: readonly [code: string, error: ManagedConnectionError][] = [
 
 test('every class of the package has an example here', () => {
   const classes = Object.entries(library)
-    .filter(([name]) => name.endsWith('Error') && name !== 'ManagedConnectionError')
+    .filter(
+      ([name, value]) =>
+        value.prototype instanceof ManagedConnectionError && name !== 'ManagedConnectionError',
+    )
     .map(([name]) => name)
   assert.deepEqual(EXAMPLES.map(([, error]) => error.constructor.name).sort(), classes.sort())
 })
@@ -227,4 +230,16 @@ test('a password appears in no message, field, stack, event or inspection', asyn
   await until(() => manager.closed, { what: 'the loss' })
   see(manager)
   for (const text of shown) assert.ok(!text.includes(secret), text)
+})
+
+test('the names of errors are literals, which minifying a program leaves as they are', () => {
+  for (const [name, value] of Object.entries(library)) {
+    if (!(typeof value === 'function' && value.prototype instanceof ManagedConnectionError)) continue
+    assert.equal(Object.getOwnPropertyDescriptor(value.prototype, 'name')?.value, name)
+  }
+})
+
+test('DatabaseError is pg’s own, as the server’s errors are', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  assert.ok((await reason(manager.query('SELECT 1/0'))) instanceof library.DatabaseError)
 })

@@ -32,6 +32,7 @@ const SHARED_CHECKS = [
   'query-values.ts',
   'transaction/failures.ts',
   'lease/holder-context.ts',
+  'session/subscription.ts',
 ]
 const VISIBLE_TO_FACES = ['index.ts', 'sql/', ...SHARED_CHECKS, ...(LAYERS.at(-1) ?? [])]
 

@@ -292,6 +292,17 @@ test('what undoes LISTENs, however it is sent, is noticed, and they are done aga
   assert.deepEqual([first.buffered, second.buffered], [0, 0])
 })
 
+test('close() ends a subscription, and whoever reads it', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const subscription = await manager.listen('closing')
+  const reader = subscription[Symbol.asyncIterator]()
+  const reading = reader.next()
+  await subscription.close()
+  assert.deepEqual(await reading, { done: true, value: undefined })
+  await subscription.close()
+  assert.deepEqual(await channels(manager), [])
+})
+
 test('what a listener has undone is done again, even where nobody else may wait', async () => {
   await using manager = new ManagedConnection(database.conninfo, { maxWaiting: 0 })
   await using subscription = await manager.listen('one')

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { leakTest } from './support/suite.js'
-import type * as RemoteSubscriptions from '../dist/worker/client/remote-subscription.js'
+import type * as Subscriptions from '../dist/session/subscription.js'
 import type * as BriefMaps from '../dist/util/brief-map.js'
 import type * as Lists from '../dist/util/linked-list.js'
 import type * as Times from '../dist/util/deadlines.js'
@@ -19,9 +19,7 @@ import type * as Failures from '../dist/transaction/failures.js'
 const load = async (path: string): Promise<unknown> =>
   import(new URL(path, import.meta.resolve('pg-managed-connection')).href)
 
-const { RemoteSubscription } = (await load(
-  './worker/client/remote-subscription.js',
-)) as typeof RemoteSubscriptions
+const { BufferedSubscription } = (await load('./session/subscription.js')) as typeof Subscriptions
 const { BriefMap } = (await load('./util/brief-map.js')) as typeof BriefMaps
 const { LinkedList } = (await load('./util/linked-list.js')) as typeof Lists
 const { Deadlines, deadline } = (await load('./util/deadlines.js')) as typeof Times
@@ -512,7 +510,7 @@ test('what has left a brief map is garbage at once: a Map may keep it until the 
 })
 
 test('a reader that waits for the next notification in a worker hears of the error, those behind it of the end', async () => {
-  const subscription = new RemoteSubscription('channel', 3, () => {})
+  const subscription = new BufferedSubscription('channel', 3, () => {})
   const reader = subscription[Symbol.asyncIterator]()
   const [first, second] = [reader.next(), reader.next()]
   const error = new Error('overflow')

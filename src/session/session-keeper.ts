@@ -247,7 +247,7 @@ export class SessionKeeper {
     await untilLost(opened, async () => {
       const custom = new CustomSettingNames()
       if (onConnect !== undefined) {
-        const work = (): Promise<void> => this.#host.runOnConnect(async () => onConnect(client))
+        const work = (): Promise<void> => this.#host.runOnConnect(async () => void (await onConnect(client)))
         await (reset === 'session' ? custom.during(client, work) : work())
         await checkSettled(client)
       }

@@ -32,18 +32,21 @@ export interface Subscription extends AsyncIterable<Notification>, AsyncDisposab
   readonly channel: string
   /** How many notifications wait to be read. */
   readonly buffered: number
+  /** Ends it: what is buffered is dropped, and whoever reads it comes to its end. Never waits for a turn. */
+  close(): Promise<void>
 }
 
 export class BufferedSubscription implements Subscription {
   readonly channel: string
   readonly #maxBuffered: number
-  readonly #leave: (subscription: BufferedSubscription) => void
+  readonly #leave: () => void
   #buffer: Notification[] = []
   #readers: { resolve: (item: IteratorResult<Notification>) => void; reject: (error: unknown) => void }[] = []
   #ended = false
   #error: Error | null = null
 
-  constructor(channel: string, maxBuffered: number, leave: (subscription: BufferedSubscription) => void) {
+  /** `leave` is called once, when no more is wanted. */
+  constructor(channel: string, maxBuffered: number, leave: () => void) {
     this.channel = channel
     this.#maxBuffered = maxBuffered
     this.#leave = leave
@@ -59,28 +62,28 @@ export class BufferedSubscription implements Subscription {
     const reader = this.#readers.shift()
     if (reader !== undefined) reader.resolve({ done: false, value: item })
     else if (this.#buffer.length < this.#maxBuffered) this.#buffer.push(item)
-    else this.#overflow()
+    else this.end(new SubscriptionOverflowError({ channel: this.channel, maxBuffered: this.#maxBuffered }))
   }
 
-  #overflow(): void {
-    this.#error = new SubscriptionOverflowError({ channel: this.channel, maxBuffered: this.#maxBuffered })
-    this.end()
-  }
-
-  /** No more will come; what is buffered can still be read. */
-  end(): void {
+  /** No more will come; what is buffered can still be read, and the error, if there is one, after it. */
+  end(error: Error | null = null): void {
     if (this.#ended) return
     this.#ended = true
-    for (const reader of this.#readers) reader.resolve({ done: true, value: undefined })
+    const readers = this.#readers
     this.#readers = []
-    this.#leave(this)
+    // Whoever waits first hears of the error.
+    const first = error === null ? undefined : readers.shift()
+    this.#error = first === undefined ? error : null
+    first?.reject(error)
+    for (const reader of readers) reader.resolve({ done: true, value: undefined })
+    this.#leave()
   }
 
   [Symbol.asyncIterator](): AsyncIterator<Notification> {
     return {
       next: () => this.#next(),
       return: async () => {
-        await this[Symbol.asyncDispose]()
+        await this.close()
         return { done: true, value: undefined }
       },
     }
@@ -98,9 +101,13 @@ export class BufferedSubscription implements Subscription {
     return new Promise((resolve, reject) => this.#readers.push({ resolve, reject }))
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
+  close(): Promise<void> {
     this.#buffer = []
     this.end()
     return Promise.resolve()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
   }
 }

@@ -64,7 +64,7 @@ function encodeThrown(error: unknown, depth: number): WireError {
 
 function classNameOf(error: Error): string {
   if (error instanceof DatabaseError) return 'DatabaseError'
-  const { name } = error.constructor
+  const { name } = error
   return OWN_CLASSES[name]?.prototype === Object.getPrototypeOf(error) ? name : nativeName(error)
 }
 

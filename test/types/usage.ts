@@ -25,6 +25,20 @@ interface Account {
   owner: string
 }
 
+export async function aBatchHasAResultForEachOfItsStatements(
+  manager: Manager,
+  many: string[],
+): Promise<void> {
+  const both = await manager.batch(['SELECT 1', { text: 'SELECT 2', rowMode: 'array' }])
+  same<(typeof both)['length'], 2>(true)
+  same<(typeof both)[0], pg.QueryResult>(true)
+  same<(typeof both)[1], pg.QueryArrayResult>(true)
+  const all = await manager.batch(many)
+  same<(typeof all)[number], pg.QueryResult>(true)
+}
+
+export const setUpAsItComes: ManagedConnectionOptions = { onConnect: (client) => client.query('SELECT 1') }
+
 export async function rowsHaveTheTypeThatIsAskedFor(manager: Manager, connection: Connection): Promise<void> {
   const typed = await manager.query<Account>('SELECT * FROM accounts WHERE id = $1', [1])
   same<typeof typed, pg.QueryResult<Account>>(true)

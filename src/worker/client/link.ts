@@ -15,7 +15,7 @@ import type { MessagePort } from 'node:worker_threads'
 import type { Notification, TransactionStatus } from '../../index.js'
 import type { Thrown, ToOwner, ToWorker, WireLeaving, WireOptions } from '../protocol.js'
 import type { CallFacts } from './calls.js'
-import type { RemoteSubscription } from './remote-subscription.js'
+import type { BufferedSubscription } from '../../session/subscription.js'
 import type { RemoteTurn } from './remote-turn.js'
 
 const OWNER_GONE = 'the thread that owns the connection is gone, or has closed the port'
@@ -26,7 +26,7 @@ export class Link {
   readonly #calls = new Calls((id) => this.say(['cancel', id]))
   readonly #turns = new BriefMap<number, RemoteTurn>()
   readonly #next = new NextTurns((turn) => this.#begin(turn))
-  readonly #subscriptions = new Map<number, RemoteSubscription>()
+  readonly #subscriptions = new Map<number, BufferedSubscription>()
   #lastID = 0
   #referenced = false
   /** Why nothing can be said any more; null while it can. */
@@ -217,7 +217,7 @@ export class Link {
 
   // ---- subscriptions
 
-  addSubscription(id: number, subscription: RemoteSubscription): void {
+  addSubscription(id: number, subscription: BufferedSubscription): void {
     this.#subscriptions.set(id, subscription)
     this.#watchActivity()
   }

@@ -15,7 +15,7 @@ import { timerFor } from '../../util/timer.js'
 import { Board } from '../board.js'
 import { Link } from './link.js'
 import { createHandle } from './remote-connection.js'
-import { RemoteSubscription } from './remote-subscription.js'
+import { BufferedSubscription } from '../../session/subscription.js'
 import { RemoteTurn } from './remote-turn.js'
 import { ResultDecoder } from './result-decoder.js'
 import {
@@ -29,6 +29,7 @@ import {
 } from './statement.js'
 import { thrownFacts } from './thrown.js'
 import type {
+  BatchResults,
   AcquireOptions,
   BatchOptions,
   CloseOptions,
@@ -147,10 +148,14 @@ export class RemoteManager implements Manager {
     return this.#link.call(id, ['query', id, wire], { signal, decode: this.#decoding([wish]) })
   }
 
-  async batch(
-    statements: readonly (string | QueryConfig)[],
+  batch<const S extends readonly (string | QueryConfig)[]>(
+    statements: S,
     options: BatchOptions = {},
-  ): Promise<QueryResult[]> {
+  ): Promise<BatchResults<S>> {
+    return this.#batch(statements, options) as Promise<BatchResults<S>>
+  }
+
+  async #batch(statements: readonly (string | QueryConfig)[], options: BatchOptions): Promise<QueryResult[]> {
     this.#refuseReentrance('batch', options)
     checkOptionNames('batch', options)
     checkWait(options)
@@ -191,7 +196,7 @@ export class RemoteManager implements Manager {
     const id = link.createID()
     const given = pick({ ...options }, ['timeoutMillis', 'maxBuffered'])
     // Before the owner's word that it listens: notifications may come along with that.
-    const subscription = new RemoteSubscription(channel, maxBuffered, () => link.removeSubscription(id))
+    const subscription = new BufferedSubscription(channel, maxBuffered, () => link.removeSubscription(id))
     link.addSubscription(id, subscription)
     try {
       await link.call(id, ['listen', id, channel, given], { signal })
