@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
-import { Worker, type MessagePort } from 'node:worker_threads'
+import { Worker, receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import pg from 'pg'
 import {
   AcquireTimeoutError,
@@ -516,4 +516,33 @@ test('workers that are killed at random moments leave the table right', { timeou
   const report = await killWorkers(database, { kills: 40, seed })
   assert.deepEqual(report.wrong, [])
   assert.ok(report.stored > 0)
+})
+
+test('a worker that says a great deal at once does not hold the owner’s thread up', async () => {
+  await using manager = open()
+  const port = share(manager)
+  const flood = Array.from({ length: 200_000 }, () => ['look'])
+  let turns = 0
+  const counting = setInterval(() => turns++, 1)
+  const own = attach(port)
+  port.postMessage(flood)
+  // Each step of a timer is a moment at which others could run.
+  await own.query('SELECT 1')
+  clearInterval(counting)
+  await own.end()
+  assert.ok(turns > 5, String(turns))
+})
+
+test('what one worker writes over its figures, no other reads', async () => {
+  await using manager = open()
+  await manager.query('SELECT 1')
+  const port = share(manager)
+  const { message: hello } = receiveMessageOnPort(port) as { message: { board: SharedArrayBuffer } }
+  new Int32Array(hello.board, 0, 1).fill(1)
+  new Float64Array(hello.board, 8).fill(77)
+  const other = attach(share(manager))
+  assert.equal(other.stats.waiting, 0)
+  assert.equal(other.stats.processID, manager.stats.processID)
+  await other.end()
+  port.close()
 })

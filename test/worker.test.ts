@@ -1,6 +1,7 @@
 /** One suite of tests against both faces: the manager itself, and a worker's manager attached to it. */
 import { openSuite } from './support/suite.js'
 import { createFaces } from './worker/face.js'
+import { testGiven } from './worker/given.js'
 import { testNotifications } from './worker/notifications.js'
 import { testStatements } from './worker/statements.js'
 import { testTransactions } from './worker/transactions.js'
@@ -14,4 +15,5 @@ for (const face of createFaces(database)) {
   await testTransactions(suite)
   testStatements(suite)
   testNotifications(suite)
+  testGiven(suite)
 }
