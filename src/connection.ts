@@ -13,7 +13,7 @@ import { QueryUnit } from './driver/query-unit.js'
 import { SimpleUnit } from './driver/simple-unit.js'
 import { readRows } from './driver/row-stream.js'
 import { SubmittableUnit } from './driver/submittable-unit.js'
-import { checkOptionNames } from './option-names.js'
+import { checkNested, checkOptionNames } from './option-names.js'
 import { checkBoolean } from './options.js'
 import { callbackOf, isSubmittable, readCall, readLimits } from './query-arguments.js'
 import { NESTED, checkCommitted } from './lease/departure.js'
@@ -270,8 +270,8 @@ export class Connection implements AsyncDisposable {
    * @throws what `work` throws; `CommitRolledBackError` where `work` swallowed the error of a statement;
    * `TransactionEndedError`; `UnfinishedStatementError`; `TransactionOrderError` for a sibling that is still open.
    */
-  transaction<T>(work: (connection: Connection) => T | PromiseLike<T>): Promise<T> {
-    const refusal = this.#refusal()
+  transaction<T>(work: (connection: Connection) => T | PromiseLike<T>, ...none: never[]): Promise<T> {
+    const refusal = this.#refusal() ?? checkNested(work, none)
     if (refusal !== null) return Promise.reject(refusal)
     const level: Level = { owned: true, nested: false, over: false }
     const running = this.#nest(work, level)

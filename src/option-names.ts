@@ -12,6 +12,7 @@ const OPTIONS = {
   transaction: [...WAIT, ...MODES, 'retries', 'close'],
   batch: [...WAIT, ...MODES],
   listen: [...WAIT, 'maxBuffered'],
+  'connection.transaction': [],
   stream: ['batchSize', 'signal', 'timeoutMillis', 'rowMode', 'types'],
   close: ['detached'],
   end: ['timeoutMillis', 'detached'],
@@ -38,7 +39,8 @@ function hint(name: string, known: readonly string[]): string {
   if (nearest !== '') return nearest
   if (OPTION_NAMES.has(name)) return '; it is an option of the manager'
   const other = Object.entries(OPTIONS).find(([, names]) => (names as readonly string[]).includes(name))
-  return other === undefined ? `; it has ${known.join(', ')}` : `; it is an option of ${other[0]}()`
+  if (other !== undefined) return `; it is an option of ${other[0]}()`
+  return known.length === 0 ? '; it takes none' : `; it has ${known.join(', ')}`
 }
 
 const GENERATORS = new Set(['[object GeneratorFunction]', '[object AsyncGeneratorFunction]'])
@@ -50,5 +52,16 @@ export function checkWork(call: string, work: unknown): void {
   }
   if (GENERATORS.has(Object.prototype.toString.call(work))) {
     throw new TypeError(`${call}() takes a function, but was given a generator, which would not be run`)
+  }
+}
+
+/** What is wrong with a nested transaction, which has no options; null where nothing is. */
+export function checkNested(work: unknown, [options]: readonly unknown[]): TypeError | null {
+  try {
+    checkWork('transaction', work)
+    if (options !== undefined) checkOptionNames('connection.transaction', options as object)
+    return null
+  } catch (error) {
+    return error as TypeError
   }
 }

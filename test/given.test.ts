@@ -297,6 +297,20 @@ test('an option that a call does not know is refused, and the nearest one named'
   await manager.use((connection) => {
     assert.throws(() => connection.stream('SELECT 1', [], { batchsize: 1 } as object), /"batchSize"/)
   })
+  await manager.transaction(async (connection) => {
+    const nested = connection.transaction as (work: unknown, options?: object) => Promise<unknown>
+    const serializable = { isolationLevel: 'serializable' }
+    await assert.rejects(
+      nested.call(connection, () => 1, serializable),
+      /option of transaction\(\)/,
+    )
+    await assert.rejects(
+      nested.call(connection, function* () {
+        yield 1
+      }),
+      /a generator/,
+    )
+  })
   // What is undefined was not given.
   assert.equal(await manager.use(() => 1, { isolationLevel: undefined } as object), 1)
 })

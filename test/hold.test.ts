@@ -10,6 +10,7 @@ import {
   type ManagedConnectionOptions,
   type RollbackEvent,
 } from 'pg-managed-connection'
+import { reason } from './core/caught.js'
 import { endSoon } from './support/proxied.js'
 import { openSuite } from './support/suite.js'
 import { until, within } from './support/wait.js'
@@ -402,4 +403,20 @@ test('work that ends nested transactions after it was taken back does not keep t
   await isFree(manager)
   const gone = async (): Promise<boolean> => (await admin.activity()).every(({ state }) => state === 'idle')
   await until(gone, { what: 'the stubborn statement to go' })
+})
+
+test('a hold that times out while its release waits for a statement is settled once', async () => {
+  await using manager = new ManagedConnection(database.conninfo, {
+    maxHoldMillis: 150,
+    releaseGraceMillis: 5_000,
+  })
+  const reasons: string[] = []
+  manager.on('rollback', ({ reason: why }) => reasons.push(why))
+  const held = manager.use(async (connection) => {
+    await connection.query('SELECT 1')
+    connection.query('SELECT pg_sleep(20)').catch(() => {})
+  })
+  assert.ok((await reason(held)) instanceof HoldTimeoutError)
+  await manager.query('SELECT 1')
+  assert.deepEqual(reasons, ['hold timeout'])
 })

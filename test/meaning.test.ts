@@ -40,6 +40,8 @@ test('a literal that stands for the present is not prepared, however it is writt
     'SELECT $x$today$x$::date',
     "SELECT E'n\\x6fw'::timestamptz",
     "SELECT U&'n\\006fw'::timestamptz",
+    "SELECT (U&'n!006fw' UESCAPE '!')::timestamptz",
+    "SELECT 'n\\157w'::timestamptz",
     "SELECT 'to'\n'day'::date",
   ])
     assert.equal(classify(text).preparable, false, text)
@@ -65,6 +67,7 @@ test('harmful: what may change a setting, make a table, or do what nobody knows'
     'DISCARD TEMP',
     'SELECT 1; SELECT 2',
     'SELECT my_function()',
+    'SELECT DISTINCT ON (1) my_function()',
     'SELECT "Quoted"(1)',
     'SELECT my_schema.lower($1)',
     'INSERT INTO t VALUES (make_it_so())',
@@ -101,10 +104,24 @@ test('harmless: queries, transaction control, limits, settings of the user’s o
     assert.equal(classify(text).harmless, true, text)
 })
 
+test('set_config() in a query is a SET: what others ask for does not follow before it is answered', () => {
+  assert.equal(classify("SELECT set_config('client_encoding', 'LATIN1', false)").kind, 'other')
+  assert.equal(classify('SELECT set_config($1, $2, false)').kind, 'other')
+  assert.equal(classify("SELECT set_config('app.tenant', $1, true)").kind, 'plain')
+})
+
 test('what may undo a LISTEN is known', () => {
-  for (const text of ['UNLISTEN *', 'DISCARD ALL', 'DO $$ $$', 'SELECT f()', 'SELECT 1; UNLISTEN a'])
+  for (const text of [
+    'UNLISTEN *',
+    'DISCARD ALL',
+    'DO $$ $$',
+    'SELECT f()',
+    'SELECT 1; UNLISTEN a',
+    'CREATE TABLE a AS SELECT f()',
+    'FETCH c',
+  ])
     assert.equal(classify(text).mayUnlisten, true, text)
-  for (const text of ['SELECT 1', 'LISTEN a', 'SET search_path TO a', 'CREATE TABLE a ()', 'COMMIT'])
+  for (const text of ['SELECT 1', 'LISTEN a', 'SET search_path TO a', 'DROP TABLE a', 'COMMIT'])
     assert.equal(classify(text).mayUnlisten, false, text)
 })
 

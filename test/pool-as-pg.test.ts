@@ -428,3 +428,24 @@ test('the pool of a worker’s manager has the owner’s options, and pg’s cod
   await pool.end()
   await remote.end()
 })
+
+test('a drain listener that throws changes nothing of its query', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const pool = asPool(manager)
+  const client = await pool.connect()
+  const mine = new Error('mine')
+  client.on('drain', () => {
+    throw mine
+  })
+  const previous = process.listeners('uncaughtException')
+  process.removeAllListeners('uncaughtException')
+  const uncaught = once(process, 'uncaughtException')
+  try {
+    const { rows } = await client.query('SELECT 1 AS one')
+    assert.deepEqual(rows, [{ one: 1 }])
+    assert.equal((await uncaught)[0], mine)
+  } finally {
+    for (const listener of previous) process.on('uncaughtException', listener)
+  }
+  client.release()
+})

@@ -308,6 +308,41 @@ test('one name several times at once runs each, in a holder and in a batch', asy
   }
 })
 
+test('a batch refuses another text under a name, its own as well as the session’s', async () => {
+  await using manager = open()
+  const unique = /Prepared statements must be unique/
+  await admin.query('CREATE TABLE kept (a int); INSERT INTO kept VALUES (1)')
+  const one = named('one', 'SELECT 1 AS a')
+  await assert.rejects(manager.batch([one, named('one', 'DELETE FROM kept')]), unique)
+  await manager.query(one)
+  await assert.rejects(manager.batch([named('one', 'DELETE FROM kept')]), unique)
+  const explicit = manager.batch([named('one', 'DELETE FROM kept')], { isolationLevel: 'serializable' })
+  await assert.rejects(explicit, unique)
+  assert.deepEqual((await manager.batch([one, one]))[1].rows, [{ a: 1 }])
+  assert.equal(await firstValue(manager, 'SELECT count(*)::int FROM kept'), 1)
+})
+
+test('a batch that fails before it has prepared a name costs nobody who asks for it, too', async () => {
+  await using manager = open()
+  const nine = named('nine', 'SELECT 9 AS n')
+  const [batch, neighbour] = await Promise.allSettled([
+    manager.batch(['SELECT 1/0', nine]),
+    manager.query(nine),
+  ])
+  assert.equal(batch.status, 'rejected')
+  assert.deepEqual(neighbour.status === 'fulfilled' && neighbour.value.rows, [{ n: 9 }])
+})
+
+test('names of several bytes a letter are written whole, wherever the memory ends', async () => {
+  await using manager = open()
+  const { processID } = (await manager.query('SELECT'), manager.stats)
+  for (let time = 0; time < 700; time++) {
+    const config = named('☃'.repeat(21), 'SELECT 1 / $1::int AS n', ['0'.padStart(1 + (time % 97), '0')])
+    await assert.rejects(manager.query(config), { code: '22012' })
+  }
+  assert.equal(manager.stats.processID, processID)
+})
+
 test('a name can be used again after its Parse failed, after its statement failed, and after DEALLOCATE', async () => {
   await using manager = open()
   await assert.rejects(manager.query(named('again', 'SELEC 1')), { code: '42601' })

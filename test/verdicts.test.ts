@@ -71,6 +71,7 @@ test('an encoding that a holder sets ends with its turn: the next one’s texts 
     () => manager.transaction((connection) => connection.query("SET client_encoding TO 'LATIN1'")),
     () => manager.transaction((connection) => connection.query("SET LOCAL client_encoding TO 'LATIN1'")),
     () => manager.query("SET client_encoding TO 'LATIN1'"),
+    () => manager.query("SELECT set_config('client_encoding', 'LATIN1', false)"),
   ]
   for (const set of sets) {
     const inLine = [
@@ -101,6 +102,16 @@ test('a function that changes the encoding under others’ one-shots: none of th
   }
   const { rows } = await manager.query("INSERT INTO words VALUES ('é€') RETURNING length(word)::int AS n")
   assert.deepEqual(rows, [{ n: 2 }])
+})
+
+test('an encoding that onConnect sets is refused: it would be everybody’s', async () => {
+  const onConnect = (client: { query(text: string): Promise<unknown> }): unknown =>
+    client.query("SET client_encoding TO 'LATIN1'")
+  await using manager = new ManagedConnection(database.conninfo, { onConnect })
+  await assert.rejects(manager.query('SELECT 1'), {
+    code: 'ERR_CONNECT',
+    message: /client_encoding to LATIN1/,
+  })
 })
 
 /** An ErrorResponse with these fields. */

@@ -25,6 +25,8 @@ export class BatchUnit extends Unit {
     this.mayUnlisten = requests.some(({ mayUnlisten }) => mayUnlisten)
     this.#begin = begin
     if (begin !== null) this.travel = 'alone'
+    // Nobody asks for a name of a user's before it is known whether the server has it.
+    else if (requests.some(({ name }) => name !== undefined)) this.travel = 'last'
   }
 
   get text(): string {

@@ -22,12 +22,18 @@ export class NamedStatements {
     connection.submittedNamedStatements = Object.create(null) as Record<string, string>
   }
 
-  /** Why `text` cannot be sent under `name`; null when it can. pg's own rule and words. */
-  conflict(name: string, text: string): Error | null {
-    const key = keyOf(name)
-    const previous = this.#parsed[key] ?? this.#sent.get(key)
-    if (previous === undefined || text === '' || text === previous) return null
-    return new Error(`Prepared statements must be unique - '${name}' was used for a different statement`)
+  /** Why statements cannot be sent, in this order, under the names that they have; null when they can. */
+  conflict(statements: readonly NamedText[]): Error | null {
+    /** What those before bring along. */
+    let brought: Map<string, string> | null = null
+    for (const { name, text } of statements) {
+      if (name === undefined) continue
+      const key = keyOf(name)
+      const previous = this.#parsed[key] ?? this.#sent.get(key) ?? brought?.get(key)
+      if (previous !== undefined && text !== '' && text !== previous) return notUnique(name)
+      if (statements.length > 1) (brought ??= new Map()).set(key, previous ?? text)
+    }
+    return null
   }
 
   /** How a statement begins that is to run under `name`. A name without a text is left for the server to know. */
@@ -62,6 +68,17 @@ export class NamedStatements {
       this.#doubtful.add(key)
     }
   }
+}
+
+/** A statement's text, and the name that its user gave it. */
+export interface NamedText {
+  readonly name: string | undefined
+  readonly text: string
+}
+
+/** pg's own rule, in its words. */
+function notUnique(name: string): Error {
+  return new Error(`Prepared statements must be unique - '${name}' was used for a different statement`)
 }
 
 function keyOf(name: string): string {

@@ -81,7 +81,7 @@ export class MessageWriter {
 
   /** Close of a prepared statement. */
   close(name: string): this {
-    this.#begin(CLOSE, name.length + 2)
+    this.#begin(CLOSE, name.length * 3 + 2)
     this.#chunk[this.#offset++] = 0x53
     this.#cstring(name)
     return this.#end()

@@ -35,19 +35,25 @@ export function depart(scheduler: Scheduler, turn: Turn, leaving: Leaving): Prom
 }
 
 async function settleAndHandOn(scheduler: Scheduler, turn: Turn, leaving: Leaving): Promise<void> {
-  if (turn.revocation !== null) throw turn.revocation
+  throwIfRevoked(turn)
   try {
     turn.leave()
     const unfinished = unfinishedOf(turn)
     if (turn.outstanding > 0) {
       turn.markUnfinishedHandled()
       await settleDown(scheduler, turn)
+      // It was taken back meanwhile, and is tidied up by whoever did that.
+      throwIfRevoked(turn)
     }
     await settleAs(scheduler, turn, leaving, unfinished)
   } finally {
     // Whatever goes wrong in between, nobody waits for ever.
     if (turn.revocation === null) scheduler.rescue(turn)
   }
+}
+
+function throwIfRevoked({ revocation }: Turn): void {
+  if (revocation !== null) throw revocation
 }
 
 function unfinishedOf(turn: Turn): string[] {

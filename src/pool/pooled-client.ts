@@ -103,7 +103,15 @@ export class PooledClient extends EventEmitter implements Shape {
 
   #over(watched: Promise<unknown>): void {
     this.#pending.delete(watched)
-    if (this.#pending.size === 0 && !this.#released) this.emit('drain')
+    if (this.#pending.size > 0 || this.#released) return
+    try {
+      this.emit('drain')
+    } catch (error) {
+      // The query went as it went; what its listener throws is an uncaught exception.
+      clock.nextTick(() => {
+        throw error
+      })
+    }
   }
 
   /** Taps the session for notifications: which LISTENs there are, the texts do not tell. */

@@ -248,8 +248,10 @@ export class SessionKeeper {
       const custom = new CustomSettingNames()
       if (onConnect !== undefined) {
         const work = (): Promise<void> => this.#host.runOnConnect(async () => void (await onConnect(client)))
+        const encoding = watchEncoding(driver)
         await (reset === 'session' ? custom.during(client, work) : work())
         await checkSettled(client)
+        encoding.check()
       }
       await this.#host.prepare(client)
       if (reset === 'session') this.#resetText = await readResetText(client, custom.names)
@@ -300,6 +302,22 @@ class OwnFailure extends Error {
 /** The network's doing, as everywhere else: where there is patience, it is ridden out. */
 function lostInSetUp(cause?: unknown): Failure {
   return new Failure('network', 'the connection was lost while it was set up', cause)
+}
+
+/** pg writes and reads UTF-8, and the session is everybody's. */
+function watchEncoding({ connection }: DriverClient): { check(): void } {
+  let encoding = 'UTF8'
+  const onReport = (report: { parameterName: string; parameterValue: string }): void => {
+    if (report.parameterName === 'client_encoding') encoding = report.parameterValue
+  }
+  connection.on('parameterStatus', onReport)
+  return {
+    check: () => {
+      connection.off('parameterStatus', onReport)
+      if (encoding !== 'UTF8')
+        throw new Error(`onConnect set client_encoding to ${encoding}, but pg writes and reads UTF8 only`)
+    },
+  }
 }
 
 /** Waits for what `onConnect` did not wait for, and checks that it left no transaction open. */

@@ -11,6 +11,7 @@
  */
 import { NamedStatements } from '../driver/named-statements.js'
 import { PreparedStatements } from '../driver/prepared-statements.js'
+import { BatchUnit } from '../driver/batch-unit.js'
 import { QueryUnit } from '../driver/query-unit.js'
 import { LONGEST_ROW } from '../driver/open/index.js'
 import { MessageWriter, writeAll } from '../driver/wire.js'
@@ -328,8 +329,8 @@ export class Session implements Sender {
   }
 
   #nameConflict(unit: Unit): Error | null {
-    if (!(unit instanceof QueryUnit) || unit.request.name === undefined) return null
-    return this.named.conflict(unit.request.name, unit.request.text)
+    if (unit instanceof QueryUnit) return this.named.conflict([unit.request])
+    return unit instanceof BatchUnit ? this.named.conflict(unit.requests) : null
   }
 
   #send(unit: Unit): void {

@@ -50,7 +50,7 @@ const CONTROL = new Set(['BEGIN', 'START', 'COMMIT', 'END', 'ROLLBACK', 'ABORT',
 const FORGET = new Set(['DEALLOCATE', 'DISCARD'])
 const IN_PARTS = new Set(['CALL', 'DO', 'VACUUM', 'ANALYZE', 'ANALYSE', 'CLUSTER', 'REINDEX'])
 /** These run something that is not in the text, or undo LISTEN themselves. */
-const MAY_UNLISTEN = new Set(['UNLISTEN', 'DISCARD', 'DO', 'CALL', 'EXECUTE', 'EXPLAIN'])
+const MAY_UNLISTEN = new Set(['UNLISTEN', 'DISCARD', 'DO', 'CALL', 'EXECUTE', 'EXPLAIN', 'FETCH', 'MOVE'])
 
 /** Reads one text. Never throws. */
 export function classify(text: string): Classified {
@@ -58,7 +58,7 @@ export function classify(text: string): Classified {
   const certain = readTokens(text, reader) && !reader.holdsBody
   const { statements, meaning } = reader
   const first = statements[0] ?? NO_WORDS
-  const kind = statements.length > 1 || !certain ? 'several' : kindOf(first)
+  const kind = statements.length > 1 || !certain ? 'several' : kindOf(first, meaning)
   const harmless = isHarmless(kind, first, meaning)
   return {
     kind,
@@ -70,10 +70,7 @@ export function classify(text: string): Classified {
     inParts: /\bCONCURRENTLY\b/i.test(text) || statements.some(([word = '']) => IN_PARTS.has(word)),
     blockOnly: first[0] === 'LOCK',
     harmless,
-    mayUnlisten:
-      (kind !== 'other' && meaning.callsUnknown) ||
-      !certain ||
-      statements.some(([word = '']) => MAY_UNLISTEN.has(word)),
+    mayUnlisten: meaning.callsUnknown || !certain || statements.some(([word = '']) => MAY_UNLISTEN.has(word)),
     preparable: kind === 'plain' && harmless && !meaning.namesPresent,
   }
 }
@@ -142,9 +139,10 @@ class TextReader implements TokenVisitor {
   }
 }
 
-function kindOf(opening: Opening): StatementKind {
+function kindOf(opening: Opening, { setsSetting }: Meaning): StatementKind {
   const [word = ''] = opening
-  if (PLAIN.has(word)) return 'plain'
+  // It is a SET, whatever it looks like: others' statements are not to follow before it is known what it did.
+  if (PLAIN.has(word)) return setsSetting ? 'other' : 'plain'
   if (isControl(opening)) return 'control'
   if (word === 'COPY') return 'copy'
   if (FORGET.has(word)) return 'forget'

@@ -9,6 +9,9 @@ import type { TokenVisitor } from './lexer.js'
 /** What the server reads as a moment of the present, wherever it stands in a date or a time (manual, "Special Values"). */
 const PRESENT = /now|today|tomorrow|yesterday/i
 
+/** A backslash that may begin the code of a letter. */
+const LETTER_ESCAPE = /\\[0-7xuU]/
+
 /** Key words that a parenthesis follows without a call. Types and special functions are there, too. */
 const NO_CALL = new Set(
   `ALL AND ANY ARRAY AS BETWEEN BIT BY CASE CAST CHAR CHARACTER COALESCE CONFLICT CUBE DEC DECIMAL DISTINCT ELSE EXCEPT
@@ -21,23 +24,15 @@ const NO_CALL = new Set(
 )
 
 /** What stands before a name whose parenthesis holds columns: a table's, an alias's. */
-const BEFORE_COLUMNS = new Set([
-  'INTO',
-  'AS',
-  'WITH',
-  'RECURSIVE',
-  'COPY',
-  'TRUNCATE',
-  'ANALYZE',
-  'VACUUM',
-  ')',
-])
+const BEFORE_COLUMNS = new Set(['INTO', 'AS', 'WITH', 'RECURSIVE', 'COPY', 'TRUNCATE', 'ANALYZE', 'VACUUM'])
 
 export class Meaning implements TokenVisitor {
   /** A literal may stand for the present, which it would keep once it was parsed. */
   namesPresent = false
   /** Calls something of which it is not known what it does. */
   callsUnknown = false
+  /** Calls set_config() with a setting that is not known to be harmless. */
+  setsSetting = false
   /** SELECT INTO, which has the looks and the tag of a query. */
   createsTable = false
   /** The token before: a word, `'` for a string, or the symbol itself. */
@@ -61,8 +56,9 @@ export class Meaning implements TokenVisitor {
   }
 
   literal(body: string, escaped: boolean): void {
-    // Neighbouring strings are one to the server, and an escape may stand for any letter.
-    const hidden = this.#previous === "'" || (escaped && body.includes('\\'))
+    // Neighbouring strings are one to the server, and an escape may stand for any letter: in E'' and U&'' always, in
+    // others where standard_conforming_strings is off.
+    const hidden = this.#previous === "'" || escaped || LETTER_ESCAPE.test(body)
     if (hidden || PRESENT.test(body)) this.namesPresent = true
     if (this.#awaitsSetting && isHarmlessSetting(body.toLowerCase())) this.#awaitsSetting = false
     this.#other("'")
@@ -100,7 +96,10 @@ export class Meaning implements TokenVisitor {
 
   /** Whatever stands there in place of a harmless setting's name, nobody knows what is set. */
   #expectSetting(): void {
-    if (this.#awaitsSetting) this.callsUnknown = true
+    if (this.#awaitsSetting) {
+      this.callsUnknown = true
+      this.setsSetting = true
+    }
     this.#awaitsSetting = false
   }
 

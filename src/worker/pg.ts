@@ -1,13 +1,9 @@
 /**
- * What both sides of a port use of pg itself, in one place: the class of the server's errors, the conversion of values
- * on their way to the server, and the type parsers of a thread.
+ * What both sides of a port use of pg itself, in one place: the class of the server's errors, and the type parsers of a
+ * thread.
  */
 import pg from 'pg'
 import type { CustomTypesConfig } from 'pg'
-
-interface DriverInternals {
-  readonly utils: { prepareValue(value: unknown): string | Buffer | null }
-}
 
 export const DatabaseError = pg.DatabaseError
 
@@ -16,6 +12,3 @@ export const parsersOfThread: CustomTypesConfig = pg.types
 
 /** pg's own parser of bytes, unless the program had set another when this was loaded. */
 export const parseBytea: unknown = pg.types.getTypeParser(pg.types.builtins.BYTEA)
-
-/** pg's conversion of a value into what travels. Throws what the value's own conversion throws. */
-export const { prepareValue } = (pg as unknown as DriverInternals).utils

@@ -3,7 +3,7 @@
  * out. What can be known here is refused here, in the same words.
  */
 import { runCallback } from '../../lease/holder-context.js'
-import { checkOptionNames } from '../../option-names.js'
+import { checkNested, checkOptionNames } from '../../option-names.js'
 import { throwIfAborted } from '../../util/abort-signals.js'
 import { ConnectionReleasedError, TransactionOrderError, outOfOrder } from '../../errors.js'
 import { checkBoolean } from '../../options.js'
@@ -123,12 +123,14 @@ class RemoteConnection implements Pick<Connection, Exclude<keyof Connection, 'qu
     await this.#call((id) => [verb, turn.id, this.#level.number, id])
   }
 
-  transaction<T>(work: (connection: Connection) => T | PromiseLike<T>): Promise<T> {
+  transaction<T>(work: (connection: Connection) => T | PromiseLike<T>, ...none: never[]): Promise<T> {
     try {
       this.#check()
     } catch (error) {
       return Promise.reject(error as Error)
     }
+    const mistake = checkNested(work, none)
+    if (mistake !== null) return Promise.reject(mistake)
     const number = this.#services.link.createID()
     const running = this.#nest(work, number)
     this.#turn.nested ??= new Map()
