@@ -21,9 +21,15 @@ export function readValues(given: unknown): readonly WireValue[] {
     throw new RangeError(`a statement takes at most ${MOST_VALUES} values, but was given ${length}`)
   }
   const values: WireValue[] = []
+  // A character takes at most three bytes; to count them costs more than to see that they do not matter.
+  let most = FRAME_BYTES
   // By index: a hole is a NULL, as in pg.
-  for (let index = 0; index < length; index++) values.push(convert(given[index], index))
-  checkSize(values)
+  for (let index = 0; index < length; index++) {
+    const value = convert(given[index], index)
+    values.push(value)
+    if (value !== null) most += value.length * 3
+  }
+  if (most + length * 6 > LONGEST_MESSAGE) checkSize(values)
   return values
 }
 
@@ -37,11 +43,6 @@ function convert(value: unknown, index: number): WireValue {
 }
 
 function checkSize(values: readonly WireValue[]): void {
-  let most = FRAME_BYTES
-  // A character takes at most three bytes; to count them costs more than to see that they do not matter.
-  for (const value of values)
-    most += 6 + (typeof value === 'string' ? value.length * 3 : (value?.length ?? 0))
-  if (most <= LONGEST_MESSAGE) return
   let bytes = FRAME_BYTES
   for (const value of values) bytes += 6 + (value === null ? 0 : Buffer.byteLength(value))
   if (bytes > LONGEST_MESSAGE) throw tooLong('the values of a statement', bytes)

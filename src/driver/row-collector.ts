@@ -30,23 +30,26 @@ export class RowCollector {
   describeAgain(fields: FieldDef[], emptyRow: Record<string, null> | null): void {
     const { result } = this
     const types = result._types
-    result.fields = fields.map(copyField)
+    const parsers: ((value: string) => unknown)[] = []
+    result.fields = []
+    result._parsers = parsers
     result._prebuiltEmptyResultObject = emptyRow
     try {
-      result._parsers = fields.map(({ dataTypeID, format }) =>
-        quickParser(types.getTypeParser(dataTypeID, format as 'text')),
-      )
+      for (const field of fields) {
+        result.fields.push(copyField(field))
+        parsers.push(quickParser(types.getTypeParser(field.dataTypeID, field.format as 'text')))
+      }
     } catch (error) {
       this.#onUsersFailure(error)
     }
   }
 
   add(values: (string | null)[]): void {
+    if (this.parseFailure !== null) return
     // pg would take missing values for nulls.
     if (values.length !== this.result.fields.length) {
       throw new Error('protocol violation: the server sent a row that does not fit its description')
     }
-    if (this.parseFailure !== null) return
     try {
       this.result.rows.push(this.result.parseRow(values))
     } catch (error) {

@@ -33,6 +33,7 @@ export class MessageWriter {
   #offset = 0
   /** What comes before that. */
   #pieces: Buffer[] = []
+  #pieceBytes = 0
   /** Where the message at hand began. */
   #header = this.#chunk
   #headerAt = 0
@@ -106,9 +107,7 @@ export class MessageWriter {
 
   /** How many bytes were written since the last `take()`. */
   get bytes(): number {
-    let bytes = this.#offset - this.#start
-    for (const piece of this.#pieces) bytes += piece.length
-    return bytes
+    return this.#pieceBytes + this.#offset - this.#start
   }
 
   /** What was written since the last call, in order. It is never written to again. */
@@ -116,6 +115,7 @@ export class MessageWriter {
     if (this.#offset > this.#start) this.#setApart()
     const taken = this.#pieces
     this.#pieces = []
+    this.#pieceBytes = 0
     return taken
   }
 
@@ -139,16 +139,20 @@ export class MessageWriter {
   /** What has been written so far stays as it is; what comes next is another piece. */
   #setApart(): void {
     const piece = this.#chunk.subarray(this.#start, this.#offset)
-    this.#pieces.push(piece)
-    this.#apart += piece.length
+    this.#push(piece)
     this.#start = this.#offset
   }
 
   /** Bytes that are a piece of their own. */
   #append(bytes: Buffer): void {
     this.#setApart()
-    this.#pieces.push(bytes)
-    this.#apart += bytes.length
+    this.#push(bytes)
+  }
+
+  #push(piece: Buffer): void {
+    this.#pieces.push(piece)
+    this.#pieceBytes += piece.length
+    this.#apart += piece.length
   }
 
   /** A text and its zero. */
