@@ -14,6 +14,7 @@ import type * as Names from '../dist/util/nearest-name.js'
 import type * as Backoffs from '../dist/util/backoff.js'
 import type * as Texts from '../dist/sql/classify.js'
 import type * as Begins from '../dist/transaction/begin.js'
+import type * as Contexts from '../dist/lease/holder-context.js'
 import type * as Failures from '../dist/transaction/failures.js'
 
 const load = async (path: string): Promise<unknown> =>
@@ -30,6 +31,10 @@ const { backoffMillis } = (await load('./util/backoff.js')) as typeof Backoffs
 const { classify } = (await load('./sql/classify.js')) as typeof Texts
 const { beginText } = (await load('./transaction/begin.js')) as typeof Begins
 const { isWorthRepeating } = (await load('./transaction/failures.js')) as typeof Failures
+
+const { createScope, enclosingScope, runInScope } = (await load(
+  './lease/holder-context.js',
+)) as typeof Contexts
 
 const test = leakTest()
 
@@ -554,4 +559,20 @@ for (const [given, meant] of [
 test('nearest name: of several that are near, the nearest', () => {
   assert.equal(nearestName('timeout', ['timeoutMillis', 'timeouts', 'timeput']), 'timeouts')
   assert.equal(nearestName('timeouty', ['timeouts', 'timeoutx']), 'timeouts')
+})
+
+test('scopes: one that begins inside of others keeps only those that have not settled', () => {
+  const manager = {}
+  const other = {}
+  const outer = createScope(other, 'callback')
+  let last = runInScope(outer, () => createScope(manager, 'callback'))
+  for (let step = 0; step < 5; step++) {
+    last.settled = true
+    last = runInScope(last, () => createScope(manager, 'callback'))
+    assert.equal(last.outer, outer)
+  }
+  runInScope(last, () => {
+    assert.equal(enclosingScope(manager), last)
+    assert.equal(enclosingScope(other), outer)
+  })
 })

@@ -635,7 +635,7 @@ class Deferred {
 /** Each waiter gets an error of its own: a shared one would carry somebody else's stack. */
 function freshError(error: Error): Error {
   return error instanceof ConnectError
-    ? new ConnectError(error.message, { errors: error.errors, cause: error.cause })
+    ? new ConnectError(error.message, { errors: [...error.errors], cause: error.cause })
     : new ConnectError(error.message, { errors: [error] })
 }
 

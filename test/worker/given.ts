@@ -16,7 +16,7 @@ export function testGiven({ test, face }: Suite): void {
       let told = false
       await manager[verb](async (connection) => {
         await connection.query('SELECT 1')
-        throw proxy
+        throw proxy as Error
       }).catch((error: unknown) => {
         told = Object.is(error, proxy)
       })
