@@ -216,7 +216,7 @@ test('values are values, also where a backslash escapes', async () => {
   await isUnharmed(manager)
 })
 
-test('savepoints have names of the library’s own, however deep and whoever looks', async () => {
+test('savepoints have names that no text of a user’s can mean, however deep and whoever looks', async () => {
   await using wire = await openProxied(database)
   await wire.manager.transaction(async (connection) => {
     await connection.query('SELECT 1')
@@ -228,7 +228,7 @@ test('savepoints have names of the library’s own, however deep and whoever loo
   const texts = wire.recording.sent().map((message) => JSON.stringify(message))
   const named = texts.filter((text) => text.includes('SAVEPOINT'))
   assert.ok(named.length >= 3, texts.join('\n'))
-  for (const text of named) assert.match(text, /SAVEPOINT [a-z_]+\d+(?:\\u0000)?"/, text)
+  for (const text of named) assert.match(text, /SAVEPOINT pgmc_[0-9a-f]{12}_\d+(?:\\u0000)?"/, text)
 })
 
 /** What a user of the test may be called, and what one may set. */

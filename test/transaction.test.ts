@@ -14,7 +14,6 @@ import {
 } from 'pg-managed-connection'
 import { caught, createGate, errorOf, outcome, reason, settle } from './core/caught.js'
 import { toConninfo } from './support/address.js'
-import { openProxied } from './support/proxied.js'
 import { startProxy, type Proxy } from './support/proxy.js'
 import { openSuite, type TestBody } from './support/suite.js'
 import { until, within } from './support/wait.js'
@@ -927,12 +926,4 @@ test('a BEGIN that the server refuses is the caller’s error, and what stands b
   )
   assert.deepEqual(notices, ['there is already a transaction in progress'])
   assert.deepEqual(await ids(), [1])
-})
-
-test('the library’s savepoints have names that no text of a user’s can mean', async () => {
-  await using wire = await openProxied(database)
-  const { manager, recording } = wire
-  await manager.transaction((connection) => connection.transaction((inner) => inner.query('SELECT 1')))
-  const savepoints = recording.sent().filter((message) => message.includes('SAVEPOINT'))
-  assert.match(savepoints[0]!, /SAVEPOINT pgmc_[0-9a-f]{12}_1/)
 })

@@ -58,6 +58,7 @@ export const LEFT_OUT: Readonly<Record<string, readonly string[]>> = {
     'while connections are killed and dropped everybody gets an answer, and the pool works on',
   ],
   'they do something while a statement runs, or cancel it': [
+    'a hold that times out while its release waits for a statement is settled once',
     'a holder that throws with a statement in flight gets its own error, whatever becomes of the statement',
     'use: left, in flight for longer than releaseGraceMillis: it is cancelled and dropped',
     'await using: left, in flight for longer than releaseGraceMillis: it is cancelled and dropped',
