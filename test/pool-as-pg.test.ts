@@ -9,30 +9,19 @@ import {
   ManagedConnection,
   type ManagedConnectionOptions,
 } from 'pg-managed-connection'
-import { asPool, type ManagedPool, type PoolFaceOptions } from 'pg-managed-connection/pool'
+import { asPool, type PoolFaceOptions } from 'pg-managed-connection/pool'
 import { attach, share } from 'pg-managed-connection/worker'
 import { endSoon } from './support/proxied.js'
 import { Cursor } from './support/submittables.js'
+import { openPooled, type PooledManager } from './support/pooled-manager.js'
 import { openSuite } from './support/suite.js'
 import { until, within } from './support/wait.js'
 
 const { test, database } = await openSuite()
 const { admin } = database
 
-interface Opened extends AsyncDisposable {
-  readonly manager: ManagedConnection
-  readonly pool: ManagedPool
-}
-
-function open(options: ManagedConnectionOptions = {}, poolOptions: PoolFaceOptions = {}): Opened {
-  const manager = new ManagedConnection(database.conninfo, { acquireTimeoutMillis: 5_000, ...options })
-  const pool = asPool(manager, { endTimeoutMillis: 500, ...poolOptions })
-  const dispose = async (): Promise<void> => {
-    await pool[Symbol.asyncDispose]()
-    await endSoon(manager)
-  }
-  return { manager, pool, [Symbol.asyncDispose]: dispose }
-}
+const open = (options?: ManagedConnectionOptions, poolOptions?: PoolFaceOptions): PooledManager =>
+  openPooled(database.conninfo, options, poolOptions)
 
 function pidOf(client: pg.PoolClient): number {
   return (client as unknown as { processID: number }).processID

@@ -15,29 +15,17 @@ import {
   UncommittedTransactionError,
   type ManagedConnectionOptions,
 } from 'pg-managed-connection'
-import { asPool, type LeakEvent, type ManagedPool, type PoolFaceOptions } from 'pg-managed-connection/pool'
-import { endSoon } from './support/proxied.js'
+import { asPool, type LeakEvent, type PoolFaceOptions } from 'pg-managed-connection/pool'
 import { copy, Cursor } from './support/submittables.js'
+import { openPooled, type PooledManager } from './support/pooled-manager.js'
 import { openSuite } from './support/suite.js'
 import { until, within } from './support/wait.js'
 
 const { test, database } = await openSuite()
 const { admin } = database
 
-interface Opened extends AsyncDisposable {
-  readonly manager: ManagedConnection
-  readonly pool: ManagedPool
-}
-
-function open(options: ManagedConnectionOptions = {}, poolOptions: PoolFaceOptions = {}): Opened {
-  const manager = new ManagedConnection(database.conninfo, { acquireTimeoutMillis: 5_000, ...options })
-  const pool = asPool(manager, { endTimeoutMillis: 500, ...poolOptions })
-  const dispose = async (): Promise<void> => {
-    await pool[Symbol.asyncDispose]()
-    await endSoon(manager)
-  }
-  return { manager, pool, [Symbol.asyncDispose]: dispose }
-}
+const open = (options?: ManagedConnectionOptions, poolOptions?: PoolFaceOptions): PooledManager =>
+  openPooled(database.conninfo, options, poolOptions)
 
 /** Takes the process's warnings away from the leak check, and gives those that came. */
 async function warningsOf(work: () => Promise<void>): Promise<Error[]> {
