@@ -3,8 +3,8 @@
  *
  * @module pg-managed-connection
  */
-export { ManagedConnection } from './managed-connection.js'
-export { Connection } from './connection.js'
+export { ManagedConnection } from './face/managed-connection.js'
+export { Connection } from './face/connection.js'
 export {
   AcquireTimeoutError,
   CommitRolledBackError,
@@ -24,10 +24,10 @@ export {
   UncommittedTransactionError,
   UnfinishedStatementError,
 } from './errors.js'
-export { DatabaseError } from './driver/pg-driver.js'
+export { DatabaseError } from './pg/driver.js'
 export type { CommitOutcome } from './errors.js'
 export type { ConnectionParameters } from './conninfo/parameters.js'
-export type { TransactionStatus } from './connection.js'
+export type { TransactionStatus } from './face/connection.js'
 export type {
   AcquireOptions,
   BatchOptions,
@@ -36,7 +36,7 @@ export type {
   TransactionOptions,
   UseOptions,
   WaitOptions,
-} from './call-options.js'
+} from './face/call-options.js'
 export type {
   ConnectEvent,
   HoldWarningEvent,
@@ -44,9 +44,9 @@ export type {
   NoticeEvent,
   RollbackEvent,
 } from './events.js'
-export type { EndOptions, Manager, ManagerStats } from './manager.js'
+export type { EndOptions, Manager, ManagerStats } from './api/manager.js'
 export type { ManagedConnectionOptions } from './options.js'
-export type { StreamOptions } from './driver/row-stream.js'
-export type { BatchResults, QueryCallback, QueryConfig, StatementOptions } from './query-arguments.js'
-export type { Notification, Subscription } from './session/subscription.js'
-export type { IsolationLevel, TransactionModes } from './transaction/begin.js'
+export type { StreamOptions } from './pipeline/row-stream.js'
+export type { BatchResults, QueryCallback, QueryConfig, StatementOptions } from './face/query-arguments.js'
+export type { Notification, Subscription } from './listen/subscription.js'
+export type { IsolationLevel, TransactionModes } from './lease/begin.js'

@@ -2,11 +2,11 @@
  * What sharing a manager with other threads takes beside its public members; for `worker/` alone. One small class, so
  * that it is plain to see what the other side of a port relies on.
  */
-import { takeBack } from './lease/departure.js'
-import { Turn } from './lease/turn.js'
-import { typesOf } from './driver/pg-driver.js'
+import { revoke } from './lease/release.js'
+import { Lease } from './lease/lease.js'
+import { typesOf } from './pg/driver.js'
 import type { CustomTypesConfig } from 'pg'
-import type { Scheduler } from './lease/scheduler.js'
+import type { LocalBroker } from './broker/local-broker.js'
 import type { ResolvedOptions } from './options.js'
 
 /** Something that was asked for, as it stands in the line. */
@@ -20,35 +20,35 @@ export interface Asked {
 }
 
 export class Sharing {
-  readonly #scheduler: Scheduler
+  readonly #broker: LocalBroker
 
-  constructor(scheduler: Scheduler) {
-    this.#scheduler = scheduler
+  constructor(broker: LocalBroker) {
+    this.#broker = broker
   }
 
   /** The options in force. */
   get options(): ResolvedOptions {
-    return this.#scheduler.options
+    return this.#broker.options
   }
 
   /** `end()` was called. */
   get ending(): boolean {
-    return this.#scheduler.ending
+    return this.#broker.ending
   }
 
   /** Stands for the turn that has the floor; null while nobody has it. */
   get floor(): object | null {
-    return this.#scheduler.floor
+    return this.#broker.holder
   }
 
   /** The first in line. */
   get first(): object | null {
-    return this.#scheduler.first
+    return this.#broker.first
   }
 
   /** The parsers of the session's results, as they are now. */
   get types(): CustomTypesConfig {
-    return typesOf(this.#scheduler.session?.client ?? null)
+    return typesOf(this.#broker.backend?.client ?? null)
   }
 
   /**
@@ -57,38 +57,38 @@ export class Sharing {
    * @param stack where the holder asked, for messages and warnings; null where nobody wants to know
    */
   watchAsk(stack: string | null, ask: () => void): Asked | null {
-    return this.#scheduler.watchAsk(stack, ask)
+    return this.#broker.watchAsk(stack, ask)
   }
 
   /** The error of one whose time in line has passed, after it was taken out of it. Counts it. */
   timedOut(timeoutMillis: number): Error {
-    return this.#scheduler.timedOut(timeoutMillis)
+    return this.#broker.timedOut(timeoutMillis)
   }
 
   /** Takes the connection from the holder of `floor`: what runs is cancelled and rolled back, nobody waits for it. */
   takeBack(floor: object, error: Error): void {
-    const turn = this.#scheduler.floor
-    if (turn !== null && turn === floor) void takeBack(this.#scheduler, turn, error, 'holder gone')
+    const turn = this.#broker.holder
+    if (turn !== null && turn === floor) void revoke(this.#broker, turn, error, 'holder gone')
   }
 
   /** Calls `told` when the connection is taken from the holder of `floor`. Callbacks are told by the manager itself. */
   onTakenBack(floor: object, told: (error: Error) => void): void {
-    const turn = this.#scheduler.floor
+    const turn = this.#broker.holder
     if (turn !== null && turn === floor) turn.onRevoked = told
   }
 
   /** Something of the turn that `floor` stands for was committed, or may have been. */
   mayHaveCommitted(floor: object): boolean {
-    return floor instanceof Turn && !floor.retrySafe
+    return floor instanceof Lease && !floor.retrySafe
   }
 
   /** Calls `ended` once the manager has ended. */
   onEnded(ended: () => void): void {
-    this.#scheduler.onEnded(ended)
+    this.#broker.onEnded(ended)
   }
 
   /** Tells of a failure that no call can be told of. */
   report(error: Error): void {
-    this.#scheduler.onBackgroundError(error)
+    this.#broker.onBackgroundError(error)
   }
 }

@@ -4,33 +4,33 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import { leakTest } from './support/suite.js'
-import type * as Subscriptions from '../dist/session/subscription.js'
+import type * as Subscriptions from '../dist/listen/subscription.js'
 import type * as BriefMaps from '../dist/util/brief-map.js'
 import type * as Lists from '../dist/util/linked-list.js'
 import type * as Times from '../dist/util/deadlines.js'
-import type * as Lines from '../dist/lease/line.js'
-import type * as Settlements from '../dist/transaction/settlement.js'
+import type * as WaitQueues from '../dist/broker/wait-queue.js'
+import type * as Settlements from '../dist/lease/settlement.js'
 import type * as Names from '../dist/util/nearest-name.js'
 import type * as Backoffs from '../dist/util/backoff.js'
 import type * as Texts from '../dist/sql/classify.js'
-import type * as Begins from '../dist/transaction/begin.js'
+import type * as Begins from '../dist/lease/begin.js'
 import type * as Contexts from '../dist/lease/holder-context.js'
-import type * as Failures from '../dist/transaction/failures.js'
+import type * as Failures from '../dist/lease/failures.js'
 
 const load = async (path: string): Promise<unknown> =>
   import(new URL(path, import.meta.resolve('pg-managed-connection')).href)
 
-const { BufferedSubscription } = (await load('./session/subscription.js')) as typeof Subscriptions
+const { BufferedSubscription } = (await load('./listen/subscription.js')) as typeof Subscriptions
 const { BriefMap } = (await load('./util/brief-map.js')) as typeof BriefMaps
 const { LinkedList } = (await load('./util/linked-list.js')) as typeof Lists
 const { Deadlines, deadline } = (await load('./util/deadlines.js')) as typeof Times
-const { Line, Waiter } = (await load('./lease/line.js')) as typeof Lines
-const { settle } = (await load('./transaction/settlement.js')) as typeof Settlements
+const { WaitQueue, Waiter } = (await load('./broker/wait-queue.js')) as typeof WaitQueues
+const { settle } = (await load('./lease/settlement.js')) as typeof Settlements
 const { nearestName, didYouMean } = (await load('./util/nearest-name.js')) as typeof Names
 const { backoffMillis } = (await load('./util/backoff.js')) as typeof Backoffs
 const { classify } = (await load('./sql/classify.js')) as typeof Texts
-const { beginText } = (await load('./transaction/begin.js')) as typeof Begins
-const { isWorthRepeating } = (await load('./transaction/failures.js')) as typeof Failures
+const { beginText } = (await load('./lease/begin.js')) as typeof Begins
+const { isWorthRepeating } = (await load('./lease/failures.js')) as typeof Failures
 
 const { createScope, enclosingScope, runInScope } = (await load(
   './lease/holder-context.js',
@@ -157,7 +157,7 @@ class Listener extends Waiter<number> {
 }
 
 test('line: first come, first served; who leaves in the middle is skipped', () => {
-  const line = new Line<number>(new Deadlines())
+  const line = new WaitQueue<number>(new Deadlines())
   const heard: Heard[] = []
   const [a, b, c] = [new Listener(heard, 'a'), new Listener(heard, 'b'), new Listener(heard, 'c')]
   for (const waiter of [a, b, c]) line.join(waiter, { timeoutMillis: Infinity })
@@ -180,7 +180,7 @@ test('line: first come, first served; who leaves in the middle is skipped', () =
 
 test('line: one whose time has passed declines, even when its timer has not fired', () => {
   const deadlines = new Deadlines()
-  const line = new Line<number>(deadlines)
+  const line = new WaitQueue<number>(deadlines)
   const heard: Heard[] = []
   const waiter = new Listener(heard, 'a')
   line.join(waiter, { timeoutMillis: 10_000 })
@@ -191,7 +191,7 @@ test('line: one whose time has passed declines, even when its timer has not fire
 })
 
 test('line: a signal takes its waiter out, and is let go when it was granted', () => {
-  const line = new Line<number>(new Deadlines())
+  const line = new WaitQueue<number>(new Deadlines())
   const heard: Heard[] = []
   const controller = new AbortController()
   const join = { timeoutMillis: Infinity, signal: controller.signal }
@@ -207,7 +207,7 @@ test('line: a signal takes its waiter out, and is let go when it was granted', (
 })
 
 test('line: rejecting all gives each an error of its own, and not to those who join meanwhile', () => {
-  const line = new Line<number>(new Deadlines())
+  const line = new WaitQueue<number>(new Deadlines())
   const heard: Heard[] = []
   const join = { timeoutMillis: Infinity }
   class AsksAgain extends Listener {

@@ -17,8 +17,8 @@ import {
 import { openSuite } from './support/suite.js'
 import type * as Keywords from '../dist/conninfo/keywords.js'
 import type * as Options from '../dist/options.js'
-import type * as SettlementTable from '../dist/transaction/settlement.js'
-import type { Departure, Settlement } from '../dist/transaction/settlement.js'
+import type * as SettlementTable from '../dist/lease/settlement.js'
+import type { Departure, Settlement } from '../dist/lease/settlement.js'
 
 const { test, database } = await openSuite()
 
@@ -26,7 +26,7 @@ const root = fileURLToPath(new URL('../../', import.meta.url))
 const dist = (path: string): string => new URL(`../../dist/${path}`, import.meta.url).href
 const { DEFAULT_OPTIONS } = (await import(dist('options.js'))) as typeof Options
 const { keywords } = (await import(dist('conninfo/keywords.js'))) as typeof Keywords
-const { settle } = (await import(dist('transaction/settlement.js'))) as typeof SettlementTable
+const { settle } = (await import(dist('lease/settlement.js'))) as typeof SettlementTable
 
 const readme = readFileSync(join(root, 'README.md'), 'utf8')
 const readmeExamples = readExamples('README.md', readme)

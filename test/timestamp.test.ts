@@ -3,10 +3,10 @@ import assert from 'node:assert/strict'
 import pg from 'pg'
 import { Random } from './support/random.js'
 import { leakTest } from './support/suite.js'
-import type * as Timestamps from '../dist/driver/timestamp.js'
+import type * as Timestamps from '../dist/pipeline/timestamp.js'
 
 const { parseTimestamp, quickParser } = (await import(
-  new URL('./driver/timestamp.js', import.meta.resolve('pg-managed-connection')).href
+  new URL('./pipeline/timestamp.js', import.meta.resolve('pg-managed-connection')).href
 )) as typeof Timestamps
 
 const test = leakTest()

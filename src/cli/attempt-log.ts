@@ -1,6 +1,6 @@
 import type { HostPlan } from '../conninfo/hosts.js'
 import type { ConnectPlan } from '../conninfo/plan.js'
-import type { AttemptError, AttemptTarget, OpenStep } from '../driver/open/index.js'
+import type { AttemptError, AttemptTarget, OpenStep } from '../connect/index.js'
 import { roundMillis, type AttemptFacts, type Problem } from './report.js'
 
 /** Writes down what happens while a connection is opened. */

@@ -1,8 +1,8 @@
 import { findPassword } from '../conninfo/password-file.js'
 import { planConnection, type ConnectPlan } from '../conninfo/plan.js'
-import { AttemptError, openClient, type OpenedClient } from '../driver/open/index.js'
-import { limited } from '../driver/open/limited.js'
-import { internals } from '../driver/open/pg-connection.js'
+import { AttemptError, openClient, type OpenedClient } from '../connect/index.js'
+import { withDeadline } from '../connect/with-deadline.js'
+import { internals } from '../connect/pg-connection.js'
 import { ConnectError, ConninfoError } from '../errors.js'
 import { diagnose, diagnoseConninfo, diagnoseSession } from './advice/index.js'
 import { AttemptLog } from './attempt-log.js'
@@ -79,7 +79,7 @@ async function connectAndExamine(plan: ConnectPlan, log: AttemptLog): Promise<Ou
   }
   try {
     const limits = { timeoutMillis: QUESTIONS_MILLIS }
-    return { connection: await limited(limits, (signal) => examine(opened, signal)), problem: null }
+    return { connection: await withDeadline(limits, (signal) => examine(opened, signal)), problem: null }
   } catch (error) {
     return { connection: null, problem: diagnoseSession(error) }
   } finally {

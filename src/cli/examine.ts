@@ -1,7 +1,7 @@
 import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import type pg from 'pg'
-import type { OpenedClient, TlsFacts } from '../driver/open/index.js'
-import { abortable } from '../driver/open/limited.js'
+import type { OpenedClient, TlsFacts } from '../connect/index.js'
+import { abortable } from '../connect/with-deadline.js'
 import { roundMillis, type CertificateFacts, type ConnectionFacts, type EncryptionFacts } from './report.js'
 
 const SAMPLES = 9

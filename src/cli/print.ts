@@ -1,4 +1,4 @@
-import type { LoginMethod } from '../driver/open/index.js'
+import type { LoginMethod } from '../connect/index.js'
 import type { Palette } from './palette.js'
 import { describeSource } from './parameter-facts.js'
 import type {

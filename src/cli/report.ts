@@ -1,4 +1,4 @@
-import type { Encryption, LoginMethod } from '../driver/open/index.js'
+import type { Encryption, LoginMethod } from '../connect/index.js'
 import type { KeywordEffect } from '../conninfo/keywords.js'
 import type { ParameterSource } from '../conninfo/resolve.js'
 

@@ -5,7 +5,7 @@ import type { ResolvedOptions } from '../options.js'
 export interface ControlLimits {
   /** BEGIN, COMMIT, SAVEPOINT, RELEASE, LISTEN. */
   readonly statement: number
-  /** ROLLBACK and the session's reset. */
+  /** ROLLBACK and the backend's reset. */
   readonly rollback: number
 }
 

@@ -6,7 +6,7 @@ import { HoldTimeoutError } from '../errors.js'
 import { now } from '../util/clock.js'
 import { deadline } from '../util/deadlines.js'
 import type { Deadlines, Timed } from '../util/deadlines.js'
-import type { Turn } from './turn.js'
+import type { Lease } from './lease.js'
 
 export interface HoldLimits {
   readonly holdWarningMillis: number
@@ -16,17 +16,17 @@ export interface HoldLimits {
 export interface HoldHooks {
   readonly deadlines: Deadlines
   onWarning(event: { heldMillis: number; stack: string | null; returned: boolean }): void
-  onTimeout(turn: Turn, error: HoldTimeoutError): void
+  onTimeout(turn: Lease, error: HoldTimeoutError): void
 }
 
 export class HoldWatch {
-  readonly #turn: Turn
+  readonly #turn: Lease
   readonly #stack: string | null
   readonly #hooks: HoldHooks
   readonly #timers: Timed[] = []
   #warned = false
 
-  constructor(turn: Turn, stack: string | null, limits: HoldLimits, hooks: HoldHooks) {
+  constructor(turn: Lease, stack: string | null, limits: HoldLimits, hooks: HoldHooks) {
     this.#turn = turn
     this.#stack = stack
     this.#hooks = hooks

@@ -13,7 +13,7 @@ import { LONGEST_TIMER_MILLIS } from '../util/timer.js'
 import { ClientMessages, NO_ENCRYPTION, fatalError, notification } from './messages.js'
 import type { PGliteDatabase } from './database.js'
 import type { ClientRequest } from './messages.js'
-import type { Occupant, Seat } from './seat.js'
+import type { Occupant, SessionLock } from './session-lock.js'
 
 /** How long its end waits, in milliseconds, for PGlite's own callers to let it clean up. */
 const LEAVE_MILLIS = 1_000
@@ -21,7 +21,7 @@ const LEAVE_MILLIS = 1_000
 export class EmbeddedSocket extends Duplex implements Occupant {
   readonly gone: Promise<void>
   readonly #db: PGliteDatabase
-  readonly #seat: Seat
+  readonly #seat: SessionLock
   readonly #messages = new ClientMessages()
   /** Answers come outside of the context of whoever asked. */
   readonly #context = new AsyncResource('pg-managed-connection/pglite', { requireManualDestroy: false })
@@ -32,7 +32,7 @@ export class EmbeddedSocket extends Duplex implements Occupant {
   /** Keeps the process alive, as a socket does. */
   #life: NodeJS.Timeout | null = null
 
-  constructor(db: PGliteDatabase, seat: Seat) {
+  constructor(db: PGliteDatabase, seat: SessionLock) {
     super({ allowHalfOpen: false })
     this.#db = db
     this.#seat = seat

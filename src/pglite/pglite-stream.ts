@@ -1,11 +1,11 @@
 /** The entry: a PGlite where pg would dial a server. */
 import { checkDatabase } from './database.js'
 import { EmbeddedSocket } from './embedded-socket.js'
-import { Seat } from './seat.js'
+import { SessionLock } from './session-lock.js'
 import type { Duplex } from 'node:stream'
 import type { PGliteDatabase } from './database.js'
 
-const seats = new WeakMap<PGliteDatabase, Seat>()
+const seats = new WeakMap<PGliteDatabase, SessionLock>()
 
 /**
  * Gives the `stream` of a connection that leads to an embedded PostgreSQL, for a manager or for anything else that
@@ -28,7 +28,7 @@ const seats = new WeakMap<PGliteDatabase, Seat>()
 export function pgliteStream(db: PGliteDatabase): () => Duplex {
   checkDatabase(db)
   let seat = seats.get(db)
-  if (seat === undefined) seats.set(db, (seat = new Seat(db)))
+  if (seat === undefined) seats.set(db, (seat = new SessionLock(db)))
   const only = seat
   return () => new EmbeddedSocket(db, only)
 }

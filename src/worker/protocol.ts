@@ -137,7 +137,7 @@ export type WireResult = readonly [
   cells: unknown[],
   /** Bytes are among the cells, which arrive as Uint8Array. */
   bytes: boolean,
-  odd: readonly OddCell[] | null,
+  odd: readonly RawCell[] | null,
 ]
 
 /** The description of the columns: in full, or by the number under which it was sent before. */
@@ -147,13 +147,13 @@ export type WireShape = number | readonly [slot: number, fields: readonly FieldD
 export interface WireRows {
   readonly rows: Record<string, unknown>[]
   readonly bytes: boolean
-  readonly odd: readonly OddCell[] | null
+  readonly odd: readonly RawCell[] | null
   /** These are the last. */
   readonly done: boolean
 }
 
 /** A cell that the worker has to parse, because what the owner's parser makes of it cannot be copied. */
-export interface OddCell {
+export interface RawCell {
   /** The cell's number in a result; the row's in a stream. */
   readonly index: number
   readonly column: string

@@ -3,13 +3,13 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { MessageChannel } from 'node:worker_threads'
 import { ManagerEndedError } from '../errors.js'
 import { ManagedConnection } from '../index.js'
-import { Desk } from './owner/desk.js'
-import { Host } from './owner/host.js'
+import { SharedManager } from './host/shared-manager.js'
+import { Host } from './host/host.js'
 import { PROTOCOL } from './protocol.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { Hello } from './protocol.js'
 
-const desks = new WeakMap<ManagedConnection, Desk>()
+const desks = new WeakMap<ManagedConnection, SharedManager>()
 
 /** Whoever calls `share()` inside a callback is not meant to hold all that its worker asks for afterwards. */
 const outside = AsyncLocalStorage.snapshot()
@@ -40,15 +40,15 @@ export function share(manager: ManagedConnection): MessagePort {
   return outside(() => openPort(deskOf(manager)))
 }
 
-function deskOf(manager: ManagedConnection): Desk {
+function deskOf(manager: ManagedConnection): SharedManager {
   const known = desks.get(manager)
   if (known !== undefined) return known
-  const desk = new Desk(manager)
+  const desk = new SharedManager(manager)
   desks.set(manager, desk)
   return desk
 }
 
-function openPort(desk: Desk): MessagePort {
+function openPort(desk: SharedManager): MessagePort {
   const { port1, port2 } = new MessageChannel()
   const { board } = new Host(desk, port1)
   const { autocommit, traceHolders, holdWarningMillis } = desk.sharing.options

@@ -2,16 +2,16 @@
 import type * as Keywords from '../../dist/conninfo/keywords.js'
 import type * as Mask from '../../dist/conninfo/mask.js'
 import type * as Plan from '../../dist/conninfo/plan.js'
-import type * as Open from '../../dist/driver/open/index.js'
+import type * as Open from '../../dist/connect/index.js'
 
-export type { OpenedClient, OpenStep } from '../../dist/driver/open/index.js'
+export type { OpenedClient, OpenStep } from '../../dist/connect/index.js'
 export type { ConnectPlan } from '../../dist/conninfo/plan.js'
 
 const load = async (path: string): Promise<unknown> =>
   import(new URL(`../../../dist/${path}`, import.meta.url).href)
 
 export const { openClient, isTransientOpenError, AttemptError } = (await load(
-  'driver/open/index.js',
+  'connect/index.js',
 )) as typeof Open
 export const { planConnection } = (await load('conninfo/plan.js')) as typeof Plan
 export const { describeConninfo } = (await load('conninfo/mask.js')) as typeof Mask

@@ -1,4 +1,4 @@
-import { Failure } from '../../driver/open/attempt-error.js'
+import { Failure } from '../../connect/attempt-error.js'
 import type { ConninfoError } from '../../errors.js'
 import type { Problem } from '../report.js'
 import { adviseOnConninfo } from './conninfo.js'

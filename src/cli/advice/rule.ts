@@ -1,5 +1,5 @@
 import type { ConnectPlan } from '../../conninfo/plan.js'
-import type { AttemptError } from '../../driver/open/index.js'
+import type { AttemptError } from '../../connect/index.js'
 import { describeSource } from '../parameter-facts.js'
 import type { ParameterFacts } from '../report.js'
 

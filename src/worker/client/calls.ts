@@ -4,12 +4,12 @@ import { withCallersFrames } from '../../util/callers-frames.js'
 import { BriefMap } from '../../util/brief-map.js'
 import { onAbort } from '../../util/abort-listeners.js'
 import { CANCELLED } from '../protocol.js'
-import type { RemoteTurn } from './remote-turn.js'
+import type { RemoteLease } from './remote-lease.js'
 
 /** What a call is about. */
 export interface CallFacts<T> {
   /** The turn that it is part of. */
-  readonly turn?: RemoteTurn
+  readonly turn?: RemoteLease
   /** Cancels it at the owner's. */
   readonly signal?: AbortSignal | undefined
   /** Makes what the caller gets of the owner's answer. */
@@ -18,7 +18,7 @@ export interface CallFacts<T> {
 
 /** One shape for all calls: there is one for each statement. */
 class Call {
-  readonly turn: RemoteTurn | undefined
+  readonly turn: RemoteLease | undefined
   readonly signal: AbortSignal | undefined
   readonly decode: ((answer: never) => unknown) | undefined
   /** Stops listening to the signal. */
@@ -76,7 +76,7 @@ export class Calls {
     call?.reject(error === CANCELLED && call.signal !== undefined ? reasonOf(call.signal) : error)
   }
 
-  failAllOf(turn: RemoteTurn, error: unknown): void {
+  failAllOf(turn: RemoteLease, error: unknown): void {
     for (const [id, call] of this.#calls.entries()) if (call.turn === turn) this.fail(id, error)
   }
 
@@ -85,7 +85,7 @@ export class Calls {
   }
 
   /** What is unanswered of a turn is reported in another way. */
-  markHandled(turn: RemoteTurn): void {
+  markHandled(turn: RemoteLease): void {
     if (turn.outstanding === 0) return
     for (const call of this.#calls.values()) if (call.turn === turn) call.promise.catch(() => {})
   }

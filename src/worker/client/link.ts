@@ -10,13 +10,13 @@ import { listenTo } from '../inbox.js'
 import { Outbox } from '../outbox.js'
 import { decodeError } from '../wire-error.js'
 import { Calls } from './calls.js'
-import { NextTurns } from './next-turns.js'
+import { NextLeases } from './next-leases.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { Notification, TransactionStatus } from '../../index.js'
 import type { Thrown, ToOwner, ToWorker, WireLeaving, WireOptions } from '../protocol.js'
 import type { CallFacts } from './calls.js'
-import type { BufferedSubscription } from '../../session/subscription.js'
-import type { RemoteTurn } from './remote-turn.js'
+import type { BufferedSubscription } from '../../listen/subscription.js'
+import type { RemoteLease } from './remote-lease.js'
 
 const OWNER_GONE = 'the thread that owns the connection is gone, or has closed the port'
 
@@ -24,8 +24,8 @@ export class Link {
   readonly #port: MessagePort
   readonly #outbox: Outbox<ToOwner>
   readonly #calls = new Calls((id) => this.say(['cancel', id]))
-  readonly #turns = new BriefMap<number, RemoteTurn>()
-  readonly #next = new NextTurns((turn) => this.#begin(turn))
+  readonly #turns = new BriefMap<number, RemoteLease>()
+  readonly #next = new NextLeases((turn) => this.#begin(turn))
   readonly #subscriptions = new Map<number, BufferedSubscription>()
   #lastID = 0
   #referenced = false
@@ -73,10 +73,10 @@ export class Link {
 
   /** Asks for a turn. Resolves once it is granted; null where `tryAcquire` gets none. */
   async ask(
-    turn: RemoteTurn,
+    turn: RemoteLease,
     options: WireOptions | null,
     facts: { signal: AbortSignal | undefined; stack: string | null },
-  ): Promise<RemoteTurn | null> {
+  ): Promise<RemoteLease | null> {
     if (this.#closed !== null) throw this.#endedError()
     const { signal, stack } = facts
     throwIfAborted(signal)
@@ -93,25 +93,25 @@ export class Link {
     }
   }
 
-  #withdraw(turn: RemoteTurn, reason: unknown): void {
+  #withdraw(turn: RemoteLease, reason: unknown): void {
     if (turn.state !== 'waiting') return
     this.say(['withdraw', turn.id])
     this.#forget(turn)
     turn.refuse(reason)
   }
 
-  #begin(turn: RemoteTurn): void {
+  #begin(turn: RemoteLease): void {
     this.say(['begun', turn.id])
     turn.grant()
   }
 
-  #forget(turn: RemoteTurn): void {
+  #forget(turn: RemoteLease): void {
     this.#turns.delete(turn.id)
     this.#watchActivity()
   }
 
   /** The turn's callback has settled, or its handle was released. Resolves once the owner has settled it. */
-  leave(turn: RemoteTurn, left: WireLeaving, thrown: Thrown): Promise<void> {
+  leave(turn: RemoteLease, left: WireLeaving, thrown: Thrown): Promise<void> {
     const settled = turn.leave()
     this.say(['leave', turn.id, left, thrown])
     // Whoever left statements unanswered hears of it by the settlement.
@@ -122,7 +122,7 @@ export class Link {
   }
 
   /** What is unanswered of a turn is reported in another way. */
-  markUnansweredHandled(turn: RemoteTurn): void {
+  markUnansweredHandled(turn: RemoteLease): void {
     this.#calls.markHandled(turn)
   }
 
@@ -196,7 +196,7 @@ export class Link {
     this.#watchActivity()
   }
 
-  #failTurn(turn: RemoteTurn, error: unknown): void {
+  #failTurn(turn: RemoteLease, error: unknown): void {
     const { state } = turn
     if (state === 'waiting') return turn.refuse(error)
     // What it has under way is not answered any more.
@@ -289,7 +289,7 @@ export class Link {
  * Only of a transaction that was not about to be committed is it certain what has become of it; and even that may have
  * been committed by a text of the user's.
  */
-function lostError(turn: RemoteTurn | null, cause: Error): ConnectionLostError {
+function lostError(turn: RemoteLease | null, cause: Error): ConnectionLostError {
   const isOpen = turn !== null && turn.owned && turn.state === 'held'
   return new ConnectionLostError({ commitOutcome: isOpen ? 'none' : 'unknown', retrySafe: false, cause })
 }

@@ -1,11 +1,11 @@
 /** Parses, in this thread, what the owner's could not hand over as it is. */
 import { parsersOfThread } from '../pg.js'
-import { className, restoreBytes } from '../travels.js'
+import { className, restoreBytes } from '../cloneable.js'
 import type { CustomTypesConfig } from 'pg'
-import type { OddCell } from '../protocol.js'
+import type { RawCell } from '../protocol.js'
 
 /** `types` are the program's own for this query; without them what comes out must be what the owner's parser makes. */
-export function parseOdd(cell: OddCell, types: CustomTypesConfig | null): unknown {
+export function parseOdd(cell: RawCell, types: CustomTypesConfig | null): unknown {
   const parse = parserOf(types ?? parsersOfThread, cell.dataTypeID, cell.format)
   const value = parse(restoreBytes(cell.text))
   const found = className(value)

@@ -3,7 +3,7 @@
  * out. What can be known here is refused here, in the same words.
  */
 import { runCallback } from '../../lease/holder-context.js'
-import { checkNested, checkOptionNames } from '../../option-names.js'
+import { checkNested, checkOptionNames } from '../../face/option-names.js'
 import { throwIfAborted } from '../../util/abort-signals.js'
 import { ConnectionReleasedError, TransactionOrderError, outOfOrder } from '../../errors.js'
 import { checkBoolean } from '../../options.js'
@@ -15,7 +15,7 @@ import type { Connection, StreamOptions, TransactionStatus } from '../../index.j
 import type { ToOwner, WireAnswer, WireLeaving } from '../protocol.js'
 import type { CallFacts } from './calls.js'
 import type { Link } from './link.js'
-import type { RemoteTurn } from './remote-turn.js'
+import type { RemoteLease } from './remote-lease.js'
 import type { ResultDecoder } from './result-decoder.js'
 import type { PreparedCall } from './statement.js'
 
@@ -40,7 +40,7 @@ interface Level {
 }
 
 /** A handle for a turn that is held. */
-export function createHandle(turn: RemoteTurn, services: HandleServices): Connection {
+export function createHandle(turn: RemoteLease, services: HandleServices): Connection {
   const level: Level = { number: turn.id, owned: turn.owned, nested: false, over: false }
   return asConnection(new RemoteConnection(turn, services, level))
 }
@@ -51,12 +51,12 @@ function asConnection(handle: RemoteConnection): Connection {
 }
 
 class RemoteConnection implements Pick<Connection, Exclude<keyof Connection, 'query' | 'stream' | 'drop'>> {
-  readonly #turn: RemoteTurn
+  readonly #turn: RemoteLease
   readonly #services: HandleServices
   readonly #level: Level
   #released: Promise<void> | null = null
 
-  constructor(turn: RemoteTurn, services: HandleServices, level: Level) {
+  constructor(turn: RemoteLease, services: HandleServices, level: Level) {
     this.#turn = turn
     this.#services = services
     this.#level = level

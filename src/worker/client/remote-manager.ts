@@ -5,18 +5,18 @@ import type { CustomTypesConfig } from 'pg'
 import { ManagerEndedError, ReentrantAcquireError } from '../../errors.js'
 import { checkBoolean, checkCount, checkMillis, detachmentOf, refuseOwnLimits } from '../../options.js'
 import { enclosingScope, runCallback } from '../../lease/holder-context.js'
-import { checkOptionNames, checkWork } from '../../option-names.js'
-import { isWorthRepeating } from '../../transaction/failures.js'
+import { checkOptionNames, checkWork } from '../../face/option-names.js'
+import { isWorthRepeating } from '../../lease/failures.js'
 import { throwIfAborted } from '../../util/abort-signals.js'
 import { backoffMillis } from '../../util/backoff.js'
 import { now } from '../../util/clock.js'
 import { pause } from '../../util/pause.js'
 import { timerFor } from '../../util/timer.js'
-import { Board } from '../board.js'
+import { SharedStats } from '../shared-stats.js'
 import { Link } from './link.js'
 import { createHandle } from './remote-connection.js'
-import { BufferedSubscription } from '../../session/subscription.js'
-import { RemoteTurn } from './remote-turn.js'
+import { BufferedSubscription } from '../../listen/subscription.js'
+import { RemoteLease } from './remote-lease.js'
 import { ResultDecoder } from './result-decoder.js'
 import {
   answerBy,
@@ -73,7 +73,7 @@ type Work<T> = (connection: Connection) => T | PromiseLike<T>
 
 export class RemoteManager implements Manager {
   readonly #link: Link
-  readonly #board: Board
+  readonly #board: SharedStats
   readonly #hello: Hello
   readonly #decoder = new ResultDecoder()
   readonly #types: CustomTypesConfig | null
@@ -82,7 +82,7 @@ export class RemoteManager implements Manager {
   #ended: Promise<void> | null = null
 
   constructor(port: MessagePort, hello: Hello, types: CustomTypesConfig | null) {
-    const board = new Board(hello.board)
+    const board = new SharedStats(hello.board)
     this.#board = board
     this.#hello = hello
     this.#types = types
@@ -290,16 +290,16 @@ export class RemoteManager implements Manager {
     if (this.#ended !== null) throw new ManagerEndedError()
   }
 
-  #ask(kind: TurnKind, options: UseOptions & TransactionOptions): Promise<RemoteTurn | null> {
+  #ask(kind: TurnKind, options: UseOptions & TransactionOptions): Promise<RemoteLease | null> {
     this.#refuseEnded()
     const { autocommit = this.#hello.autocommit, signal } = options
-    const turn = new RemoteTurn(this.#link.createID(), kind, kind !== 'transaction' && autocommit)
+    const turn = new RemoteLease(this.#link.createID(), kind, kind !== 'transaction' && autocommit)
     const stack = this.#hello.traces ? (new Error('acquired').stack ?? null) : null
     return this.#link.ask(turn, pick({ ...options }, TURN_OPTIONS), { signal, stack })
   }
 
   /** Runs `work` with the turn, and has it settled, whatever happens. */
-  async #hold<T>(turn: RemoteTurn, work: Work<T>): Promise<T> {
+  async #hold<T>(turn: RemoteLease, work: Work<T>): Promise<T> {
     // Granted and taken back in one message.
     if (turn.revocation !== null) throw turn.revocation as Error
     let result: T
@@ -317,13 +317,13 @@ export class RemoteManager implements Manager {
   }
 
   /** Released by the callback itself: that was the departure. */
-  async #leave(turn: RemoteTurn, left: WireLeaving, error?: unknown): Promise<void> {
+  async #leave(turn: RemoteLease, left: WireLeaving, error?: unknown): Promise<void> {
     if (turn.state === 'held')
       await this.#link.leave(turn, left, left === 'threw' ? thrownFacts(error) : null)
     else await turn.departure
   }
 
-  #run<T>(turn: RemoteTurn, work: Work<T>): Promise<T> {
+  #run<T>(turn: RemoteLease, work: Work<T>): Promise<T> {
     const working = runCallback(this, () => work(createHandle(turn, this.#services)))
     // What `work` does after its turn was taken back is nobody's any more, its failure neither.
     return new Promise<T>((resolve, reject) => {

@@ -1,15 +1,15 @@
 /** The rows of one statement in a worker, fetched from the owner a batch at a time. */
 import { throwIfAborted } from '../../util/abort-signals.js'
-import { restoreBytes } from '../travels.js'
+import { restoreBytes } from '../cloneable.js'
 import { parseOdd } from './parsing.js'
 import { readStreamCall } from './statement.js'
 import type { CustomTypesConfig } from 'pg'
 import type { WireRows } from '../protocol.js'
 import type { Link } from './link.js'
-import type { RemoteTurn } from './remote-turn.js'
+import type { RemoteLease } from './remote-lease.js'
 
 export interface StreamSource {
-  readonly turn: RemoteTurn
+  readonly turn: RemoteLease
   /** The number of the handle. */
   readonly handle: number
   readonly link: Link
@@ -58,7 +58,7 @@ export async function* readStream(
 }
 
 /** Not read to its end. */
-async function drop(stream: number, turn: RemoteTurn, link: Link): Promise<void> {
+async function drop(stream: number, turn: RemoteLease, link: Link): Promise<void> {
   const id = link.createID()
   await link.call(id, ['drop', turn.id, stream, id], { turn }).catch(() => {})
 }

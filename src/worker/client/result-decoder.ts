@@ -1,5 +1,5 @@
 /** Unpacks results, as pg would have made them in this thread. */
-import { restoreBytes } from '../travels.js'
+import { restoreBytes } from '../cloneable.js'
 import { parseOdd, parserOf } from './parsing.js'
 import type { CustomTypesConfig, FieldDef, QueryResult } from 'pg'
 import type { WireAnswer, WireResult, WireShape } from '../protocol.js'

@@ -1,8 +1,8 @@
 /** What `query()` was called with, made ready to travel. */
 import { clock } from '../../util/clock.js'
-import { readValues } from '../../query-values.js'
+import { readValues } from '../../face/query-values.js'
 import { checkSignal } from '../../util/abort-signals.js'
-import { ownBytes } from '../travels.js'
+import { ownBytes } from '../cloneable.js'
 import type { CustomTypesConfig } from 'pg'
 import type { QueryCallback } from '../../index.js'
 import type { WireOptions, WireParameter, WireStatement } from '../protocol.js'

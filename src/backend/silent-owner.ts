@@ -1,0 +1,10 @@
+import type { Request, RequestOwner } from '../pipeline/request.js'
+
+/** Owns the library's own requests, of which only their promise is asked for. */
+export const SILENT_OWNER: RequestOwner = {
+  admit: () => null,
+  onAnswered: (request: Request) =>
+    request.error === null ? request.resolve(request.outcome) : request.reject(request.error),
+  onWithdrawn: (request: Request, error: Error | null) => request.reject(error),
+  onLost: (request: Request, cause: Error) => request.reject(cause),
+}

@@ -1,0 +1,132 @@
+/**
+ * Whoever stands in for one-shots and batches on the backend: they have no holder. Each is a transaction of its
+ * own; one that leaves a transaction open is rolled back before anyone else is served.
+ */
+import { ConnectionLostError, StatementTimeoutError, UncommittedTransactionError } from '../errors.js'
+import { BatchRequest } from '../pipeline/batch-request.js'
+import { ControlRequest } from '../pipeline/control-request.js'
+import { QueryRequest } from '../pipeline/query-request.js'
+import { SILENT_OWNER } from '../backend/silent-owner.js'
+import type { RollbackEvent } from '../events.js'
+import type { ReadyStatus, Request, RequestOwner } from '../pipeline/request.js'
+import type { Failure } from '../util/failure.js'
+import type { Backend } from '../backend/backend.js'
+import type { ControlLimits } from '../lease/control-limits.js'
+
+export interface OneShotHost {
+  readonly limits: ControlLimits
+  /** The live backend. */
+  readonly backend: Backend | null
+  onRollback(event: RollbackEvent): void
+  /** A one-shot was answered and its transaction is over. */
+  onDone(): void
+}
+
+export class OneShots implements RequestOwner {
+  readonly #host: OneShotHost
+  /** Those that were sent a second time, because their prepared statement had become stale. */
+  readonly #retried = new WeakSet<Request>()
+
+  constructor(host: OneShotHost) {
+    this.#host = host
+  }
+
+  admit(request: Request): null {
+    request.mayCommit = true
+    return null
+  }
+
+  onAnswered(request: Request, status: ReadyStatus): void {
+    if (status !== 'idle') this.#rollBack(request)
+    else if (this.#isStale(request)) this.#sendAgain(request)
+    else {
+      this.#report(request)
+      this.#host.onDone()
+    }
+  }
+
+  /**
+   * Its statement failed because a prepared name was stale; nothing of it has happened. It is sent again only where
+   * nothing was sent behind it, which would be done before it then.
+   */
+  #isStale(request: Request): boolean {
+    const stale = (request instanceof QueryRequest || request instanceof BatchRequest) && request.staleName
+    return stale && this.#host.backend?.inFlight === 0 && !this.#retried.has(request)
+  }
+
+  #sendAgain(request: Request): void {
+    this.#retried.add(request)
+    this.#host.backend?.submit(request)
+  }
+
+  #report(request: Request): void {
+    const failure = request.failure()
+    if (failure === null) request.resolve(request.outcome)
+    else request.reject(withIndex(request, failure.reason))
+  }
+
+  /** Only what travels alone can leave a transaction open: a plain statement that does has broken the protocol. */
+  #rollBack(request: Request): void {
+    const backend = this.#host.backend!
+    if (request.pipelining !== 'exclusive') {
+      const violation = new Error('protocol violation: a single statement left a transaction open')
+      request.giveUp(this.#lostError(violation))
+      backend.lose(violation)
+      return
+    }
+    // Answered, it cannot be cancelled any more.
+    const limit = limitOf(request)
+    const rollback = new ControlRequest(SILENT_OWNER, 'ROLLBACK')
+    rollback.endsTransaction = true
+    rollback.limitMillis = this.#host.limits.rollback
+    void rollback
+      .promise<ControlRequest>()
+      .then(() => null)
+      .catch((error: Error) => error)
+      .then((failure) => this.#rolledBack(request, failure, limit))
+    backend.submit(rollback)
+  }
+
+  #rolledBack(request: Request, failure: Error | null, limit: Failure | null): void {
+    const statement = request.text
+    this.#host.onRollback({ reason: 'one-shot', statement, ...(failure === null ? {} : { error: failure }) })
+    // A batch's own failure is its error; the open transaction is the library's doing then.
+    if (request instanceof BatchRequest) this.#report(request)
+    else {
+      const uncommitted = new UncommittedTransactionError({
+        statement,
+        oneShot: true,
+        retrySafe: request.ended !== 'committed',
+        cause: request.error ?? undefined,
+      })
+      request.reject(limit === null ? uncommitted : limit.reason)
+    }
+    this.#host.onDone()
+  }
+
+  onWithdrawn(request: Request, error: Error | null): void {
+    request.giveUp(error)
+  }
+
+  onLost(request: Request, cause: Error): void {
+    request.giveUp(this.#lostError(cause, request.sent))
+  }
+
+  #lostError(cause: Error, sent = true): ConnectionLostError {
+    return new ConnectionLostError({ commitOutcome: sent ? 'unknown' : 'none', cause, retrySafe: !sent })
+  }
+}
+
+/** The error of a batch says which of its statements failed; the reason of an abort is the program's own. */
+function withIndex(request: Request, error: unknown): unknown {
+  if (!(request instanceof BatchRequest) || request.failedIndex === null) return error
+  const isOurs = error === request.error || error instanceof StatementTimeoutError
+  return isOurs ? Object.assign(error as Error, { index: request.failedIndex }) : error
+}
+
+/** What a request is rejected with because a limit of it was reached; null where none was. */
+function limitOf({ guard, error }: Request): Failure | null {
+  if (guard === null) return null
+  const failure = guard.settle(error)
+  return guard.reached && failure !== null && failure.reason !== error ? failure : null
+}

@@ -1,0 +1,125 @@
+import type { ConnectPlan, TargetSessionAttrs } from '../conninfo/plan.js'
+import { AttemptError, Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
+import { cancelSession } from './cancel.js'
+import { adoptSocket } from './adopt-socket.js'
+import { logIn, Refusal, type LoggedIn } from './log-in.js'
+import type { OpenedClient, OpenStep } from './opened-client.js'
+import { internals } from './pg-connection.js'
+import { dial } from './dial.js'
+import { checkSession } from './target-session.js'
+
+/** What an attempt needs to know. */
+export interface AttemptContext {
+  readonly plan: ConnectPlan
+  readonly wanted: TargetSessionAttrs
+  readonly signal: AbortSignal
+  readonly onStep: (step: OpenStep) => void
+}
+
+/**
+ * Tries one address, with each encryption that `sslmode` allows in its order.
+ *
+ * @throws AttemptError, or the reason of the context's signal when that is not a failure itself
+ */
+export async function attempt(target: AttemptTarget, context: AttemptContext): Promise<OpenedClient> {
+  const [first, second] = encryptions(context.plan, target)
+  try {
+    return await attemptWith(first, target, context)
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    if (second === undefined || !mayFallBack(error)) throw new AttemptError(target, error, first)
+    return fallBack(second, target, context, error)
+  }
+}
+
+async function fallBack(
+  encryption: Encryption,
+  target: AttemptTarget,
+  context: AttemptContext,
+  before: Failure,
+): Promise<OpenedClient> {
+  try {
+    return await attemptWith(encryption, target, context)
+  } catch (error) {
+    if (!(error instanceof Failure)) throw error
+    const [first, second] = encryption === 'tls' ? ['without', 'with'] : ['with', 'without']
+    const reason = `${before.message} (${first} SSL), then ${error.message} (${second} SSL)`
+    throw new AttemptError(target, new Failure(error.kind, reason, error.cause ?? error), encryption)
+  }
+}
+
+/** The encryptions to try. Unix sockets are never encrypted, whatever `sslmode` is: libpq's rule. */
+function encryptions(plan: ConnectPlan, target: AttemptTarget): [Encryption, Encryption?] {
+  if (target.socket !== undefined) return ['none']
+  const { mode } = plan.tls
+  // A stream that the user gave cannot be dialed again.
+  if (plan.stream !== undefined && (mode === 'allow' || mode === 'prefer')) return ['none']
+  switch (mode) {
+    case 'disable':
+      return ['none']
+    case 'allow':
+      return ['none', 'tls']
+    case 'prefer':
+      return ['tls', 'none']
+    default:
+      return ['tls']
+  }
+}
+
+/**
+ * Whether the other encryption may fare better: TLS failed, or the server turned the client away before it was let
+ * in (`pg_hba.conf` may have a line for the other one). A password that was refused is not sent again.
+ */
+function mayFallBack(failure: Failure): boolean {
+  if (failure.kind === 'tls') return true
+  if (!(failure instanceof Refusal) || failure.afterLogin) return false
+  return (failure.cause as { code?: string }).code !== '28P01'
+}
+
+async function attemptWith(
+  wished: Encryption,
+  target: AttemptTarget,
+  { plan, wanted, signal, onStep }: AttemptContext,
+): Promise<OpenedClient> {
+  onStep({ kind: 'attempt', target, encryption: wished })
+  const reached = plan.stream === undefined ? await dial(target, plan, wished, signal) : null
+  const encryption = reached?.encryption ?? wished
+  const stream = reached === null ? plan.stream! : adoptSocket(reached.socket)
+  const loggedIn = await logIn(stream, encryption, target, plan, signal).catch((error: unknown) => {
+    // The server declined TLS, so this was the try without it already: there is no other to fall back on.
+    throw error instanceof Failure && encryption !== wished
+      ? new AttemptError(target, error, encryption)
+      : error
+  })
+  await checkOrClose(loggedIn, wanted, signal)
+  onStep({ kind: 'opened', target, encryption })
+  return {
+    ...loggedIn,
+    target,
+    encryption,
+    cancel: (options) =>
+      reached === null
+        ? Promise.resolve()
+        : cancelSession(internals(loggedIn.client), target, encryption, plan, options),
+  }
+}
+
+async function checkOrClose(
+  loggedIn: LoggedIn,
+  wanted: TargetSessionAttrs,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    await checkSession(loggedIn, wanted, signal)
+  } catch (error) {
+    const { stream } = internals(loggedIn.client).connection
+    if (signal.aborted) {
+      stream.destroy()
+      throw error
+    }
+    // A polite good-bye, but no waiting for the server to hang up.
+    stream.once('finish', () => stream.destroy())
+    loggedIn.client.end().catch(() => {})
+    throw error instanceof Failure ? error : new Failure('session', (error as Error).message, error)
+  }
+}

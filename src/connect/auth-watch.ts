@@ -1,0 +1,81 @@
+import type { ConnectPlan } from '../conninfo/plan.js'
+import type { AuthMethod } from '../conninfo/require-auth.js'
+import { Failure, type Encryption } from './attempt-error.js'
+import type { PgConnection } from './pg-connection.js'
+
+/** How the server let the user in. `'none'`: it asked for nothing (trust, peer, a client certificate). */
+export type LoginMethod = 'none' | 'password' | 'md5' | 'scram-sha-256' | 'scram-sha-256-plus'
+
+const SCRAM_PLUS = 'SCRAM-SHA-256-PLUS'
+
+/**
+ * Listens to what the server asks for during authentication, before pg answers it, and finds what `require_auth`
+ * and `channel_binding` forbid.
+ */
+export class AuthWatch {
+  /** What the server asked for so far. */
+  method: LoginMethod = 'none'
+  /** What was forbidden, if anything was. */
+  violation: Failure | null = null
+  /** The server said that authentication is over. */
+  accepted = false
+  /** The server proved that it knows the password, too. */
+  #proven = false
+  readonly #plan: ConnectPlan
+  readonly #encryption: Encryption
+
+  constructor(connection: PgConnection, plan: ConnectPlan, encryption: Encryption) {
+    this.#plan = plan
+    this.#encryption = encryption
+    connection
+      .on('authenticationCleartextPassword', () =>
+        this.#asked('password', 'server requested a cleartext password'),
+      )
+      .on('authenticationMD5Password', () => this.#asked('md5', 'server requested a hashed password'))
+      .on('authenticationSASL', ({ mechanisms }: { mechanisms: string[] }) => this.#askedSasl(mechanisms))
+      .on('authenticationSASLFinal', () => (this.#proven = true))
+      .on('authenticationOk', () => this.#over())
+  }
+
+  #asked(method: LoginMethod & AuthMethod, what: string): void {
+    this.method = method
+    this.#require(method, what)
+    if (this.#plan.channelBinding === 'require' && method !== 'scram-sha-256') {
+      this.#forbid("channel binding required but not supported by server's authentication request")
+    }
+  }
+
+  #askedSasl(mechanisms: readonly string[]): void {
+    const { channelBinding } = this.#plan
+    if (channelBinding === 'require' && this.#encryption !== 'tls') {
+      this.#forbid('channel binding required, but SSL not in use')
+    } else if (channelBinding === 'require' && !mechanisms.includes(SCRAM_PLUS)) {
+      this.#forbid(
+        'channel binding is required, but server did not offer an authentication method that supports channel binding',
+      )
+    }
+    this.#asked('scram-sha-256', 'server requested SCRAM-SHA-256 authentication')
+    const bound =
+      this.#encryption === 'tls' && channelBinding !== 'disable' && mechanisms.includes(SCRAM_PLUS)
+    if (bound) this.method = 'scram-sha-256-plus'
+  }
+
+  #over(): void {
+    this.accepted = true
+    const finished = this.method === 'none' || !this.method.startsWith('scram') || this.#proven
+    if (this.#plan.channelBinding === 'require' && !(this.method === 'scram-sha-256-plus' && this.#proven)) {
+      this.#forbid('channel binding required, but server authenticated client without channel binding')
+    }
+    if (this.method === 'none' || !finished) this.#require('none', 'server did not complete authentication')
+  }
+
+  #require(method: AuthMethod, what: string): void {
+    const { requireAuth } = this.#plan
+    if (requireAuth === null || requireAuth.allowed.has(method)) return
+    this.#forbid(`authentication method requirement "${requireAuth.text}" failed: ${what}`)
+  }
+
+  #forbid(reason: string): void {
+    this.violation ??= new Failure('policy', reason)
+  }
+}

@@ -1,0 +1,65 @@
+import type { ConnectPlan } from '../conninfo/plan.js'
+import { AttemptError, Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
+import { withDeadline } from './with-deadline.js'
+import type { PgClientInternals } from './pg-connection.js'
+import { dial } from './dial.js'
+import { isNetworkError } from './reasons.js'
+import { waitFor } from './wait-for.js'
+
+/** What bounds a CancelRequest. */
+export interface CancelOptions {
+  readonly signal?: AbortSignal
+  /** In milliseconds; 0 or `Infinity`: no limit. Default: 10 000. */
+  readonly timeoutMillis?: number
+}
+
+const DEFAULT_TIMEOUT = 10_000
+
+/** "1234" and "5678", two halves of what is not a version of the protocol. */
+const CANCEL_CODE = (1234 << 16) | 5678
+
+/**
+ * Asks the server to cancel what a session is doing, over a connection of its own with the same TLS settings, and
+ * waits until the server has hung up: then it has passed the request on.
+ *
+ * @throws AttemptError, or the signal's reason
+ */
+export async function cancelSession(
+  session: Pick<PgClientInternals, 'processID' | 'secretKey'>,
+  target: AttemptTarget,
+  encryption: Encryption,
+  plan: ConnectPlan,
+  options: CancelOptions = {},
+): Promise<void> {
+  const limits = { signal: options.signal, timeoutMillis: options.timeoutMillis ?? DEFAULT_TIMEOUT }
+  try {
+    await withDeadline(limits, async (signal) => {
+      const { socket, encryption: agreed } = await dial(target, plan, encryption, signal)
+      if (agreed !== encryption) {
+        // The key must not travel in clear when the session itself does not.
+        socket.destroy()
+        throw new Failure('tls', 'server does not support SSL, but SSL was required')
+      }
+      const closed = waitFor(socket, 'end', signal)
+      socket.resume()
+      // The other side hangs up first, as with libpq: PgBouncer 1.18 ends itself when the client does.
+      socket.write(cancelRequest(session))
+      await closed.catch((error: unknown) => {
+        // Hanging up at once is an answer, too.
+        if (signal.aborted || !(isNetworkError(error) || error instanceof Failure)) throw error
+      })
+      socket.destroy()
+    })
+  } catch (error) {
+    throw error instanceof Failure ? new AttemptError(target, error, encryption) : error
+  }
+}
+
+function cancelRequest({ processID, secretKey }: Pick<PgClientInternals, 'processID' | 'secretKey'>): Buffer {
+  const request = Buffer.alloc(16)
+  request.writeInt32BE(16, 0)
+  request.writeInt32BE(CANCEL_CODE, 4)
+  request.writeInt32BE(processID ?? 0, 8)
+  request.writeInt32BE(secretKey ?? 0, 12)
+  return request
+}

@@ -1,0 +1,127 @@
+import { connect, type Socket } from 'node:net'
+import { connect as connectTls, type TLSSocket } from 'node:tls'
+import type { ConnectPlan } from '../conninfo/plan.js'
+import type { TlsPlan } from '../conninfo/tls-plan.js'
+import { Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
+import { isNetworkError, networkFailure } from './reasons.js'
+import { logKeys, PROTOCOL_NAME, tlsOptions } from './tls-options.js'
+import { waitFor } from './wait-for.js'
+
+/** A socket that leads to the server. */
+export interface Reached {
+  readonly socket: Socket
+  /** What came of the wish for encryption: with `prefer` the server may decline. */
+  readonly encryption: Encryption
+}
+
+/** The eight bytes that ask the server whether it will speak TLS. */
+const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
+
+/**
+ * Dials the target and, when encryption is wanted, agrees on it with the server. The socket is paused.
+ *
+ * @throws Failure of kind `network`, `tls` or `policy`, or the signal's reason
+ */
+export async function dial(
+  target: AttemptTarget,
+  plan: ConnectPlan,
+  wanted: Encryption,
+  signal: AbortSignal,
+): Promise<Reached> {
+  const socket = await connectTo(target, plan, signal)
+  if (wanted === 'none') return { socket, encryption: 'none' }
+  try {
+    return await encrypt(socket, target, plan.tls, signal)
+  } catch (error) {
+    socket.destroy()
+    throw signal.aborted ? error : tlsFailure(error as Error, target)
+  }
+}
+
+async function connectTo(target: AttemptTarget, plan: ConnectPlan, signal: AbortSignal): Promise<Socket> {
+  const socket =
+    target.socket === undefined
+      ? connect({ host: target.address!, port: target.port })
+      : // The abstract namespace, which libpq writes with an "@", begins with a zero byte.
+        connect({ path: target.socket.replace(/^@/, '\0') })
+  try {
+    await waitFor(socket, 'connect', signal)
+  } catch (error) {
+    throw signal.aborted ? error : networkFailure(error as Error, target)
+  }
+  const { enabled, initialDelayMillis } = plan.keepAlive
+  if (target.socket === undefined) socket.setKeepAlive(enabled, initialDelayMillis)
+  return socket
+}
+
+async function encrypt(
+  socket: Socket,
+  target: AttemptTarget,
+  plan: TlsPlan,
+  signal: AbortSignal,
+): Promise<Reached> {
+  // Read before anything is sent: a missing file must not look like the server's fault.
+  const options = tlsOptions(plan, target.host)
+  if (plan.negotiation === 'postgres' && (await askForTls(socket, signal)) === 'N') {
+    if (plan.mode === 'prefer' || plan.mode === 'allow') return { socket, encryption: 'none' }
+    throw new Failure('tls', 'server does not support SSL, but SSL was required')
+  }
+  // TLS reports what happens to the socket beneath; this only keeps the same error from being unhandled.
+  socket.on('error', () => {})
+  const secured = startTls(() =>
+    connectTls({
+      ...options,
+      ...(plan.negotiation === 'direct' ? { ALPNProtocols: [PROTOCOL_NAME] } : {}),
+      socket,
+    }),
+  )
+  if (plan.keyLogFile !== undefined) secured.on('keylog', (line) => logKeys(plan.keyLogFile!, line))
+  await waitFor(secured, 'secureConnect', signal)
+  if (plan.negotiation === 'direct' && secured.alpnProtocol !== PROTOCOL_NAME) {
+    secured.destroy()
+    throw new Failure(
+      'tls',
+      'direct SSL connection was established without ALPN protocol negotiation extension',
+    )
+  }
+  return { socket: secured, encryption: 'tls' }
+}
+
+/** Node throws at once for a certificate or key that it cannot read. */
+function startTls(start: () => TLSSocket): TLSSocket {
+  try {
+    return start()
+  } catch (error) {
+    throw new Failure('policy', `could not set up TLS: ${(error as Error).message}`, error)
+  }
+}
+
+/** Asks for TLS in the way of the protocol: the server answers with one letter. */
+async function askForTls(socket: Socket, signal: AbortSignal): Promise<'S' | 'N'> {
+  socket.write(SSL_REQUEST)
+  const answer = await waitFor<Buffer>(socket, 'data', signal)
+  // Nothing may be read past the answer, and what comes next is for TLS or for pg.
+  socket.pause()
+  const letter = String.fromCharCode(answer[0]!)
+  if (answer.length > 1 && letter !== 'E') {
+    // Somebody in between may have put it there, to have it read as if it had come encrypted.
+    throw new Failure('protocol', 'received unencrypted data after SSL response')
+  }
+  if (letter === 'S' || letter === 'N') return letter
+  throw letter === 'E'
+    ? new Failure('tls', 'server sent an error response during SSL exchange')
+    : new Failure('protocol', 'received invalid response to SSL negotiation')
+}
+
+/** Whatever breaks while TLS is agreed on is a failure of TLS, so that `prefer` goes on without it. */
+function tlsFailure(error: Error, target: AttemptTarget): Failure {
+  if (error instanceof Failure && error.kind !== 'network') return error
+  if (error instanceof Failure || isNetworkError(error)) {
+    const failure = networkFailure(error, target)
+    return new Failure('tls', `SSL error: ${failure.message}`, failure)
+  }
+  const { code = '' } = error as NodeJS.ErrnoException
+  const untrusted = /^(?:UNABLE_TO|DEPTH_ZERO|SELF_SIGNED|CERT_|INVALID_CA|CRL_)/.test(code)
+  const reason = untrusted ? `certificate verify failed: ${error.message}` : error.message
+  return new Failure('tls', `SSL error: ${reason}`, error)
+}

@@ -1,0 +1,40 @@
+import { findPassword } from '../conninfo/password-file.js'
+import type { ConnectPlan } from '../conninfo/plan.js'
+import { warnOnce } from '../conninfo/warn-once.js'
+import { Failure, type AttemptTarget } from './attempt-error.js'
+
+/**
+ * The password for an attempt; a function or a password file is asked anew each time.
+ *
+ * @throws Failure of kind `policy` when there is none
+ */
+export async function givePassword(plan: ConnectPlan, target: AttemptTarget): Promise<string> {
+  const password = await askSource(plan, target)
+  if (password === undefined || password === '') {
+    throw new Failure('policy', 'fe_sendauth: no password supplied')
+  }
+  if (typeof password !== 'string') {
+    throw new Failure('policy', `the password function must give a string, not ${typeof password}`)
+  }
+  return password
+}
+
+async function askSource(plan: ConnectPlan, target: AttemptTarget): Promise<string | undefined> {
+  const { password } = plan
+  if (password.kind === 'text') return password.secret.reveal()
+  if (password.kind === 'function') {
+    try {
+      return await password.get()
+    } catch (error) {
+      throw new Failure('policy', 'the password function failed', error)
+    }
+  }
+  const found = findPassword(password.file, {
+    host: target.host || target.address || '',
+    port: target.port,
+    database: plan.database,
+    user: plan.user,
+  })
+  if (found.warning !== undefined) warnOnce(found.warning)
+  return found.password
+}

@@ -1,0 +1,89 @@
+import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import * as tls from 'node:tls'
+import type { FileChoice, TlsPlan } from '../conninfo/tls-plan.js'
+import { Failure } from './attempt-error.js'
+
+/** Where systems keep the authorities that they trust, in one file. */
+const SYSTEM_BUNDLES = [
+  '/etc/ssl/certs/ca-certificates.crt',
+  '/etc/pki/tls/certs/ca-bundle.crt',
+  '/etc/ssl/ca-bundle.pem',
+  '/etc/ssl/cert.pem',
+] as const
+
+/**
+ * The content of a file; null when it is not there. One that the user named must be there where `sslmode` promises
+ * encryption; `allow` and `prefer` go on without it, as with libpq.
+ */
+function readChoice({ file, given }: FileChoice, what: string, { mode }: TlsPlan): Buffer | null {
+  const optional = !given || mode === 'allow' || mode === 'prefer'
+  if (optional && !existsSync(file)) return null
+  try {
+    return readFileSync(file)
+  } catch (error) {
+    throw new Failure('policy', `could not read ${what} "${file}": ${(error as Error).message}`, error)
+  }
+}
+
+/** The authorities to verify the server's certificate against; null when there are none. */
+export function readRoots(plan: TlsPlan): Buffer | readonly string[] | null {
+  const { mode, rootCertificate } = plan
+  if (rootCertificate === 'system') return systemRoots()
+  if (mode.startsWith('verify') && !existsSync(rootCertificate.file)) {
+    throw new Failure(
+      'policy',
+      `root certificate file "${rootCertificate.file}" does not exist\n` +
+        "Either provide the file, use the system's trusted roots with sslrootcert=system, " +
+        'or change sslmode to disable server certificate verification.',
+    )
+  }
+  return readChoice(rootCertificate, 'root certificate file', plan)
+}
+
+/** What OpenSSL would trust: the system's authorities, or else those that Node brings. */
+function systemRoots(): Buffer | readonly string[] {
+  const bundle = [process.env['SSL_CERT_FILE'], ...SYSTEM_BUNDLES].find((file) => file && existsSync(file))
+  return bundle === undefined ? tls.rootCertificates : readFileSync(bundle)
+}
+
+/** The revocation lists to check certificates against. */
+export function readRevocations(plan: TlsPlan): Buffer[] {
+  const list = readChoice(plan.revocationList, 'certificate revocation list', plan)
+  return [...(list === null ? [] : [list]), ...readDirectory(plan.revocationDirectory)]
+}
+
+/** The files that `openssl rehash` names: eight hexadecimal digits, `.r`, a number. */
+function readDirectory(directory: string): Buffer[] {
+  if (directory === '') return []
+  try {
+    const files = readdirSync(directory).filter((file) => /^[0-9a-f]{8}\.r\d+$/.test(file))
+    return files.map((file) => readFileSync(join(directory, file)))
+  } catch (error) {
+    throw new Failure('policy', `could not read sslcrldir "${directory}": ${(error as Error).message}`, error)
+  }
+}
+
+/** The client's certificate and its key; null when there is none. */
+export function readIdentity(plan: TlsPlan): { cert: Buffer; key: Buffer } | null {
+  const { certificate, key } = plan
+  const cert = certificate === null ? null : readChoice(certificate, 'certificate file', plan)
+  if (cert === null) return null
+  if (!existsSync(key.file)) {
+    throw new Failure('policy', `certificate present, but not private key file "${key.file}"`)
+  }
+  checkKeyAccess(key.file)
+  return { cert, key: readChoice(key, 'private key file', plan)! }
+}
+
+/** A key that others can read is not used; one that root owns may be shared with a group. */
+function checkKeyAccess(file: string): void {
+  if (process.platform === 'win32') return
+  const { mode, uid } = statSync(file)
+  if ((mode & (uid === 0 ? 0o037 : 0o077)) === 0) return
+  throw new Failure(
+    'policy',
+    `private key file "${file}" has group or world access; file must have permissions u=rw (0600) or less ` +
+      'if owned by the current user, or permissions u=rw,g=r (0640) or less if owned by root',
+  )
+}

@@ -1,0 +1,48 @@
+import { timerFor } from '../util/timer.js'
+import { Failure } from './attempt-error.js'
+
+/** What bounds a piece of work in time. */
+export interface Limits {
+  /** The caller's signal: its reason is what the work rejects with. */
+  readonly signal?: AbortSignal | undefined
+  /** How long the work may take, in milliseconds; 0 or `Infinity`: without limit. */
+  readonly timeoutMillis: number
+}
+
+/**
+ * Runs work under a time limit and the caller's signal. The work is handed one signal for both, and must stop
+ * when it fires; nothing of this function's own stays behind.
+ */
+export async function withDeadline<T>(limits: Limits, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const controller = new AbortController()
+  const pass = () => controller.abort(limits.signal?.reason)
+  const expire = () => controller.abort(new Failure('timeout', 'timeout expired'))
+  const timer = timerFor(limits.timeoutMillis || Infinity, expire)
+  limits.signal?.addEventListener('abort', pass)
+  if (limits.signal?.aborted) pass()
+  try {
+    controller.signal.throwIfAborted()
+    return await work(controller.signal)
+  } finally {
+    timer?.stop()
+    limits.signal?.removeEventListener('abort', pass)
+  }
+}
+
+/** Settles as the promise does, or rejects with the signal's reason as soon as it fires. */
+export async function abortable<T>(signal: AbortSignal, promise: Promise<T>): Promise<T> {
+  let stop = () => {}
+  const aborted = new Promise<never>((_, reject) => {
+    stop = () => reject(signal.reason as Error)
+    signal.addEventListener('abort', stop)
+    if (signal.aborted) stop()
+  })
+  try {
+    return await Promise.race([promise, aborted])
+  } finally {
+    signal.removeEventListener('abort', stop)
+    // Whichever loses must not be reported as unhandled.
+    promise.catch(() => {})
+    aborted.catch(() => {})
+  }
+}

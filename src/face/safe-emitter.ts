@@ -1,0 +1,34 @@
+import { AsyncResource } from 'node:async_hooks'
+import { EventEmitter } from 'node:events'
+import { runOutside } from '../lease/holder-context.js'
+import { clock } from '../util/clock.js'
+import type { ManagedConnectionEvents } from '../events.js'
+
+/**
+ * An EventEmitter whose listeners run outside of any holder's context, and disturb nobody when they throw: their
+ * error is thrown again on a later tick, where it is an uncaught exception like any other.
+ */
+export class SafeEmitter extends EventEmitter<ManagedConnectionEvents> {
+  readonly #context = new AsyncResource('pg-managed-connection')
+
+  protected tell<K extends keyof ManagedConnectionEvents>(
+    event: K,
+    ...args: ManagedConnectionEvents[K]
+  ): void {
+    const listeners = this.rawListeners(event) as ((...args: ManagedConnectionEvents[K]) => void)[]
+    if (listeners.length === 0) return
+    this.#context.runInAsyncScope(() => runOutside(() => this.#call(listeners, args)))
+  }
+
+  #call<A extends unknown[]>(listeners: ((...args: A) => void)[], args: A): void {
+    for (const listener of listeners) {
+      try {
+        listener.apply(this, args)
+      } catch (error) {
+        clock.nextTick(() => {
+          throw error
+        })
+      }
+    }
+  }
+}

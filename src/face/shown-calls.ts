@@ -1,0 +1,99 @@
+/** Shows what callers ask for to whatever has replaced pg's `query()`, and reads what that makes of the texts. */
+import { patchedQuery } from '../pg/instruments/patched-query.js'
+import { ShownStatement } from '../pg/instruments/shown-statement.js'
+import { withText } from './query-arguments.js'
+import { describeThrown, isError } from '../util/thrown.js'
+import type { ConnectionFacts } from '../pg/instruments/stand-in.js'
+import type { SubmittableRequest } from '../pipeline/submittable-request.js'
+import type { StatementCall } from './query-arguments.js'
+import type { ClassifiedTexts } from '../sql/classify.js'
+
+/** A call as it is to be sent, and whoever wants to know how it goes. */
+export class ShownCalls {
+  readonly calls: readonly StatementCall[]
+  readonly #shown: readonly ShownStatement[]
+
+  constructor(calls: readonly StatementCall[], shown: readonly ShownStatement[]) {
+    this.calls = calls
+    this.#shown = shown
+  }
+
+  /** The outcome of the one call, told on the way. */
+  follow<T>(answered: Promise<T>): Promise<T> {
+    return this.#follow(answered, (result) => this.#shown[0]!.settle(null, result))
+  }
+
+  /** The outcomes of them all. */
+  followAll<T>(answered: Promise<T[]>): Promise<T[]> {
+    return this.#follow(answered, (results) =>
+      this.#shown.forEach((shown, index) => shown.settle(null, results[index])),
+    )
+  }
+
+  #follow<T>(answered: Promise<T>, tell: (result: T) => void): Promise<T> {
+    return answered.then(
+      (result) => {
+        tell(result)
+        return result
+      },
+      (error: unknown) => {
+        // A signal may abort with anything, null among it.
+        const told = isError(error) ? error : new Error(describeThrown(error))
+        for (const shown of this.#shown) shown.settle(told)
+        throw error
+      },
+    )
+  }
+}
+
+export class Instruments {
+  readonly #texts: ClassifiedTexts
+  readonly #facts: () => ConnectionFacts
+
+  constructor(texts: ClassifiedTexts, facts: () => ConnectionFacts) {
+    this.#texts = texts
+    this.#facts = facts
+  }
+
+  /**
+   * Null while nothing is patched.
+   *
+   * @throws what an instrument refuses the statement with
+   */
+  show(call: StatementCall): ShownCalls | null {
+    return patchedQuery() === null ? null : this.showAll([call])
+  }
+
+  /** The same of several. */
+  showAll(calls: readonly StatementCall[]): ShownCalls | null {
+    const patched = patchedQuery()
+    if (patched === null) return null
+    const shown: ShownStatement[] = []
+    for (const { statement } of calls) {
+      const one = new ShownStatement(patched, statement, this.#facts())
+      if (one.refusal !== null) {
+        for (const before of shown) before.settle(one.refusal)
+        throw one.refusal
+      }
+      shown.push(one)
+    }
+    return new ShownCalls(
+      calls.map((call, index) => withText(call, shown[index]!.text, this.#texts)),
+      shown,
+    )
+  }
+
+  /**
+   * Shows a cursor, a stream or COPY as the statement that it sends; its text stays as it is.
+   *
+   * @throws what an instrument refuses it with
+   */
+  showSubmittable(request: SubmittableRequest): void {
+    const patched = patchedQuery()
+    const { statement } = request
+    if (patched === null || statement === null) return
+    const shown = new ShownStatement(patched, statement, this.#facts())
+    if (shown.refusal !== null) throw shown.refusal
+    void request.over.then(() => shown.settle(request.error ?? request.rejection))
+  }
+}

@@ -1,0 +1,63 @@
+/**
+ * What happens when a holder leaves: the promise of the whole library, as one table. Pure; it is read after
+ * the server's ReadyForQuery (or the loss of the connection) has said what state the backend is in.
+ */
+
+/** How a holder left: its callback returned (or it released its handle), or it threw. */
+export type Left = 'returned' | 'threw'
+
+/** What the server said last, or that it can say nothing any more. */
+export type ServerState = 'idle' | 'intrans' | 'inerror' | 'lost'
+
+/** A holder's departure. */
+export interface Departure {
+  readonly left: Left
+  readonly server: ServerState
+  /** Statements of the holder's were in flight when it left. */
+  readonly unfinished: boolean
+  /** With `lost`: something was open or unanswered when the connection died. */
+  readonly openWhenLost: boolean
+  /** Whether the library owns the transaction (`transaction()`) or the holder does (`use`, `acquire`). */
+  readonly owner: 'library' | 'holder'
+  /** With `library`: a transaction was opened, and a statement of the holder's has ended it. */
+  readonly endedByText: boolean
+}
+
+/** What becomes of the connection. */
+export type ConnectionFate = 'keep' | 'commit' | 'rollback' | 'drop'
+
+/** What the caller gets. */
+export type CallerOutcome = 'result' | 'own error' | 'uncommitted' | 'unfinished' | 'ended' | 'lost'
+
+export interface Settlement {
+  readonly connection: ConnectionFate
+  readonly caller: CallerOutcome
+}
+
+/** Reads the table. */
+export function settle(departure: Departure): Settlement {
+  return { connection: fateOf(departure), caller: outcomeOf(departure) }
+}
+
+function fateOf({ left, server, unfinished, owner, endedByText }: Departure): ConnectionFate {
+  switch (server) {
+    case 'lost':
+      return 'drop'
+    case 'idle':
+      return 'keep'
+    case 'intrans':
+    case 'inerror':
+      // COMMIT goes out for a failed transaction too: its answer, ROLLBACK, is what the caller is told.
+      return owner === 'library' && left === 'returned' && !unfinished && !endedByText ? 'commit' : 'rollback'
+    default:
+      return server satisfies never
+  }
+}
+
+function outcomeOf({ left, server, unfinished, openWhenLost, owner, endedByText }: Departure): CallerOutcome {
+  if (left === 'threw') return 'own error'
+  if (unfinished) return 'unfinished'
+  if (server === 'lost') return openWhenLost ? 'lost' : 'result'
+  if (owner === 'library') return endedByText ? 'ended' : 'result'
+  return server === 'idle' ? 'result' : 'uncommitted'
+}

@@ -1,0 +1,89 @@
+/**
+ * What this library uses of pg beyond its published types, in one place: each is part of pg's behaviour since
+ * 8.23, and the tests fail when one of them changes.
+ */
+import pg from 'pg'
+import textParsers from 'pg-types/lib/textParsers.js'
+import type { EventEmitter } from 'node:events'
+import type { Duplex } from 'node:stream'
+import type { Client, CustomTypesConfig, FieldDef, QueryResult } from 'pg'
+
+/** pg's client with what lies behind its types. */
+export interface DriverClient extends Omit<Client, 'connection' | 'pipeline'> {
+  readonly connection: DriverConnection
+  pipeline: boolean
+  readonly processID: number | null
+  readonly secretKey: number | null
+  readonly _types: CustomTypesConfig
+  /** False once the connection has failed or the server has said its last word: pg sends nothing any more. */
+  readonly _queryable: boolean
+  ref(): void
+  unref(): void
+  /** What is to be sent; pg takes it from here when it may go. */
+  readonly _queryQueue: QueuedQuery[]
+  /** Pipelined, sent, and behind the one that the server answers. */
+  readonly _sentQueryQueue: readonly QueuedQuery[]
+  /** The one that the server answers. */
+  readonly _activeQuery: QueuedQuery | null | undefined
+  _pulseQueryQueue(): void
+}
+
+/** What lies in a client's queue. */
+export interface QueuedQuery {
+  submit(connection: DriverConnection): unknown
+  readonly _result?: { _types?: CustomTypesConfig | undefined } | null | undefined
+}
+
+/** pg's protocol connection: emits each backend message under its name. */
+export interface DriverConnection extends EventEmitter {
+  readonly stream: Duplex
+  parsedStatements: Record<string, string>
+  submittedNamedStatements: Record<string, string>
+  sendCopyFail(message: string): void
+}
+
+/** pg's result while it is being built. */
+export interface DriverResult extends QueryResult {
+  _parsers: ((value: string) => unknown)[] | undefined
+  _types: CustomTypesConfig
+  _prebuiltEmptyResultObject: Record<string, null> | null
+  addFields(fields: FieldDef[]): void
+  addCommandComplete(message: { text: string }): void
+  parseRow(values: (string | null)[]): Record<string, unknown>
+}
+
+interface DriverInternals {
+  Result: new (rowMode: string | undefined, types: CustomTypesConfig) => DriverResult
+  utils: { prepareValue(value: unknown): unknown }
+}
+
+const internals = pg as unknown as DriverInternals
+
+/** An empty result, as pg makes it. */
+export function createResult(rowMode: string | undefined, types: CustomTypesConfig): DriverResult {
+  return new internals.Result(rowMode, types)
+}
+
+/** pg's conversion of a value that a user gave into what travels. Throws what the value's own conversion throws. */
+export const prepareValue = internals.utils.prepareValue
+
+/** The parsers of a client's results, those of its own among them; without a client, those that all share. */
+export function typesOf(client: DriverClient | null): CustomTypesConfig {
+  return client?._types ?? pg.types
+}
+
+/** The prototype that makes pg accept our requests in its pipeline. */
+export const pgQueryPrototype: object = pg.Query.prototype
+
+export const DatabaseError = pg.DatabaseError
+export const escapeIdentifier = pg.escapeIdentifier
+export const escapeLiteral = pg.escapeLiteral
+
+/** pg's own parser of a type's text, whatever the user has set in its place. */
+export function builtInParser(wanted: number): (text: string) => unknown {
+  let found: ((text: string) => unknown) | undefined
+  textParsers.init((oid, parser) => {
+    if (oid === wanted) found = parser
+  })
+  return found ?? String
+}

@@ -1,0 +1,142 @@
+/** One statement inside a request, by the extended protocol: Parse where needed, Bind, Describe where needed, Execute. */
+import type { CustomTypesConfig, FieldDef } from 'pg'
+import type { PreparedStatement } from './prepared-statements.js'
+import { RowCollector, copyField } from './row-collector.js'
+import type { Sender } from './request.js'
+import { NO_VALUES } from './wire.js'
+import type { WireValue } from './wire.js'
+
+/** What to send, as `query()` was given it. */
+export interface Statement {
+  readonly text: string
+  readonly values: readonly WireValue[]
+  /** The user's own name for a prepared statement. */
+  readonly name: string | undefined
+  readonly rowMode: string | undefined
+  readonly types: CustomTypesConfig | undefined
+  readonly binary: boolean
+  /** May be prepared under a name of ours. */
+  readonly preparable: boolean
+  /** Leaves the meaning of other texts as it is. */
+  readonly harmless: boolean
+  /** May undo a LISTEN of the backend. */
+  readonly mayUnlisten: boolean
+}
+
+/** A query of the library's own. */
+export function ownStatement(text: string): Statement {
+  return {
+    text,
+    values: NO_VALUES,
+    name: undefined,
+    rowMode: undefined,
+    types: undefined,
+    binary: false,
+    preparable: false,
+    harmless: true,
+    mayUnlisten: false,
+  }
+}
+
+export class StatementPart {
+  readonly rows: RowCollector
+  /** Its command has completed. */
+  completed = false
+  readonly #request: Statement
+  #prepared: PreparedStatement | null = null
+  /** A Describe went along, so that no RowDescription means no rows. */
+  #described = false
+  #parsedHere = false
+
+  constructor(request: Statement, sender: Sender) {
+    this.#request = request
+    this.rows = new RowCollector(request.rowMode, request.types ?? sender.client._types)
+  }
+
+  encode(sender: Sender): void {
+    if (!this.#request.harmless) sender.prepared.suspend()
+    if (this.#request.name !== undefined) this.#encodeNamed(sender, this.#request.name)
+    else this.#encodeText(sender)
+    sender.writer.execute()
+  }
+
+  #encodeNamed({ writer, named }: Sender, name: string): void {
+    const { text, values, binary } = this.#request
+    const beginning = named.use(name, text)
+    if (beginning === 'close and parse') writer.close(name)
+    if (beginning !== 'bind') writer.parse(name, text)
+    writer.bind(name, values, binary).describe()
+  }
+
+  #encodeText({ writer, prepared }: Sender): void {
+    const { text, values, binary, preparable } = this.#request
+    const statement = preparable ? prepared.use(text) : null
+    this.#prepared = statement
+    if (statement === null) writer.parse('', text)
+    else if (statement.state === 'new') {
+      writer.parse(statement.name, text)
+      statement.state = 'parsing'
+      this.#parsedHere = true
+    }
+    writer.bind(statement?.name ?? '', values, binary)
+    if (statement?.fields === undefined) {
+      writer.describe()
+      this.#described = true
+    } else if (statement.fields !== null) this.rows.describeAgain(statement.fields, statement.emptyRow)
+  }
+
+  describe(fields: FieldDef[]): void {
+    this.rows.describe(fields)
+    if (this.#prepared === null) return
+    // The result is its caller's, who may change what is in it.
+    this.#prepared.fields = fields.map(copyField)
+    this.#prepared.emptyRow = this.rows.result._prebuiltEmptyResultObject
+  }
+
+  /** The command ran to its end (`tag`), or was empty: so its Parse had been accepted. */
+  complete(tag: string | null): void {
+    this.completed = true
+    if (tag !== null) this.rows.complete(tag)
+    const statement = this.#prepared
+    if (statement === null) return
+    if (this.#parsedHere && statement.state === 'parsing') statement.state = 'ready'
+    if (this.#described) statement.fields ??= null
+  }
+
+  /**
+   * The request is over. A name is kept only when its Parse is known to have been accepted and the server still
+   * knows it.
+   */
+  settle(error: Error | null, sender: Sender): void {
+    const { name } = this.#request
+    if (name !== undefined) this.#settleNamed(name, sender)
+    if (this.#prepared === null) return
+    const unknown = this.#parsedHere && this.#prepared.state === 'parsing'
+    if (unknown || (!this.completed && mayBeOutdated(error))) sender.prepared.forget(this.#prepared)
+  }
+
+  #settleNamed(name: string, { named }: Sender): void {
+    if (this.completed) named.confirm(name)
+    else named.doubt(name)
+  }
+
+  /** It was sent under a name of ours which the server had lost, or could not use any more. */
+  isStale(error: Error | null): boolean {
+    return this.#prepared !== null && !this.#parsedHere && isStale(error)
+  }
+}
+
+/**
+ * A failure that may come of what the text meant when it was parsed: values that do not fit (22), names and types that
+ * have changed (42), and whatever says that the server was confused. The text is parsed anew the next time.
+ */
+function mayBeOutdated(error: Error | null): boolean {
+  const { code } = (error ?? {}) as { code?: unknown }
+  return typeof code === 'string' && (/^(?:22|42|XX000)/.test(code) || isStale(error))
+}
+
+/** invalid_sql_statement_name, or feature_not_supported: "cached plan must not change result type". */
+function isStale(error: Error | null): boolean {
+  const code = (error as { code?: unknown } | null)?.code
+  return code === '26000' || code === '0A000'
+}

@@ -1,0 +1,89 @@
+/** A text by the simple protocol: several statements, or one that only goes that way. */
+import type { FieldDef, QueryResult } from 'pg'
+import type { Failure } from '../util/failure.js'
+import { RowCollector } from './row-collector.js'
+import type { Statement } from './statement-part.js'
+import { Request } from './request.js'
+import type { Sender, RequestOwner } from './request.js'
+
+/** What a text by the simple protocol has of a statement. */
+export type TextStatement = Pick<Statement, 'text' | 'rowMode' | 'types' | 'harmless' | 'mayUnlisten'>
+
+export class TextRequest extends Request {
+  readonly text: string
+  readonly #rowMode: string | undefined
+  readonly #types: Statement['types']
+  #collectors: RowCollector[] = []
+  /** The collector of the command under way; null between commands. */
+  #current: RowCollector | null = null
+
+  override readonly harmful: boolean
+  override readonly mayUnlisten: boolean
+
+  constructor(owner: RequestOwner, request: TextStatement) {
+    super(owner)
+    this.harmful = !request.harmless
+    this.mayUnlisten = request.mayUnlisten
+    this.text = request.text
+    this.#rowMode = request.rowMode
+    this.#types = request.types
+    this.pipelining = 'exclusive'
+  }
+
+  /** pg's result; an array of results where there were several statements. */
+  get result(): QueryResult {
+    const results = this.#collectors.map((collector) => collector.result)
+    return results.length > 1 ? (results as unknown as QueryResult) : (results[0] ?? this.#collector().result)
+  }
+
+  override readonly openEnded = true
+
+  get complete(): boolean {
+    return this.#collectors.length > 0 && this.#current === null
+  }
+
+  override get outcome(): QueryResult {
+    return this.result
+  }
+
+  override get parseFailure(): Failure | null {
+    return this.#collectors.find((collector) => collector.parseFailure !== null)?.parseFailure ?? null
+  }
+
+  protected override encode({ writer, prepared }: Sender): void {
+    if (this.harmful) prepared.suspend()
+    this.#collectors = []
+    this.#current = null
+    writer.query(this.text)
+  }
+
+  #collector(): RowCollector {
+    if (this.#current === null) {
+      this.#current = new RowCollector(this.#rowMode, this.#types ?? this.sender!.client._types)
+      this.#collectors.push(this.#current)
+    }
+    return this.#current
+  }
+
+  override handleRowDescription(message: { fields: FieldDef[] }): void {
+    this.#collector().describe(message.fields)
+  }
+
+  override handleDataRow(message: { fields: (string | null)[] }): void {
+    this.#collector().add(message.fields)
+  }
+
+  override refuseRow(error: Error): boolean {
+    return this.#collector().refuseRow(error)
+  }
+
+  protected override completed(tag: string): void {
+    this.#collector().complete(tag)
+    this.#current = null
+  }
+
+  override handleEmptyQuery(): void {
+    this.#collector()
+    this.#current = null
+  }
+}
