@@ -4,7 +4,6 @@
  * @module pg-managed-connection
  */
 export { ManagedConnection } from './face/managed-connection.js'
-export { Connection } from './face/connection.js'
 export {
   AcquireTimeoutError,
   CommitRolledBackError,
@@ -25,18 +24,31 @@ export {
   UnfinishedStatementError,
 } from './errors.js'
 export { DatabaseError } from './pg/driver.js'
-export type { CommitOutcome } from './errors.js'
-export type { ConnectionParameters } from './conninfo/parameters.js'
-export type { TransactionStatus } from './face/connection.js'
 export type {
   AcquireOptions,
   BatchOptions,
   CloseOptions,
+  IsolationLevel,
   ListenOptions,
+  TransactionModes,
   TransactionOptions,
   UseOptions,
   WaitOptions,
-} from './face/call-options.js'
+} from './api/call-options.js'
+export type { Connection, TransactionStatus } from './api/connection.js'
+export type { EndOptions, Manager, ManagerStats } from './api/manager.js'
+export type {
+  BatchResults,
+  HolderQuery,
+  OneShotQuery,
+  QueryCallback,
+  QueryConfig,
+  StatementOptions,
+  StreamOptions,
+} from './api/query.js'
+export type { Notification, Subscription } from './api/subscription.js'
+export type { ConnectionParameters } from './conninfo/parameters.js'
+export type { CommitOutcome } from './errors.js'
 export type {
   ConnectEvent,
   HoldWarningEvent,
@@ -44,9 +56,4 @@ export type {
   NoticeEvent,
   RollbackEvent,
 } from './events.js'
-export type { EndOptions, Manager, ManagerStats } from './api/manager.js'
 export type { ManagedConnectionOptions } from './options.js'
-export type { StreamOptions } from './pipeline/row-stream.js'
-export type { BatchResults, QueryCallback, QueryConfig, StatementOptions } from './face/query-arguments.js'
-export type { Notification, Subscription } from './listen/subscription.js'
-export type { IsolationLevel, TransactionModes } from './lease/begin.js'

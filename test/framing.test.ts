@@ -3,10 +3,10 @@ import assert from 'node:assert/strict'
 import { backend, int32, message } from './support/backend-messages.js'
 import { Random } from './support/random.js'
 import { leakTest } from './support/suite.js'
-import type * as Framings from '../dist/connect/framing.js'
+import type * as Framings from '../dist/pg/framing.js'
 
 const { Framing, LONGEST_ROW } = (await import(
-  new URL('./connect/framing.js', import.meta.resolve('pg-managed-connection')).href
+  new URL('./pg/framing.js', import.meta.resolve('pg-managed-connection')).href
 )) as typeof Framings
 
 const test = leakTest()

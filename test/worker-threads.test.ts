@@ -441,20 +441,14 @@ test('a turn that is started ahead does not overtake one of the owner', async ()
   await remote.end()
 })
 
-test('values that cannot be copied are parsed in the worker, by the same parser', async () => {
+test('a worker parses what its queries give, whatever the owner parses with', async () => {
   await using manager = open()
   await using puppet = await Puppet.start(manager)
-  class Money {
-    readonly text: string
-    constructor(text: string) {
-      this.text = text
-    }
-  }
   const before = pg.types.getTypeParser(pg.types.builtins.NUMERIC)
-  pg.types.setTypeParser(pg.types.builtins.NUMERIC, (text) => new Money(text) as never)
+  pg.types.setTypeParser(pg.types.builtins.NUMERIC, () => assert.fail('the owner parses nothing'))
   try {
     const text = 'SELECT 12.50::numeric AS n, 1 AS i'
-    await assert.rejects(puppet.ask('values', { texts: [text] }), /makes a Money on the owner's thread/)
+    assert.deepEqual(await puppet.ask('values', { texts: [text] }), ['string 12.50', 'number 1'])
     await puppet.ask('set parser')
     assert.deepEqual(await puppet.ask('values', { texts: [text] }), ['Money 12.50', 'number 1'])
     assert.deepEqual(await puppet.ask('streamed', { texts: [text] }), ['Money 12.50', 'number 1'])
@@ -463,14 +457,15 @@ test('values that cannot be copied are parsed in the worker, by the same parser'
   }
 })
 
-test("what a parser of the owner's makes arrives, and parsers given to attach come first", async () => {
-  const types = { getTypeParser: () => (text: string) => ({ owner: text }) }
-  await using manager = new ManagedConnection({ connectionString: database.conninfo, types: types as never })
-  await using puppet = await Puppet.start(manager)
-  assert.deepEqual(await puppet.ask('rows', { texts: ["SELECT 'x' AS a"] }), [{ a: { owner: 'x' } }])
-  const own = { getTypeParser: (oid: number) => (text: string) => `${oid} ${text}` }
-  const remote = attach(share(manager), { types: own as never })
-  assert.deepEqual((await remote.query("SELECT 'x' AS a, NULL AS b")).rows, [{ a: '25 x', b: null }])
+test('parsers given to attach come before those of the thread, and those of a query before both', async () => {
+  await using manager = open()
+  const typesOf = (mark: string): never =>
+    ({ getTypeParser: (oid: number) => (text: string) => `${mark} ${oid} ${text}` }) as never
+  const remote = attach(share(manager), { types: typesOf('attach') })
+  const text = "SELECT 'x' AS a, NULL AS b"
+  assert.deepEqual((await remote.query(text)).rows, [{ a: 'attach 25 x', b: null }])
+  const own = await remote.query({ text, types: typesOf('query') })
+  assert.deepEqual(own.rows, [{ a: 'query 25 x', b: null }])
   await remote.end()
 })
 

@@ -1,6 +1,4 @@
 /** What a manager is: the same for the one that owns the connection and for a worker's. */
-import type { QueryArrayConfig, QueryArrayResult, QueryConfigValues, QueryResult, QueryResultRow } from 'pg'
-import type { Subscription } from '../listen/subscription.js'
 import type {
   AcquireOptions,
   BatchOptions,
@@ -8,16 +6,10 @@ import type {
   ListenOptions,
   TransactionOptions,
   UseOptions,
-} from '../face/call-options.js'
-import type { Connection, TransactionStatus } from '../face/connection.js'
-import type {
-  BatchResults,
-  AnyRow,
-  AnyValues,
-  QueryCallback,
-  QueryConfig,
-  StatementOptions,
-} from '../face/query-arguments.js'
+} from './call-options.js'
+import type { Connection, TransactionStatus } from './connection.js'
+import type { BatchResults, OneShotQuery, QueryConfig } from './query.js'
+import type { Subscription } from './subscription.js'
 
 /** One connection, shared by whoever asks. */
 export interface Manager extends AsyncDisposable {
@@ -33,26 +25,7 @@ export interface Manager extends AsyncDisposable {
     options?: TransactionOptions,
   ): Promise<T>
   /** Sends one statement that commits by itself. */
-  query<R extends AnyValues = AnyValues, I = AnyValues>(
-    queryConfig: QueryArrayConfig<I> & StatementOptions,
-    values?: QueryConfigValues<I>,
-  ): Promise<QueryArrayResult<R>>
-  query<R extends QueryResultRow = AnyRow, I = AnyValues>(
-    queryConfig: QueryConfig<I>,
-  ): Promise<QueryResult<R>>
-  query<R extends QueryResultRow = AnyRow, I = AnyValues>(
-    queryTextOrConfig: string | QueryConfig<I>,
-    values?: QueryConfigValues<I>,
-  ): Promise<QueryResult<R>>
-  query<R extends QueryResultRow = AnyRow, I = AnyValues>(
-    queryTextOrConfig: string | QueryConfig<I>,
-    callback: QueryCallback<R>,
-  ): void
-  query<R extends QueryResultRow = AnyRow, I = AnyValues>(
-    queryText: string,
-    values: QueryConfigValues<I>,
-    callback: QueryCallback<R>,
-  ): void
+  readonly query: OneShotQuery
   /** Sends several statements as one atomic transaction, in one round trip. */
   batch<const S extends readonly (string | QueryConfig)[]>(
     statements: S,
@@ -109,4 +82,16 @@ export interface ManagerStats {
   readonly rollbacks: number
   /** How many waiters left the line because their time had passed. */
   readonly timeouts: number
+}
+
+/** Whom statements are sent to, as pools and instruments tell it, and the limits that a pool tells. */
+export interface ConnectionFacts {
+  readonly host: string
+  readonly port: number
+  readonly user: string
+  readonly database: string
+  /** The server process; null while there is none. */
+  readonly processID: number | null
+  readonly idleTimeoutMillis: number
+  readonly maxLifetimeMillis: number
 }

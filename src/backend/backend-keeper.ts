@@ -1,33 +1,28 @@
 /**
  * Keeps at most one backend: opens it when it is asked for, again when it was lost, and lets it go.
  *
- * States: `closed` → `opening` (`open()`; one attempt for all who ask) → `open` (a backend, live) → `closing`
- * (`close()`; until the socket is gone) → `closed`. A loss leads from `open` to `closed` at once.
+ * States: `none` → `opening` (one attempt for all who ask) → `open` → `closing` (until the socket is gone) → `none`.
+ * A loss leads from `open` to `none` at once, and so does an attempt that fails or is given up.
  */
 import { AsyncResource } from 'node:async_hooks'
 import { ConnectError } from '../errors.js'
-import { Failure, isTransientOpenError, openClient } from '../connect/index.js'
-import { SyncRequest } from '../pipeline/control-request.js'
-import { QueryRequest } from '../pipeline/query-request.js'
-import { ownStatement } from '../pipeline/statement-part.js'
-import { ask } from '../pg/enqueue.js'
+import { isTransientOpenError, openClient } from '../connect/index.js'
+import { internals } from '../pg/driver.js'
 import { backoffMillis } from '../util/backoff.js'
 import { now } from '../util/clock.js'
-import { isFromServer } from '../util/thrown.js'
 import { pause } from '../util/pause.js'
 import { timerFor } from '../util/timer.js'
-import { SILENT_OWNER } from './silent-owner.js'
+import { become, type Transitions } from '../util/transitions.js'
 import { Backend } from './backend.js'
-import { CustomSettingNames, readResetText } from './reset.js'
-import type { Client, QueryResult } from 'pg'
+import { OwnFailure, setUp, toConnectError } from './set-up.js'
+import type { Client } from 'pg'
 import type { ConnectPlan } from '../conninfo/plan.js'
 import type { OpenedClient } from '../connect/index.js'
 import type { ResolvedOptions } from '../options.js'
-import type { BackendHost } from './backend.js'
-import type { DriverClient } from '../pg/driver.js'
+import type { BackendOwner } from './backend.js'
 
-/** Whoever the keeper works for. */
-export interface KeeperHost extends BackendHost {
+/** What the keeper tells whoever it works for. */
+export interface KeeperOwner extends BackendOwner {
   /** A backend is open, set up, and nobody has it yet. */
   onOpened(backend: Backend, openedMillis: number): void
   onNotice(notice: unknown): void
@@ -38,30 +33,33 @@ export interface KeeperHost extends BackendHost {
   runOnConnect(work: () => Promise<void>): Promise<void>
 }
 
-/** Between two attempts to open the connection again. */
+/** Between two attempts to open the connection again, in milliseconds. */
 const REOPEN_BACKOFF = { firstMillis: 50, maxMillis: 2_000 }
 
-/** How long a check of an unused connection may take, in milliseconds. */
-const VALIDATION_MILLIS = 5_000
+type State =
+  | { readonly kind: 'none' }
+  | { readonly kind: 'opening'; readonly promise: Promise<Backend>; readonly abort: AbortController }
+  | { readonly kind: 'open'; readonly backend: Backend }
+  | { readonly kind: 'closing'; readonly done: Promise<void> }
 
-/** What asks a server whether it is what each `target_session_attrs` wants. */
-const WRITABLE_QUERIES: Readonly<Record<string, string>> = {
-  'read-write': "SELECT pg_catalog.current_setting('transaction_read_only') = 'off' AS writable",
-  primary: 'SELECT NOT pg_catalog.pg_is_in_recovery() AS writable',
+const NONE: State = { kind: 'none' }
+
+const NEXT: Transitions<State['kind']> = {
+  none: ['opening'],
+  opening: ['open', 'none'],
+  open: ['closing', 'none'],
+  closing: ['none', 'opening'],
 }
 
 export class BackendKeeper {
   readonly #plan: () => ConnectPlan
   readonly #options: ResolvedOptions
-  readonly #host: KeeperHost
+  readonly #owner: KeeperOwner
   /** Sockets and what they call live here, outside of any holder's context. */
   readonly #context = new AsyncResource('pg-managed-connection', { requireManualDestroy: false })
-  #backend: Backend | null = null
-  #opening: { promise: Promise<Backend>; abort: AbortController } | null = null
-  /** Attempts that were given up and are not over yet: no two connections at a time. */
-  #abandoned: Promise<unknown> = Promise.resolve()
-  #closing: Promise<void> | null = null
-  #wasOpen = false
+  #state: State = NONE
+  /** What the next attempt waits for, so that there are no two connections at a time. */
+  #before: Promise<unknown> = Promise.resolve()
   #resetText = ''
   #openings = 0
   /** How many backends in a row died before they were of any use. */
@@ -69,23 +67,23 @@ export class BackendKeeper {
   /** When the last attempt to open one began, on the clock of `now()`. */
   #attemptedAt = 0
 
-  constructor(plan: () => ConnectPlan, options: ResolvedOptions, host: KeeperHost) {
+  constructor(plan: () => ConnectPlan, options: ResolvedOptions, owner: KeeperOwner) {
     this.#plan = plan
     this.#options = options
-    this.#host = host
+    this.#owner = owner
   }
 
   /** The live backend; null when there is none. */
   get backend(): Backend | null {
-    return this.#backend
+    return this.#state.kind === 'open' ? this.#state.backend : null
   }
 
   get opening(): boolean {
-    return this.#opening !== null
+    return this.#state.kind === 'opening'
   }
 
   get closing(): boolean {
-    return this.#closing !== null
+    return this.#state.kind === 'closing'
   }
 
   /** How many times a backend was opened. */
@@ -93,105 +91,86 @@ export class BackendKeeper {
     return this.#openings
   }
 
-  /** The commands that bring the backend back to what `onConnect` left; empty without `reset: 'session'`. */
+  /** The commands that bring the session back to what `onConnect` left; empty without `reset: 'session'`. */
   get resetText(): string {
     return this.#resetText
   }
 
+  #become(next: State): void {
+    become('the keeper', NEXT, this.#state.kind, next.kind)
+    this.#state = next
+  }
+
   /** Opens a backend, or joins the attempt under way. */
   open(): Promise<Backend> {
-    if (this.#backend !== null) return Promise.resolve(this.#backend)
-    if (this.#opening === null) {
-      const abort = new AbortController()
-      const promise = this.#context.runInAsyncScope(() => this.#open(abort.signal))
-      this.#opening = { promise, abort }
-      // Whoever asked has the rejection; when all have left, nobody does.
-      promise.catch(() => {})
-    }
-    return this.#opening.promise
+    const state = this.#state
+    if (state.kind === 'open') return Promise.resolve(state.backend)
+    if (state.kind === 'opening') return state.promise
+    const abort = new AbortController()
+    // As it is now: an abort in the same tick would make this opening wait for itself.
+    const before = state.kind === 'closing' ? state.done : this.#before
+    const promise = this.#context.runInAsyncScope(() => this.#open(before, abort.signal))
+    this.#become({ kind: 'opening', promise, abort })
+    // Whoever asked has the rejection; when all have left, nobody does.
+    promise.catch(() => {})
+    return promise
   }
 
   /** Gives up an attempt that nobody waits for any more. Who asks from now on has a new one made. */
   abortOpening(): void {
-    if (this.#opening === null) return
-    const { promise, abort } = this.#opening
-    this.#opening = null
-    this.#abandoned = promise.catch(() => {})
+    if (this.#state.kind !== 'opening') return
+    const { promise, abort } = this.#state
+    this.#before = promise.catch(() => {})
+    this.#become(NONE)
     abort.abort(new AbandonedOpeningError())
   }
 
   /** Closes the backend, politely; it must have nothing pending. */
   close(): Promise<void> {
-    const backend = this.#backend
-    if (backend === null) return this.#closing ?? Promise.resolve()
-    this.#backend = null
-    this.#closing = backend.close().finally(() => {
-      this.#closing = null
+    if (this.#state.kind === 'closing') return this.#state.done
+    if (this.#state.kind !== 'open') return Promise.resolve()
+    const done = this.#state.backend.close().finally(() => {
+      if (this.#state.kind === 'closing') this.#become(NONE)
     })
-    return this.#closing
+    this.#become({ kind: 'closing', done })
+    return done
   }
 
   /** The backend died: there is none until the next `open()`. */
   forget(backend: Backend): void {
-    if (this.#backend !== backend) return
-    this.#backend = null
+    if (this.backend !== backend) return
+    this.#become(NONE)
     this.#earlyDeaths = backend.wasOfUse ? 0 : this.#earlyDeaths + 1
   }
 
-  /** Whether the backend answers a Sync in time; it is lost when it does not. */
-  readonly validate = async (backend: Backend): Promise<void> => {
-    const request = new SyncRequest(SILENT_OWNER)
-    request.limitMillis = VALIDATION_MILLIS
-    const answered = request.promise<void>()
-    backend.submit(request)
-    await answered
+  /** What `target_session_attrs` asks for. */
+  get targetSessionAttrs(): ConnectPlan['targetSessionAttrs'] {
+    return this.#plan().targetSessionAttrs
   }
 
-  /** The connection is to be one that takes writes. */
-  get wantsWritable(): boolean {
-    return WRITABLE_QUERIES[this.#plan().targetSessionAttrs] !== undefined
-  }
-
-  /** Whether the backend still is what `target_session_attrs` asks for, as far as writing goes. */
-  async isAsWanted(backend: Backend): Promise<boolean> {
-    const text = WRITABLE_QUERIES[this.#plan().targetSessionAttrs]
-    if (text === undefined) return true
-    const request = new QueryRequest(SILENT_OWNER, ownStatement(text))
-    request.limitMillis = VALIDATION_MILLIS
-    const answered = request.promise<QueryResult<{ writable: boolean }>>()
-    backend.submit(request)
-    const { rows } = await answered
-    return rows[0]?.writable === true
-  }
-
-  async #open(signal: AbortSignal): Promise<Backend> {
-    // As they are now: an abort in the same tick would make this opening wait for itself.
-    const closing = this.#closing
-    const abandoned = this.#abandoned
+  async #open(before: Promise<unknown>, signal: AbortSignal): Promise<Backend> {
     try {
-      await closing
-      await abandoned
+      await before
       signal.throwIfAborted()
-      const opened = await this.#openWithPatience(signal)
+      const backend = await this.#openWithPatience(signal)
       if (signal.aborted) {
-        await opened.close()
+        await backend.close()
         throw signal.reason as Error
       }
-      this.#backend = opened
-      this.#wasOpen = true
       this.#openings++
-      this.#opening = null
-      this.#host.onOpened(opened, now() - this.#attemptedAt)
-      return opened
-    } finally {
-      // Where it was given up, this may be the next one's.
-      if (!signal.aborted) this.#opening = null
+      this.#become({ kind: 'open', backend })
+      this.#owner.onOpened(backend, now() - this.#attemptedAt)
+      return backend
+    } catch (error) {
+      // Where it was given up, another attempt may be under way.
+      if (!signal.aborted && this.#state.kind === 'opening') this.#become(NONE)
+      throw error
     }
   }
 
   async #openWithPatience(signal: AbortSignal): Promise<Backend> {
     // With no patience there is one attempt, which takes what it takes.
-    const patience = this.#wasOpen ? this.#options.reconnectTimeoutMillis : 0
+    const patience = this.#openings > 0 ? this.#options.reconnectTimeoutMillis : 0
     const deadline = patience > 0 ? now() + patience : Infinity
     await this.#pauseAfterEarlyDeaths(signal)
     for (let attempt = 0; ; attempt++) {
@@ -208,7 +187,7 @@ export class BackendKeeper {
     }
   }
 
-  /** Whoever ends each backend soon after it was opened would be asked for the next one at once, for ever. */
+  /** Whoever ends each connection soon after it was opened would be asked for the next one at once, for ever. */
   async #pauseAfterEarlyDeaths(signal: AbortSignal): Promise<void> {
     // One may happen to anybody.
     if (this.#earlyDeaths < 2) return
@@ -218,7 +197,7 @@ export class BackendKeeper {
   async #openOnce(signal: AbortSignal, deadline: number): Promise<Backend> {
     this.#attemptedAt = now()
     const opened = await openClient(this.#plan(), { signal, ...(deadline === Infinity ? {} : { deadline }) })
-    const abandon = (): void => void (opened.client as unknown as DriverClient).connection.stream.destroy()
+    const abandon = (): void => void internals(opened.client).connection.stream.destroy()
     signal.addEventListener('abort', abandon, { once: true })
     const timer = timerFor(deadline - now(), abandon)
     try {
@@ -232,98 +211,23 @@ export class BackendKeeper {
     }
   }
 
-  /** Runs `onConnect` and learns what it left, before anyone gets the backend. */
   async #setUp(opened: OpenedClient): Promise<Backend> {
-    const { client } = opened
-    const { onConnect, reset } = this.#options
-    client.on('notice', (notice) => this.#host.onNotice(notice))
-    client.on('notification', (message) => this.#host.onNotification(message))
-    const driver = client as unknown as DriverClient
-    if (client.getTransactionStatus() !== 'I') {
-      throw new Failure('protocol', 'the server began the backend inside a transaction')
-    }
-    // Here the client is one caller's alone, with everything that pg offers.
-    driver.pipeline = false
-    await untilLost(opened, async () => {
-      const custom = new CustomSettingNames()
-      if (onConnect !== undefined) {
-        const work = (): Promise<void> => this.#host.runOnConnect(async () => void (await onConnect(client)))
-        const encoding = watchEncoding(driver)
-        await (reset === 'session' ? custom.during(client, work) : work())
-        await checkSettled(client)
-        encoding.check()
-      }
-      await this.#host.prepare(client)
-      if (reset === 'session') this.#resetText = await readResetText(client, custom.names)
+    const { onConnect, reset, prepare, maxPrepared, preparedLifetimeMillis, pipeline, releaseGraceMillis } =
+      this.#options
+    const owner = this.#owner
+    opened.client.on('notice', (notice) => owner.onNotice(notice))
+    opened.client.on('notification', (message) => owner.onNotification(message))
+    this.#resetText = await setUp(opened, {
+      onConnect:
+        onConnect === undefined
+          ? null
+          : (client) => owner.runOnConnect(async () => void (await onConnect(client))),
+      prepare: (client) => owner.prepare(client),
+      reset: reset === 'session',
     })
-    driver.pipeline = true
-    // The server may have said its last word right behind its first ReadyForQuery.
-    if (driver.connection.stream.destroyed || !driver._queryable) throw lostInSetUp()
-    return new Backend(opened, this.#sessionOptions(), this.#host)
+    const prepared = { max: prepare ? maxPrepared : 0, lifetimeMillis: preparedLifetimeMillis }
+    return new Backend(opened, { prepared, pipeline, cancelPatienceMillis: releaseGraceMillis }, owner)
   }
-
-  #sessionOptions(): ConstructorParameters<typeof Backend>[1] {
-    const { prepare, maxPrepared, preparedLifetimeMillis, pipeline, releaseGraceMillis } = this.#options
-    return {
-      prepared: { max: prepare ? maxPrepared : 0, lifetimeMillis: preparedLifetimeMillis },
-      pipeline,
-      cancelPatienceMillis: releaseGraceMillis,
-    }
-  }
-}
-
-/** Runs `work`, but no longer than the connection lives: what waits for an answer then waits for ever. */
-async function untilLost(opened: OpenedClient, work: () => Promise<void>): Promise<void> {
-  const driver = opened.client as unknown as DriverClient
-  const { connection } = driver
-  let onEnd: (() => void) | undefined
-  const lost = new Promise<never>((_resolve, reject) => {
-    onEnd = () => reject(lostInSetUp())
-    connection.once('end', onEnd)
-  })
-  try {
-    await Promise.race([work(), lost])
-  } catch (error) {
-    // What pg says of a query on a lost connection tells nothing of why.
-    if (!driver._queryable) throw isTransientOpenError(error) ? error : lostInSetUp(error)
-    throw isFromServer(error) ? error : new OwnFailure(error)
-  } finally {
-    connection.removeListener('end', onEnd!)
-  }
-}
-
-/** `onConnect` failed on a connection that is well: whatever it says of a network, that is another's. */
-class OwnFailure extends Error {
-  constructor(override readonly cause: unknown) {
-    super('onConnect failed')
-  }
-}
-
-/** The network's doing, as everywhere else: where there is patience, it is ridden out. */
-function lostInSetUp(cause?: unknown): Failure {
-  return new Failure('network', 'the connection was lost while it was set up', cause)
-}
-
-/** pg writes and reads UTF-8, and the backend is everybody's. */
-function watchEncoding({ connection }: DriverClient): { check(): void } {
-  let encoding = 'UTF8'
-  const onReport = (report: { parameterName: string; parameterValue: string }): void => {
-    if (report.parameterName === 'client_encoding') encoding = report.parameterValue
-  }
-  connection.on('parameterStatus', onReport)
-  return {
-    check: () => {
-      connection.off('parameterStatus', onReport)
-      if (encoding !== 'UTF8')
-        throw new Error(`onConnect set client_encoding to ${encoding}, but pg writes and reads UTF8 only`)
-    },
-  }
-}
-
-/** Waits for what `onConnect` did not wait for, and checks that it left no transaction open. */
-async function checkSettled(client: Client): Promise<void> {
-  await ask(client, 'SELECT')
-  if (client.getTransactionStatus() !== 'I') throw new Error('onConnect left a transaction open')
 }
 
 /** Nobody waited for the opening any more, so nobody is to be told. */
@@ -331,10 +235,4 @@ export class AbandonedOpeningError extends ConnectError {
   constructor() {
     super('the opening of the connection was given up: nobody waited for it any more', { errors: [] })
   }
-}
-
-function toConnectError(error: unknown): Error {
-  if (error instanceof ConnectError) return error
-  const reason = error instanceof Error ? error : new Error(String(error))
-  return new ConnectError(`the connection could not be set up: ${reason.message}`, { errors: [reason] })
 }

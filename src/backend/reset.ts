@@ -3,11 +3,11 @@
  * what `onConnect` had set (a role, a search_path: a hole in row security), and DISCARD ALL drops LISTEN and
  * prepared statements, too.
  */
-import { ask } from '../pg/enqueue.js'
+import { ask } from '../pg/ask.js'
 import { escapeIdentifier, escapeLiteral } from '../pg/driver.js'
 import { TextRequest } from '../pipeline/text-request.js'
 import type { Client } from 'pg'
-import type { Sender, RequestOwner } from '../pipeline/request.js'
+import { SEND, type RequestOwner, type Sender } from '../pipeline/request.js'
 
 /** The settings that differ from what the session began with. Those of the user's own making (a.b) are not listed. */
 const READ_SETTINGS = `
@@ -50,18 +50,14 @@ function setBack({ name, value }: { name: string; value: string }): string {
   return `SELECT pg_catalog.set_config(${escapeLiteral(name)}, ${escapeLiteral(value)}, false)`
 }
 
-/** The commands on their way; a session that they did not bring back is lost at once. */
+/** The commands on their way; a backend that they did not bring back is lost at once. */
 export class ResetRequest extends TextRequest {
-  constructor(session: { lose(cause: Error): void }, text: string) {
-    super(resetOwner(session), {
-      text,
-      rowMode: undefined,
-      types: undefined,
-      harmless: true,
-      mayUnlisten: false,
-    })
-    this.pipelining = 'shared'
-    this.endsTransaction = true
+  constructor(backend: Losable, text: string, limitMillis = 0) {
+    super(
+      resetOwner(backend),
+      { text, rowMode: undefined, types: undefined, harmless: true, mayUnlisten: false },
+      { pipelining: 'shared', endsTransaction: true, limitMillis },
+    )
   }
 
   protected override encode(sender: Sender): void {
@@ -70,13 +66,17 @@ export class ResetRequest extends TextRequest {
   }
 }
 
-function resetOwner(session: { lose(cause: Error): void }): RequestOwner {
+interface Losable {
+  lose(cause: Error): void
+}
+
+function resetOwner(backend: Losable): RequestOwner {
   return {
-    admit: () => null,
+    admit: () => SEND,
     onAnswered: ({ error }, status) => {
       if (error !== null)
-        session.lose(new Error(`the session reset failed: ${error.message}`, { cause: error }))
-      else if (status !== 'idle') session.lose(new Error('the session reset did not leave the session idle'))
+        backend.lose(new Error(`the session reset failed: ${error.message}`, { cause: error }))
+      else if (status !== 'idle') backend.lose(new Error('the session reset did not leave the session idle'))
     },
     onWithdrawn: () => {},
     onLost: () => {},

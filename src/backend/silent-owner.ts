@@ -1,8 +1,9 @@
+import { SEND } from '../pipeline/request.js'
 import type { Request, RequestOwner } from '../pipeline/request.js'
 
-/** Owns the library's own requests, of which only their promise is asked for. */
+/** Owns the library's own requests, of which only the promise is asked for. */
 export const SILENT_OWNER: RequestOwner = {
-  admit: () => null,
+  admit: () => SEND,
   onAnswered: (request: Request) =>
     request.error === null ? request.resolve(request.outcome) : request.reject(request.error),
   onWithdrawn: (request: Request, error: Error | null) => request.reject(error),

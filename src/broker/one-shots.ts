@@ -2,24 +2,30 @@
  * Whoever stands in for one-shots and batches on the backend: they have no holder. Each is a transaction of its
  * own; one that leaves a transaction open is rolled back before anyone else is served.
  */
+import { SILENT_OWNER } from '../backend/silent-owner.js'
 import { ConnectionLostError, StatementTimeoutError, UncommittedTransactionError } from '../errors.js'
 import { BatchRequest } from '../pipeline/batch-request.js'
 import { ControlRequest } from '../pipeline/control-request.js'
-import { QueryRequest } from '../pipeline/query-request.js'
-import { SILENT_OWNER } from '../backend/silent-owner.js'
-import type { RollbackEvent } from '../events.js'
-import type { ReadyStatus, Request, RequestOwner } from '../pipeline/request.js'
-import type { Failure } from '../util/failure.js'
+import { createRequest } from '../pipeline/create-request.js'
+import { SEND_COMMITTING } from '../pipeline/request.js'
+import { guardRequest } from '../pipeline/statement-guard.js'
+import type { Statement, StatementCall, StatementLimits, ReadyStatus } from '../api/statement.js'
 import type { Backend } from '../backend/backend.js'
-import type { ControlLimits } from '../lease/control-limits.js'
+import type { RollbackEvent } from '../events.js'
+import type { Admission, Request, RequestOwner } from '../pipeline/request.js'
+import type { Deadlines } from '../util/deadlines.js'
+import type { Failure } from '../util/failure.js'
 
+/** What one-shots need of the broker. */
 export interface OneShotHost {
-  readonly limits: ControlLimits
+  readonly deadlines: Deadlines
+  /** How long the server may take to roll back, in milliseconds. */
+  readonly rollbackMillis: number
   /** The live backend. */
   readonly backend: Backend | null
   onRollback(event: RollbackEvent): void
   /** A one-shot was answered and its transaction is over. */
-  onDone(): void
+  tidySession(): void
 }
 
 export class OneShots implements RequestOwner {
@@ -31,9 +37,36 @@ export class OneShots implements RequestOwner {
     this.#host = host
   }
 
-  admit(request: Request): null {
-    request.mayCommit = true
-    return null
+  /** What is sent here could not be sent again if the connection died behind a COMMIT. */
+  readonly createQuery = (call: StatementCall, exclusive: boolean): Request => {
+    const request = createRequest(this, call, { repeatable: false, exclusive })
+    this.#guard(request, call.limits, () => request.ended !== 'committed' && !call.text.inParts)
+    return request
+  }
+
+  /** @param begin the BEGIN of an explicit transaction; null where the implicit one will do */
+  createBatch(
+    statements: readonly Statement[],
+    begin: string | null,
+    limits: StatementLimits,
+    exclusive: boolean,
+  ): Request {
+    const request = new BatchRequest(this, statements, begin, exclusive)
+    this.#guard(request, limits, () => request.ended !== 'committed')
+    return request
+  }
+
+  #guard(request: Request, limits: StatementLimits, retrySafe: () => boolean): void {
+    guardRequest(request, limits, {
+      deadlines: this.#host.deadlines,
+      withdraw: () => this.#host.backend?.pipeline.withdraw(request),
+      cancel: () => this.#host.backend?.pipeline.cancel(request),
+      retrySafe,
+    })
+  }
+
+  admit(): Admission {
+    return SEND_COMMITTING
   }
 
   onAnswered(request: Request, status: ReadyStatus): void {
@@ -41,7 +74,7 @@ export class OneShots implements RequestOwner {
     else if (this.#isStale(request)) this.#sendAgain(request)
     else {
       this.#report(request)
-      this.#host.onDone()
+      this.#host.tidySession()
     }
   }
 
@@ -50,13 +83,13 @@ export class OneShots implements RequestOwner {
    * nothing was sent behind it, which would be done before it then.
    */
   #isStale(request: Request): boolean {
-    const stale = (request instanceof QueryRequest || request instanceof BatchRequest) && request.staleName
-    return stale && this.#host.backend?.inFlight === 0 && !this.#retried.has(request)
+    const last = this.#host.backend?.pipeline.inFlight === 0
+    return request.staleName && last && !this.#retried.has(request)
   }
 
   #sendAgain(request: Request): void {
     this.#retried.add(request)
-    this.#host.backend?.submit(request)
+    this.#host.backend?.pipeline.submit(request)
   }
 
   #report(request: Request): void {
@@ -76,15 +109,14 @@ export class OneShots implements RequestOwner {
     }
     // Answered, it cannot be cancelled any more.
     const limit = limitOf(request)
-    const rollback = new ControlRequest(SILENT_OWNER, 'ROLLBACK')
-    rollback.endsTransaction = true
-    rollback.limitMillis = this.#host.limits.rollback
+    const traits = { endsTransaction: true, limitMillis: this.#host.rollbackMillis }
+    const rollback = new ControlRequest(SILENT_OWNER, 'ROLLBACK', traits)
     void rollback
-      .promise<ControlRequest>()
+      .promise<unknown>()
       .then(() => null)
       .catch((error: Error) => error)
       .then((failure) => this.#rolledBack(request, failure, limit))
-    backend.submit(rollback)
+    backend.pipeline.submit(rollback)
   }
 
   #rolledBack(request: Request, failure: Error | null, limit: Failure | null): void {
@@ -101,7 +133,7 @@ export class OneShots implements RequestOwner {
       })
       request.reject(limit === null ? uncommitted : limit.reason)
     }
-    this.#host.onDone()
+    this.#host.tidySession()
   }
 
   onWithdrawn(request: Request, error: Error | null): void {

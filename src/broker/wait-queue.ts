@@ -2,6 +2,7 @@
  * The line of those who wait, strictly in order of asking. Pure: it knows neither pg nor time, but for the
  * deadlines that it is handed.
  */
+import type { Wait } from '../api/ports.js'
 import { onAbort } from '../util/abort-listeners.js'
 import { reasonOf } from '../util/abort-signals.js'
 import { LinkedList } from '../util/linked-list.js'
@@ -19,7 +20,7 @@ export abstract class Waiter<G> implements Linked<Waiter<G>>, Timed {
   earlier: Timed | null = null
   later: Timed | null = null
   watch: Watch | null = null
-  #line: WaitQueue<G> | null = null
+  #queue: WaitQueue<G> | null = null
   #ignoreAbort: (() => void) | null = null
 
   /** It is granted what it waited for. */
@@ -30,8 +31,8 @@ export abstract class Waiter<G> implements Linked<Waiter<G>>, Timed {
   protected abstract timedOut(): Error
 
   /** For `Line` alone. */
-  joined(line: WaitQueue<G>, signal: AbortSignal | undefined): void {
-    this.#line = line
+  joined(queue: WaitQueue<G>, signal: AbortSignal | undefined): void {
+    this.#queue = queue
     if (signal !== undefined) this.#ignoreAbort = onAbort(signal, () => this.reject(reasonOf(signal)))
   }
 
@@ -61,20 +62,12 @@ export abstract class Waiter<G> implements Linked<Waiter<G>>, Timed {
   }
 
   #leave(): boolean {
-    if (this.#line === null) return false
-    this.#line.remove(this)
-    this.#line = null
+    if (this.#queue === null) return false
+    this.#queue.remove(this)
+    this.#queue = null
     this.#ignoreAbort?.()
     return true
   }
-}
-
-export interface JoinOptions {
-  /** 0 or more; `Infinity` = for ever. */
-  readonly timeoutMillis: number
-  readonly signal?: AbortSignal | undefined
-  /** The library's own wish: `maxWaiting` does not bound it. */
-  readonly unbounded?: boolean
 }
 
 export class WaitQueue<G> {
@@ -94,7 +87,7 @@ export class WaitQueue<G> {
   }
 
   /** Joins at the end. The signal must not be aborted yet. */
-  join(waiter: Waiter<G>, { timeoutMillis, signal }: JoinOptions): void {
+  join(waiter: Waiter<G>, { timeoutMillis, signal }: Wait): void {
     this.#waiters.push(waiter)
     if (timeoutMillis !== Infinity) this.#deadlines.add(waiter, timeoutMillis)
     waiter.joined(this, signal)

@@ -1,30 +1,29 @@
-/** What may stand in the line: a waiter for a turn, and a one-shot or a batch. */
+/** What may stand in the wait queue: one who wants a lease, and a one-shot or a batch. */
 import { withCallersFrames } from '../util/callers-frames.js'
 import { now } from '../util/clock.js'
 import { Waiter } from './wait-queue.js'
-import type { Request } from '../pipeline/request.js'
-import type { WaitQueue } from './wait-queue.js'
+import type { LeaseTerms } from '../api/ports.js'
 import type { Backend } from '../backend/backend.js'
-import type { Lease, LeaseTerms } from '../lease/lease.js'
+import type { Lease } from '../lease/lease.js'
+import type { Pipelining, Request } from '../pipeline/request.js'
+import type { WaitQueue } from './wait-queue.js'
 
-/** What a waiter needs of the broker. */
+/** What waiters need of the broker. */
 export interface WaiterHost {
-  grant(backend: Backend, options: LeaseTerms, stack: string | null, waitedMillis: number): Lease
-  /** The live backend. */
-  readonly backend: Backend | null
+  grant(backend: Backend, waiter: LeaseWaiter<never>): Lease
   /** The backend is used again. */
   wake(backend: Backend): void
-  /** A waiter has left the line without being granted. */
+  /** A waiter has left the queue without being granted. */
   onLeft(): void
   /** The error of one whose time has passed. */
   timedOut(timeoutMillis: number): Error
 }
 
-/** One who asks; it is granted the live backend. */
+/** One who waits for the backend. */
 export abstract class BrokerWaiter extends Waiter<Backend> {
   protected readonly host: WaiterHost
   readonly #timeoutMillis: number
-  /** When it joined the line, in whole milliseconds: a fraction would be an object of its own. 0: it never did. */
+  /** When it joined the queue, in whole milliseconds: a fraction would be an object of its own. 0: it never did. */
   #joinedAt = 0
 
   constructor(host: WaiterHost, timeoutMillis: number) {
@@ -33,9 +32,9 @@ export abstract class BrokerWaiter extends Waiter<Backend> {
     this.#timeoutMillis = timeoutMillis
   }
 
-  override joined(line: WaitQueue<Backend>, signal: AbortSignal | undefined): void {
+  override joined(queue: WaitQueue<Backend>, signal: AbortSignal | undefined): void {
     this.#joinedAt = Math.trunc(now())
-    super.joined(line, signal)
+    super.joined(queue, signal)
   }
 
   /** Whether the backend can serve it now. */
@@ -44,6 +43,11 @@ export abstract class BrokerWaiter extends Waiter<Backend> {
   abstract serve(backend: Backend): void
   /** It gets nothing. */
   abstract fail(error: unknown): void
+
+  /** Nobody wants it any more: it leaves the queue, or what it has under way is cancelled, if that hits no other. */
+  abandon(error: unknown): void {
+    this.reject(error)
+  }
 
   protected override accept(backend: Backend): void {
     this.serve(backend)
@@ -54,17 +58,8 @@ export abstract class BrokerWaiter extends Waiter<Backend> {
     this.host.onLeft()
   }
 
-  /** Its asker may call `abandon`. */
-  keepUnit(): this {
-    return this
-  }
-
-  /** Its asker is gone: it leaves the line, and what it has under way is cancelled where that hits nobody else. */
-  abandon(error: unknown): void {
-    this.reject(error)
-  }
-
-  protected get waitedMillis(): number {
+  /** How long it has waited. */
+  get waitedMillis(): number {
     return this.#joinedAt === 0 ? 0 : Math.max(0, Math.trunc(now()) - this.#joinedAt)
   }
 
@@ -73,21 +68,22 @@ export abstract class BrokerWaiter extends Waiter<Backend> {
   }
 }
 
-/** One who waits for a turn, and gets what `receive` makes of it. */
+/** One who waits for a lease, and gets what `receive` makes of it. */
 export class LeaseWaiter<T> extends BrokerWaiter {
-  readonly #options: LeaseTerms
-  readonly #stack: string | null
-  readonly #receive: (turn: Lease) => T
+  readonly terms: LeaseTerms
+  /** Where it was asked for; null where nobody wants to know. */
+  readonly stack: string | null
+  readonly #receive: (lease: Lease) => T
   #resolve!: (received: T) => void
   #reject!: (error: unknown) => void
 
   constructor(
     host: WaiterHost,
-    facts: { options: LeaseTerms; stack: string | null; receive: (turn: Lease) => T; timeoutMillis: number },
+    facts: { terms: LeaseTerms; stack: string | null; receive: (lease: Lease) => T; timeoutMillis: number },
   ) {
     super(host, facts.timeoutMillis)
-    this.#options = facts.options
-    this.#stack = facts.stack
+    this.terms = facts.terms
+    this.stack = facts.stack
     this.#receive = facts.receive
   }
 
@@ -99,14 +95,14 @@ export class LeaseWaiter<T> extends BrokerWaiter {
     })
   }
 
-  /** A turn follows a predecessor's COMMIT at once, but never one-shots: an open pipeline has no owner. */
-  override fits(backend: Backend): boolean {
-    return backend.onlySeals
+  /** A lease follows a predecessor's COMMIT at once, but never one-shots: an open pipeline has no owner. */
+  override fits({ pipeline }: Backend): boolean {
+    return pipeline.onlyEndings
   }
 
   override serve(backend: Backend): void {
     this.host.wake(backend)
-    this.#resolve(this.#receive(this.host.grant(backend, this.#options, this.#stack, this.waitedMillis)))
+    this.#resolve(this.#receive(this.host.grant(backend, this as unknown as LeaseWaiter<never>)))
   }
 
   override fail(error: unknown): void {
@@ -117,10 +113,10 @@ export class LeaseWaiter<T> extends BrokerWaiter {
 /** A one-shot or a batch, as it was asked for. */
 export interface OneShot<C> {
   readonly call: C
-  /** How its request will pipelining. */
-  readonly pipelining: Request['pipelining']
+  /** How its request will go with others. */
+  readonly pipelining: Pipelining
   /** Makes the request, when it is to be sent. */
-  readonly create: (call: C) => Request
+  readonly create: (call: C, exclusive: boolean) => Request
 }
 
 /**
@@ -128,25 +124,19 @@ export interface OneShot<C> {
  * new when it is answered is cheaply collected.
  */
 export class OneShotWaiter<C, T> extends BrokerWaiter {
-  readonly #call: C
-  readonly #create: (call: C) => Request
-  readonly #pipelining: Request['pipelining']
-  #keepsUnit = false
-  /** What was sent, where its asker may want it cancelled; else it is not to outlive its answer. */
+  readonly #oneShot: OneShot<C>
+  readonly #keepsRequest: boolean
+  #backend: Backend | null = null
+  /** What was sent, where it may have to be abandoned; else it is not to outlive its answer. */
   #request: Request | null = null
   #resolve!: (value: T) => void
   #reject!: (error: unknown) => void
 
-  constructor(
-    host: WaiterHost,
-    { call, create }: OneShot<C>,
-    pipelining: Request['pipelining'],
-    timeoutMillis: number,
-  ) {
+  /** @param keepsRequest `abandon` may be called for what was sent */
+  constructor(host: WaiterHost, oneShot: OneShot<C>, timeoutMillis: number, keepsRequest = false) {
     super(host, timeoutMillis)
-    this.#call = call
-    this.#pipelining = pipelining
-    this.#create = create
+    this.#oneShot = oneShot
+    this.#keepsRequest = keepsRequest
   }
 
   /** Settles with the request, or with the waiter. To be asked for once. */
@@ -157,31 +147,27 @@ export class OneShotWaiter<C, T> extends BrokerWaiter {
     }).catch(withCallersFrames)
   }
 
-  override fits(backend: Backend): boolean {
-    return backend.hasRoomFor(this.#pipelining)
+  override fits({ pipeline }: Backend): boolean {
+    return pipeline.hasRoomFor(this.#oneShot.pipelining)
   }
 
   override serve(backend: Backend): void {
     this.host.wake(backend)
-    const request = this.#create(this.#call)
-    // It could not be sent again, if the connection died behind a COMMIT.
-    request.unrepeatable = true
-    if (this.#pipelining === 'exclusive') request.pipelining = 'exclusive'
+    const { call, create, pipelining } = this.#oneShot
+    const request = create(call, pipelining === 'exclusive')
     request.settleWith(this.#resolve, this.#reject)
-    if (this.#keepsUnit) this.#request = request
-    backend.submit(request)
+    if (this.#keepsRequest) {
+      this.#backend = backend
+      this.#request = request
+    }
+    backend.pipeline.submit(request)
   }
 
   override fail(error: unknown): void {
     this.#reject(error)
   }
 
-  override keepUnit(): this {
-    this.#keepsUnit = true
-    return this
-  }
-
   override abandon(error: unknown): void {
-    if (!this.reject(error) && this.#request !== null) this.host.backend?.cancelAlone(this.#request)
+    if (!this.reject(error) && this.#request !== null) this.#backend!.pipeline.cancelIfAlone(this.#request)
   }
 }

@@ -1,10 +1,12 @@
+import type { Socket } from 'node:net'
 import type { ConnectPlan, TargetSessionAttrs } from '../conninfo/plan.js'
 import { AttemptError, Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
 import { cancelSession } from './cancel.js'
-import { adoptSocket } from './adopt-socket.js'
 import { logIn, Refusal, type LoggedIn } from './log-in.js'
 import type { OpenedClient, OpenStep } from './opened-client.js'
-import { internals } from './pg-connection.js'
+import { internals } from '../pg/driver.js'
+import { makeConnected } from '../pg/patches.js'
+import { readBeforeError } from './read-before-error.js'
 import { dial } from './dial.js'
 import { checkSession } from './target-session.js'
 
@@ -122,4 +124,11 @@ async function checkOrClose(
     loggedIn.client.end().catch(() => {})
     throw error instanceof Failure ? error : new Failure('session', (error as Error).message, error)
   }
+}
+
+/** Readies a connected socket for pg. */
+function adoptSocket(socket: Socket): () => Socket {
+  readBeforeError(socket)
+  makeConnected(socket)
+  return () => socket
 }

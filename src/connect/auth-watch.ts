@@ -1,7 +1,7 @@
 import type { ConnectPlan } from '../conninfo/plan.js'
 import type { AuthMethod } from '../conninfo/require-auth.js'
 import { Failure, type Encryption } from './attempt-error.js'
-import type { PgConnection } from './pg-connection.js'
+import type { DriverConnection } from '../pg/driver.js'
 
 /** How the server let the user in. `'none'`: it asked for nothing (trust, peer, a client certificate). */
 export type LoginMethod = 'none' | 'password' | 'md5' | 'scram-sha-256' | 'scram-sha-256-plus'
@@ -24,7 +24,7 @@ export class AuthWatch {
   readonly #plan: ConnectPlan
   readonly #encryption: Encryption
 
-  constructor(connection: PgConnection, plan: ConnectPlan, encryption: Encryption) {
+  constructor(connection: DriverConnection, plan: ConnectPlan, encryption: Encryption) {
     this.#plan = plan
     this.#encryption = encryption
     connection

@@ -1,7 +1,7 @@
 import type { ConnectPlan } from '../conninfo/plan.js'
 import { AttemptError, Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
 import { withDeadline } from './with-deadline.js'
-import type { PgClientInternals } from './pg-connection.js'
+import type { DriverClient } from '../pg/driver.js'
 import { dial } from './dial.js'
 import { isNetworkError } from './reasons.js'
 import { waitFor } from './wait-for.js'
@@ -25,7 +25,7 @@ const CANCEL_CODE = (1234 << 16) | 5678
  * @throws AttemptError, or the signal's reason
  */
 export async function cancelSession(
-  session: Pick<PgClientInternals, 'processID' | 'secretKey'>,
+  session: Pick<DriverClient, 'processID' | 'secretKey'>,
   target: AttemptTarget,
   encryption: Encryption,
   plan: ConnectPlan,
@@ -55,7 +55,7 @@ export async function cancelSession(
   }
 }
 
-function cancelRequest({ processID, secretKey }: Pick<PgClientInternals, 'processID' | 'secretKey'>): Buffer {
+function cancelRequest({ processID, secretKey }: Pick<DriverClient, 'processID' | 'secretKey'>): Buffer {
   const request = Buffer.alloc(16)
   request.writeInt32BE(16, 0)
   request.writeInt32BE(CANCEL_CODE, 4)

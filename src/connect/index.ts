@@ -8,7 +8,6 @@ export {
 } from './attempt-error.js'
 export type { LoginMethod } from './auth-watch.js'
 export type { CancelOptions } from './cancel.js'
-export { LONGEST_ROW } from './framing.js'
 export { systemLookUp, type LookUp } from './look-up.js'
 export { openClient } from './open-client.js'
 export type { OpenedClient, OpenOptions, OpenStep } from './opened-client.js'

@@ -1,14 +1,14 @@
 import type { Duplex } from 'node:stream'
-import pg from 'pg'
+import type { Client, CustomTypesConfig, DatabaseError as ServerError } from 'pg'
 import type { ConnectPlan } from '../conninfo/plan.js'
 import type { StreamSource } from '../conninfo/parameters.js'
 import { Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
 import { AuthWatch } from './auth-watch.js'
-import { noteSeverity } from '../pg/severity.js'
-import { Framing, type FramingHooks } from './framing.js'
 import { abortable } from './with-deadline.js'
 import { givePassword } from './password.js'
-import { internals, type PgConnection } from './pg-connection.js'
+import { DatabaseError, internals } from '../pg/driver.js'
+import { forgetDefaults, forgetPassword, guardParser } from '../pg/patches.js'
+import pg from '../pg/pg.js'
 import { isNetworkError, networkFailure } from './reasons.js'
 import { collectParameters, sessionFacts, type SessionFacts } from './session-facts.js'
 import { tlsOptions } from './tls-options.js'
@@ -16,7 +16,7 @@ import { CLOSED } from './wait-for.js'
 
 /** A client that the server has let in. */
 export interface LoggedIn {
-  readonly client: pg.Client
+  readonly client: Client
   readonly session: SessionFacts
 }
 
@@ -65,13 +65,6 @@ export async function logIn(
   }
 }
 
-/** Nobody asks for it again, and a client that is printed would show it. */
-function forgetPassword(client: pg.Client): void {
-  const inner = internals(client)
-  inner.password = null
-  inner.connectionParameters['password'] = null
-}
-
 /** pg falls back on the environment wherever a value is missing or empty, so everything is given. */
 function makeClient(
   stream: StreamSource,
@@ -79,7 +72,7 @@ function makeClient(
   target: AttemptTarget,
   plan: ConnectPlan,
   password: () => Promise<string>,
-): pg.Client {
+): Client {
   const upgrade = plan.stream !== undefined && encryption === 'tls'
   const client = new pg.Client({
     host: target.host || target.address || 'localhost',
@@ -92,88 +85,19 @@ function makeClient(
     stream: stream as () => Duplex,
     enableChannelBinding: encryption === 'tls' && plan.channelBinding !== 'disable',
     pipeline: true,
-    ...(plan.types === undefined ? {} : { types: plan.types as pg.CustomTypesConfig }),
+    ...(plan.types === undefined ? {} : { types: plan.types as CustomTypesConfig }),
     ...(plan.scramMaxIterations === undefined ? {} : { scramMaxIterations: plan.scramMaxIterations }),
   })
   // An error with nobody to tell must not end the process; whoever gets the client adds a listener of their own.
   client.on('error', () => {})
-  forgetDefaults(client, plan)
+  forgetDefaults(client, plan.startup)
   return client
-}
-
-/**
- * pg puts `pg.defaults` and variables of its own in the place of what was not given, and of what was given as empty.
- * Here they would be paid for by others: at its `query_timeout`, say, pg destroys the socket with everybody's
- * statements on it. How values are parsed and written (`pg.types`, `parseInputDatesAsUTC`) stays the user's choice.
- */
-function forgetDefaults(client: pg.Client, plan: ConnectPlan): void {
-  const inner = internals(client)
-  inner.binary = false
-  inner.replication = undefined
-  for (const name of AMONG_DEFAULTS) inner.connectionParameters[name] = plan.startup[name]
-  inner.getStartupConf = () => ({ ...plan.startup })
-}
-
-const AMONG_DEFAULTS = [
-  'application_name',
-  'binary',
-  'client_encoding',
-  'fallback_application_name',
-  'idle_in_transaction_session_timeout',
-  'lock_timeout',
-  'options',
-  'query_timeout',
-  'replication',
-  'statement_timeout',
-] as const
-
-/**
- * pg's parser throws, inside a socket's event, at bytes that are no message and at an authentication method that it
- * does not know. That is the end of the connection, with this as its reason, and no uncaught exception.
- */
-function guardParser(connection: PgConnection): void {
-  const attach = connection.attachListeners.bind(connection)
-  connection.attachListeners = (stream) => {
-    attach(
-      new Proxy(stream, {
-        get: (target, name) =>
-          name === 'on'
-            ? (event: string, listener: (chunk: Buffer) => void) =>
-                target.on(event, event === 'data' ? guard(connection, target, listener) : listener)
-            : (Reflect.get(target, name, target) as unknown),
-      }),
-    )
-  }
-}
-
-function guard(
-  connection: PgConnection,
-  stream: Duplex,
-  listener: (chunk: Buffer) => void,
-): (chunk: Buffer) => void {
-  const framing = new Framing()
-  const hooks: FramingHooks = {
-    pass: listener,
-    onRowTooLong: (bytes) => connection.emit('rowTooLong', bytes),
-  }
-  // Before pg's own listener, which comes with connect().
-  connection.on('errorMessage', (error: object) => {
-    const severity = framing.severities.shift() ?? ''
-    if (severity !== '') noteSeverity(error, severity)
-  })
-  return (chunk) => {
-    try {
-      framing.read(chunk, hooks)
-    } catch (error) {
-      stream.destroy(error as Error)
-    }
-  }
 }
 
 function explain(error: Error, watch: AuthWatch, plan: ConnectPlan, target: AttemptTarget): Failure {
   if (watch.violation) return watch.violation
   if (error instanceof Failure) return error
-  if (error instanceof pg.DatabaseError && error.code !== undefined) {
+  if (error instanceof DatabaseError && error.code !== undefined) {
     return new Refusal(describeRefusal(error, plan), watch.accepted, error)
   }
   if (/^Connection terminated/.test(error.message)) return new Failure('network', CLOSED, error)
@@ -185,7 +109,7 @@ function explain(error: Error, watch: AuthWatch, plan: ConnectPlan, target: Atte
   return isNetworkError(error) ? networkFailure(error, target) : new Failure('protocol', error.message, error)
 }
 
-function describeRefusal(error: pg.DatabaseError, plan: ConnectPlan): string {
+function describeRefusal(error: ServerError, plan: ConnectPlan): string {
   const { password } = plan
   const fromFile = error.code === '28P01' && password.kind === 'file'
   return (

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import type { AuthWatch, LoginMethod } from './auth-watch.js'
-import type { PgConnection } from './pg-connection.js'
+import type { DriverConnection } from '../pg/driver.js'
 
 /** The encryption of a session. */
 export interface TlsFacts {
@@ -38,7 +38,7 @@ export interface SessionFacts {
 }
 
 /** Collects the settings that the server reports; `stop` ends it. */
-export function collectParameters(connection: PgConnection): {
+export function collectParameters(connection: DriverConnection): {
   parameters: Record<string, string>
   stop: () => void
 } {

@@ -1,6 +1,6 @@
 import type pg from 'pg'
 import type { TargetSessionAttrs } from '../conninfo/plan.js'
-import { ask } from '../pg/enqueue.js'
+import { ask } from '../pg/ask.js'
 import { Failure } from './attempt-error.js'
 import { abortable } from './with-deadline.js'
 import type { LoggedIn } from './log-in.js'

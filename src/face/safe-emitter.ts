@@ -2,6 +2,7 @@ import { AsyncResource } from 'node:async_hooks'
 import { EventEmitter } from 'node:events'
 import { runOutside } from '../lease/holder-context.js'
 import { clock } from '../util/clock.js'
+import type { EventSink } from '../api/ports.js'
 import type { ManagedConnectionEvents } from '../events.js'
 
 /**
@@ -11,10 +12,16 @@ import type { ManagedConnectionEvents } from '../events.js'
 export class SafeEmitter extends EventEmitter<ManagedConnectionEvents> {
   readonly #context = new AsyncResource('pg-managed-connection')
 
-  protected tell<K extends keyof ManagedConnectionEvents>(
-    event: K,
-    ...args: ManagedConnectionEvents[K]
-  ): void {
+  /** Where those who are not to listen tell. */
+  protected sink(): EventSink {
+    return {
+      manager: this,
+      tell: (event, ...args) => this.#tell(event, ...args),
+      listens: (event) => this.listenerCount(event) > 0,
+    }
+  }
+
+  #tell<K extends keyof ManagedConnectionEvents>(event: K, ...args: ManagedConnectionEvents[K]): void {
     const listeners = this.rawListeners(event) as ((...args: ManagedConnectionEvents[K]) => void)[]
     if (listeners.length === 0) return
     this.#context.runInAsyncScope(() => runOutside(() => this.#call(listeners, args)))

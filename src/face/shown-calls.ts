@@ -1,15 +1,16 @@
 /** Shows what callers ask for to whatever has replaced pg's `query()`, and reads what that makes of the texts. */
 import { patchedQuery } from '../pg/instruments/patched-query.js'
 import { ShownStatement } from '../pg/instruments/shown-statement.js'
-import { withText } from './query-arguments.js'
+import { statementOf } from '../pipeline/submittable-request.js'
+import { withText } from './read-call.js'
 import { describeThrown, isError } from '../util/thrown.js'
-import type { ConnectionFacts } from '../pg/instruments/stand-in.js'
-import type { SubmittableRequest } from '../pipeline/submittable-request.js'
-import type { StatementCall } from './query-arguments.js'
+import type { ConnectionFacts } from '../api/manager.js'
+import type { DriverSubmittable, OutcomeWatch } from '../api/ports.js'
+import type { StatementCall } from '../api/statement.js'
 import type { ClassifiedTexts } from '../sql/classify.js'
 
 /** A call as it is to be sent, and whoever wants to know how it goes. */
-export class ShownCalls {
+export class ShownCalls implements OutcomeWatch {
   readonly calls: readonly StatementCall[]
   readonly #shown: readonly ShownStatement[]
 
@@ -37,12 +38,17 @@ export class ShownCalls {
         return result
       },
       (error: unknown) => {
-        // A signal may abort with anything, null among it.
-        const told = isError(error) ? error : new Error(describeThrown(error))
-        for (const shown of this.#shown) shown.settle(told)
+        this.settle(error)
         throw error
       },
     )
+  }
+
+  /** Tells how they all went where nobody knows more than that: with an error, or null for none. */
+  settle(error: unknown): void {
+    // A signal may abort with anything, null among it.
+    const told = error === null || isError(error) ? error : new Error(describeThrown(error))
+    for (const shown of this.#shown) shown.settle(told)
   }
 }
 
@@ -84,16 +90,16 @@ export class Instruments {
   }
 
   /**
-   * Shows a cursor, a stream or COPY as the statement that it sends; its text stays as it is.
+   * Shows a cursor, a stream or COPY as the statement that it sends; its text stays as it is. Null while nothing is patched.
    *
    * @throws what an instrument refuses it with
    */
-  showSubmittable(request: SubmittableRequest): void {
+  showSubmittable(submittable: DriverSubmittable): ShownStatement | null {
     const patched = patchedQuery()
-    const { statement } = request
-    if (patched === null || statement === null) return
+    const statement = patched === null ? null : statementOf(submittable)
+    if (patched === null || statement === null) return null
     const shown = new ShownStatement(patched, statement, this.#facts())
     if (shown.refusal !== null) throw shown.refusal
-    void request.over.then(() => shown.settle(request.error ?? request.rejection))
+    return shown
   }
 }

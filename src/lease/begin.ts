@@ -1,16 +1,6 @@
 /** The text of BEGIN, from the options of `transaction()` and `batch()` (manual, "BEGIN", "SET TRANSACTION"). */
 
-/** How a transaction is opened. Absent: as the server's defaults say. */
-export interface TransactionModes {
-  /** Default: the server's `default_transaction_isolation`. */
-  readonly isolationLevel?: IsolationLevel | undefined
-  /** Default: the server's `default_transaction_read_only`. */
-  readonly accessMode?: 'read only' | 'read write' | undefined
-  /** Counts with `serializable` and `read only`. Default: the server's `default_transaction_deferrable`. */
-  readonly deferrable?: boolean | undefined
-}
-
-export type IsolationLevel = 'read uncommitted' | 'read committed' | 'repeatable read' | 'serializable'
+import type { IsolationLevel, TransactionModes } from '../api/call-options.js'
 
 const ISOLATION_LEVELS: readonly IsolationLevel[] = [
   'read uncommitted',

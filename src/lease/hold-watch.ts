@@ -4,59 +4,60 @@
  */
 import { HoldTimeoutError } from '../errors.js'
 import { now } from '../util/clock.js'
-import { deadline } from '../util/deadlines.js'
-import type { Deadlines, Timed } from '../util/deadlines.js'
+import { deadline, type Timed } from '../util/deadlines.js'
+import { revoke } from './release.js'
+import type { HoldWarningEvent } from '../events.js'
 import type { Lease } from './lease.js'
 
+/** In milliseconds; 0 = off. */
 export interface HoldLimits {
   readonly holdWarningMillis: number
   readonly maxHoldMillis: number
 }
 
-export interface HoldHooks {
-  readonly deadlines: Deadlines
-  onWarning(event: { heldMillis: number; stack: string | null; returned: boolean }): void
-  onTimeout(turn: Lease, error: HoldTimeoutError): void
-}
-
 export class HoldWatch {
-  readonly #turn: Lease
+  readonly #lease: Lease
   readonly #stack: string | null
-  readonly #hooks: HoldHooks
+  readonly #warn: (event: HoldWarningEvent) => void
   readonly #timers: Timed[] = []
   #warned = false
 
-  constructor(turn: Lease, stack: string | null, limits: HoldLimits, hooks: HoldHooks) {
-    this.#turn = turn
+  /** @param stack where the holder asked for it */
+  constructor(
+    lease: Lease,
+    stack: string | null,
+    limits: HoldLimits,
+    warn: (event: HoldWarningEvent) => void,
+  ) {
+    this.#lease = lease
     this.#stack = stack
-    this.#hooks = hooks
-    if (limits.holdWarningMillis > 0) this.#at(limits.holdWarningMillis, () => this.#warn(false))
-    if (limits.maxHoldMillis > 0) this.#at(limits.maxHoldMillis, () => this.#takeBack(limits.maxHoldMillis))
+    this.#warn = warn
+    const { holdWarningMillis, maxHoldMillis } = limits
+    if (holdWarningMillis > 0) this.#at(holdWarningMillis, () => this.#tell(false))
+    if (maxHoldMillis > 0) this.#at(maxHoldMillis, () => this.#revoke(maxHoldMillis))
   }
 
   /** The holder has left. */
   stop(): void {
-    for (const timer of this.#timers) this.#hooks.deadlines.remove(timer)
-    if (this.#warned) this.#warn(true)
+    for (const timer of this.#timers) this.#lease.owner.deadlines.remove(timer)
+    if (this.#warned) this.#tell(true)
   }
 
   #at(millis: number, due: () => void): void {
     const timer = deadline(due)
     this.#timers.push(timer)
-    this.#hooks.deadlines.add(timer, millis)
+    this.#lease.owner.deadlines.add(timer, millis)
   }
 
-  #warn(returned: boolean): void {
+  #tell(returned: boolean): void {
     this.#warned = true
-    const heldMillis = Math.round(now() - this.#turn.grantedAt)
-    this.#hooks.onWarning({ heldMillis, stack: this.#stack, returned })
+    const heldMillis = Math.round(now() - this.#lease.grantedAt)
+    this.#warn({ heldMillis, stack: this.#stack, returned })
   }
 
-  #takeBack(maxHoldMillis: number): void {
-    const { retrySafe } = this.#turn
-    this.#hooks.onTimeout(
-      this.#turn,
-      new HoldTimeoutError({ maxHoldMillis, holderStack: this.#stack, retrySafe }),
-    )
+  #revoke(maxHoldMillis: number): void {
+    const { retrySafe } = this.#lease
+    const error = new HoldTimeoutError({ maxHoldMillis, holderStack: this.#stack, retrySafe })
+    void revoke(this.#lease, error, 'hold timeout')
   }
 }

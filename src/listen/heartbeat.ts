@@ -43,9 +43,7 @@ export class Heartbeat {
     this.#arm()
     const backend = this.#backend()
     // Where something is unanswered its own limits hold, and a holder's long statement is no sign of a loss.
-    if (backend === null || backend.pending > 0) return
-    const beat = new SyncRequest(SILENT_OWNER)
-    beat.limitMillis = ANSWER_MILLIS
-    backend.submit(beat)
+    if (backend === null || backend.pipeline.pending > 0) return
+    backend.pipeline.submit(new SyncRequest(SILENT_OWNER, { limitMillis: ANSWER_MILLIS }))
   }
 }

@@ -6,7 +6,7 @@
  * Whoever asks for one that is not sends a LISTEN of their own, in the order of asking and with their own limits.
  */
 import { ManagerEndedError } from '../errors.js'
-import { ask } from '../pg/enqueue.js'
+import { ask } from '../pg/ask.js'
 import { escapeIdentifier } from '../pg/driver.js'
 import { throwIfAborted } from '../util/abort-signals.js'
 import { backoffMillis } from '../util/backoff.js'
@@ -14,30 +14,24 @@ import { pause } from '../util/pause.js'
 import { AbandonedOpeningError } from '../backend/backend-keeper.js'
 import { BufferedSubscription } from './subscription.js'
 import type { Client, QueryResult } from 'pg'
+import type { Wait } from '../api/ports.js'
 
-/** What the subscriptions need of the broker. */
-export interface SubscriptionHost {
+/** What the subscriptions need of the broker that they use like anybody. */
+export interface SubscriptionOwner {
   /** New work is refused. */
   readonly ending: boolean
-  /** Sends a statement in its turn; `signal` takes it out of the line until `onSent` is called. */
+  /** Sends a command in its turn; `signal` takes it out of the queue until `onSent` is called. */
   sendInLine(text: string, wait: Wait, onSent?: () => void): Promise<unknown>
   /** Sends a query of the library's own in its turn; `onSent` is called as it goes out. */
   askInLine(text: string, onSent: () => void): Promise<QueryResult>
-  /** Somebody listens. */
-  onSubscribed(): void
   /** Opens the connection, unless it is open. */
   open(): Promise<unknown>
+  /** The session listens to something. */
+  onSubscribed(): void
+  /** The last subscription has gone. */
+  onUnsubscribed(): void
   /** A failure that no call can be told of. */
   onBackgroundError(error: Error): void
-  /** The last subscription has gone: an idle connection may lie idle again. */
-  onUnsubscribed(): void
-}
-
-interface Wait {
-  readonly timeoutMillis: number
-  readonly signal?: AbortSignal | undefined
-  /** The library's own wish: `maxWaiting` does not bound it. */
-  readonly unbounded?: boolean
 }
 
 interface Channel {
@@ -59,7 +53,7 @@ const UNBOUNDED: Wait = { timeoutMillis: Infinity, unbounded: true }
 const REOPEN_BACKOFF = { firstMillis: 100, maxMillis: 5_000 }
 
 export class Subscriptions {
-  readonly #host: SubscriptionHost
+  readonly #host: SubscriptionOwner
   readonly #channels = new Map<string, Channel>()
   readonly #ended = new AbortController()
   #reopening = false
@@ -68,7 +62,7 @@ export class Subscriptions {
   /** What the session that is being set up listens to already. */
   #missed: Channel[] = []
 
-  constructor(host: SubscriptionHost) {
+  constructor(host: SubscriptionOwner) {
     this.#host = host
   }
 

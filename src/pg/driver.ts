@@ -2,18 +2,23 @@
  * What this library uses of pg beyond its published types, in one place: each is part of pg's behaviour since
  * 8.23, and the tests fail when one of them changes.
  */
-import pg from 'pg'
+import pg from './pg.js'
 import textParsers from 'pg-types/lib/textParsers.js'
 import type { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'
 import type { Client, CustomTypesConfig, FieldDef, QueryResult } from 'pg'
 
 /** pg's client with what lies behind its types. */
-export interface DriverClient extends Omit<Client, 'connection' | 'pipeline'> {
+export interface DriverClient extends Omit<Client, 'connection' | 'pipeline' | 'password'> {
   readonly connection: DriverConnection
   pipeline: boolean
   readonly processID: number | null
   readonly secretKey: number | null
+  password: unknown
+  readonly connectionParameters: Record<string, unknown>
+  binary: boolean
+  replication: unknown
+  getStartupConf(): Record<string, string>
   readonly _types: CustomTypesConfig
   /** False once the connection has failed or the server has said its last word: pg sends nothing any more. */
   readonly _queryable: boolean
@@ -40,6 +45,7 @@ export interface DriverConnection extends EventEmitter {
   parsedStatements: Record<string, string>
   submittedNamedStatements: Record<string, string>
   sendCopyFail(message: string): void
+  attachListeners(stream: Duplex): void
 }
 
 /** pg's result while it is being built. */
@@ -57,23 +63,26 @@ interface DriverInternals {
   utils: { prepareValue(value: unknown): unknown }
 }
 
-const internals = pg as unknown as DriverInternals
+const { Result, utils } = pg as unknown as DriverInternals
 
 /** An empty result, as pg makes it. */
 export function createResult(rowMode: string | undefined, types: CustomTypesConfig): DriverResult {
-  return new internals.Result(rowMode, types)
+  return new Result(rowMode, types)
 }
 
 /** pg's conversion of a value that a user gave into what travels. Throws what the value's own conversion throws. */
-export const prepareValue = internals.utils.prepareValue
+export const prepareValue = utils.prepareValue
 
-/** The parsers of a client's results, those of its own among them; without a client, those that all share. */
-export function typesOf(client: DriverClient | null): CustomTypesConfig {
-  return client?._types ?? pg.types
+/** pg's pool; its methods lie on this prototype and on the one behind it. */
+export const PgPool: { readonly prototype: object } = pg.Pool
+
+/** The same client, seen with what pg's types leave out. */
+export function internals(client: Client): DriverClient {
+  return client as unknown as DriverClient
 }
 
-/** The prototype that makes pg accept our requests in its pipeline. */
-export const pgQueryPrototype: object = pg.Query.prototype
+/** pg's parsers of this thread, custom ones of `pg.types.setTypeParser` included. */
+export const threadTypes: CustomTypesConfig = pg.types
 
 export const DatabaseError = pg.DatabaseError
 export const escapeIdentifier = pg.escapeIdentifier

@@ -1,32 +1,33 @@
 /** Several statements as one transaction, in one flush and with one Sync. */
-import type { FieldDef, QueryResult } from 'pg'
-import type { Failure } from '../util/failure.js'
+import { Request } from './request.js'
 import { StatementPart } from './statement-part.js'
-import type { Statement } from './statement-part.js'
-import { Request, writeBegin, writeCloses, writeControl } from './request.js'
-import type { Sender, RequestOwner } from './request.js'
+import { writeCloses } from './wire.js'
+import type { FieldDef, QueryResult } from 'pg'
+import type { Statement } from '../api/statement.js'
+import type { Failure } from '../util/failure.js'
+import type { Pipelining, RequestOwner, Sender } from './request.js'
 
 export class BatchRequest extends Request {
   readonly statements: readonly Statement[]
   override readonly harmful: boolean
   override readonly mayUnlisten: boolean
-  /** The BEGIN of an explicit transaction; null for the implicit one that the messages up to a Sync are. */
   readonly #begin: string | null
   #parts: StatementPart[] = []
   /** The commands that have completed, BEGIN and COMMIT included. */
   #completed = 0
-  /** The tag that COMMIT was answered with; null for an implicit transaction. */
-  commitTag: string | null = null
 
-  constructor(owner: RequestOwner, requests: readonly Statement[], begin: string | null) {
-    super(owner)
-    this.statements = requests
-    this.harmful = requests.some(({ harmless }) => !harmless)
-    this.mayUnlisten = requests.some(({ mayUnlisten }) => mayUnlisten)
+  /** @param begin the BEGIN of an explicit transaction; null for the implicit one that the messages up to a Sync are */
+  constructor(
+    owner: RequestOwner,
+    statements: readonly Statement[],
+    begin: string | null,
+    exclusive: boolean,
+  ) {
+    super(owner, { repeatable: false, pipelining: exclusive ? 'exclusive' : pipeliningOf(statements, begin) })
+    this.statements = statements
+    this.harmful = statements.some(({ harmless }) => !harmless)
+    this.mayUnlisten = statements.some(({ mayUnlisten }) => mayUnlisten)
     this.#begin = begin
-    if (begin !== null) this.pipelining = 'exclusive'
-    // Nobody asks for a name of a user's before it is known whether the server has it.
-    else if (requests.some(({ name }) => name !== undefined)) this.pipelining = 'tail'
   }
 
   get text(): string {
@@ -51,8 +52,7 @@ export class BatchRequest extends Request {
     return index >= 0 && index < this.statements.length ? index : null
   }
 
-  /** A statement failed only because its prepared name had become stale. */
-  get staleName(): boolean {
+  override get staleName(): boolean {
     return this.#parts[this.failedIndex ?? -1]?.isStale(this.error) ?? false
   }
 
@@ -63,15 +63,14 @@ export class BatchRequest extends Request {
   protected override encode(sender: Sender): void {
     const { writer } = sender
     this.#completed = 0
-    this.commitTag = null
     writeCloses(sender)
-    if (this.#begin !== null) writeBegin(writer, this.#begin)
+    if (this.#begin !== null) writer.begin(this.#begin)
     this.#parts = this.statements.map((request) => {
       const part = new StatementPart(request, sender)
       part.encode(sender)
       return part
     })
-    if (this.#begin !== null) writeControl(writer, 'COMMIT')
+    if (this.#begin !== null) writer.command('COMMIT')
     writer.sync()
   }
 
@@ -90,8 +89,7 @@ export class BatchRequest extends Request {
   protected override completed(tag: string): void {
     const index = this.#index
     this.#completed++
-    if (index === this.statements.length) this.commitTag = tag
-    else this.#parts[index]?.complete(tag)
+    this.#parts[index]?.complete(tag)
   }
 
   override handleEmptyQuery(): void {
@@ -102,4 +100,10 @@ export class BatchRequest extends Request {
   override settle(): void {
     for (const part of this.#parts) part.settle(this.error, this.sender!)
   }
+}
+
+function pipeliningOf(statements: readonly Statement[], begin: string | null): Pipelining {
+  if (begin !== null) return 'exclusive'
+  // Nobody asks for a name of a user's before it is known whether the server has it.
+  return statements.some(({ name }) => name !== undefined) ? 'tail' : 'shared'
 }

@@ -1,31 +1,40 @@
 /** The library's own small requests: transaction control, and a bare Sync. */
+import { BEGIN_FACTS } from '../sql/classify.js'
 import { Request } from './request.js'
-import type { Sender, RequestOwner } from './request.js'
+import type { RequestOwner, RequestTraits, Sender } from './request.js'
+
+/** What is known of a command when it is made. */
+export interface ControlTraits extends RequestTraits {
+  /** Sent by the library for its own purposes: no caller has to wait for it. Default: false. */
+  readonly internal?: boolean
+}
 
 /**
- * Transaction control: unnamed, because a prepared COMMIT is lost with DEALLOCATE ALL, and in a Sync of its own.
+ * Transaction control, by the simple protocol: a prepared COMMIT would be lost with DEALLOCATE ALL. In a Sync of its
+ * own.
  */
 export class ControlRequest extends Request {
   readonly text: string
+  readonly internal: boolean
   /** The command tag: ROLLBACK in answer to COMMIT says that nothing was saved. */
   tag: string | null = null
-  /** The statement error that had made the transaction fail before, where one did. */
-  failedBefore: Error | null = null
-  /** Sent by the library for its own purposes: nobody forgot to wait for it. */
-  readonly internal: boolean
 
-  constructor(owner: RequestOwner, text: string, internal = false) {
-    super(owner)
+  constructor(owner: RequestOwner, text: string, traits: ControlTraits = {}) {
+    super(owner, traits)
     this.text = text
-    this.internal = internal
+    this.internal = traits.internal ?? false
   }
 
   get complete(): boolean {
     return this.tag !== null
   }
 
-  override get outcome(): this {
-    return this
+  override get beginPending(): boolean {
+    return this.facts === BEGIN_FACTS
+  }
+
+  override get outcome(): string | null {
+    return this.tag
   }
 
   protected override encode({ writer, prepared }: Sender): void {
@@ -37,9 +46,10 @@ export class ControlRequest extends Request {
 
   protected override completed(tag: string): void {
     this.tag = tag
+    if (this.endsTransaction && tag === 'COMMIT') this.ended = 'committed'
   }
 
-  // The library knows what it does itself.
+  // What it does is the library's own doing, which knows of it.
   protected override note(): void {}
 }
 

@@ -2,6 +2,7 @@
  * The prepared statements of one backend that users named. What pg knows of them (it has them where a submittable or
  * `onConnect` prepared one) is kept in pg's own place, so that both know the same.
  */
+import { shareNamedStatements } from '../pg/patches.js'
 import type { DriverConnection } from '../pg/driver.js'
 
 /** The server looks at no more of a name: NAMEDATALEN, less one. */
@@ -16,10 +17,7 @@ export class NamedStatements {
   readonly #doubtful = new Set<string>()
 
   constructor(connection: DriverConnection) {
-    // Without a prototype: a name may be "constructor".
-    this.#parsed = Object.assign(Object.create(null) as Record<string, string>, connection.parsedStatements)
-    connection.parsedStatements = this.#parsed
-    connection.submittedNamedStatements = Object.create(null) as Record<string, string>
+    this.#parsed = shareNamedStatements(connection)
   }
 
   /** Why statements cannot be sent, in this order, under the names that they have; null when they can. */

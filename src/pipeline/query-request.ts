@@ -1,31 +1,28 @@
 /** One statement by the extended protocol, with the BEGIN of its transaction before it where it opens one. */
-import type { FieldDef, QueryResult } from 'pg'
-import type { Failure } from '../util/failure.js'
+import { Request } from './request.js'
 import { StatementPart } from './statement-part.js'
-import type { Statement } from './statement-part.js'
-import { Request, writeBegin, writeCloses } from './request.js'
-import type { Sender, RequestOwner } from './request.js'
+import { writeCloses } from './wire.js'
+import type { FieldDef, QueryResult } from 'pg'
+import type { Statement } from '../api/statement.js'
+import type { Failure } from '../util/failure.js'
+import type { RequestOwner, RequestTraits, Sender } from './request.js'
 
 export class QueryRequest extends Request {
   readonly statement: Statement
-  /** The BEGIN to send before the statement; null when none is due. Its owner sets it when it admits the request. */
-  begin: string | null = null
+  override readonly harmful: boolean
+  override readonly mayUnlisten: boolean
   #part: StatementPart | null = null
   /** BEGIN is on its way. */
   #beginPending = false
 
-  override readonly harmful: boolean
-  override readonly mayUnlisten: boolean
-
-  constructor(owner: RequestOwner, request: Statement) {
-    super(owner)
-    this.statement = request
-    this.harmful = !request.harmless
-    this.mayUnlisten = request.mayUnlisten
+  constructor(owner: RequestOwner, statement: Statement, traits: RequestTraits = {}) {
+    super(owner, traits)
+    this.statement = statement
+    this.harmful = !statement.harmless
+    this.mayUnlisten = statement.mayUnlisten
   }
 
-  /** Its BEGIN has been sent and not answered: nothing of it can have been committed. */
-  get beginPending(): boolean {
+  override get beginPending(): boolean {
     return this.#beginPending
   }
 
@@ -37,21 +34,15 @@ export class QueryRequest extends Request {
     return !this.#beginPending && this.#part!.completed
   }
 
-  /** The result, complete after ReadyForQuery without an error. */
-  get result(): QueryResult {
-    return this.#part!.rows.result
-  }
-
   override get outcome(): QueryResult {
-    return this.result
+    return this.#part!.rows.result
   }
 
   override get parseFailure(): Failure | null {
     return this.#part?.rows.parseFailure ?? null
   }
 
-  /** It was sent under a name of ours that the server had lost or could not use any more. */
-  get staleName(): boolean {
+  override get staleName(): boolean {
     return this.#part?.isStale(this.error) ?? false
   }
 
@@ -59,7 +50,7 @@ export class QueryRequest extends Request {
     this.#part = new StatementPart(this.statement, sender)
     writeCloses(sender)
     this.#beginPending = this.begin !== null
-    if (this.begin !== null) writeBegin(sender.writer, this.begin)
+    if (this.begin !== null) sender.writer.begin(this.begin)
     this.#part.encode(sender)
     sender.writer.sync()
   }

@@ -1,41 +1,50 @@
 /**
  * A request: what goes to the server in one piece, up to and including its Sync, and is answered by exactly one
- * ReadyForQuery. Requests are handed to `client.query()` of a pipelining pg client, which calls their `handle…`
- * methods as messages arrive; the backend settles each on its ReadyForQuery, not on ErrorResponse, because
- * only then the transaction status is known.
+ * ReadyForQuery. Requests lie in the queue of a pipelining pg client, which calls their `handle…` methods as messages
+ * arrive. The pipeline settles each on its ReadyForQuery and not on ErrorResponse, because only then is the transaction
+ * status known.
  */
-import type { DatabaseError, FieldDef } from 'pg'
-import { withCallersFrames } from '../util/callers-frames.js'
-import { enqueue } from '../pg/enqueue.js'
+import { enqueue, lookLikeQuery } from '../pg/patches.js'
 import { isFatal } from '../pg/severity.js'
-import { pgQueryPrototype } from '../pg/driver.js'
+import { PLAIN_FACTS } from '../sql/classify.js'
+import { withCallersFrames } from '../util/callers-frames.js'
+import type { DatabaseError, FieldDef } from 'pg'
+import type { OutcomeWatch } from '../api/ports.js'
+import type { ReadyStatus } from '../api/statement.js'
 import type { DriverClient, DriverConnection, QueuedQuery } from '../pg/driver.js'
-import type { NamedStatements } from './named-statements.js'
-import type { PreparedStatements } from './prepared-statements.js'
-import { NO_VALUES } from './wire.js'
-import type { MessageWriter } from './wire.js'
+import type { TextFacts } from '../sql/classify.js'
 import type { Failure } from '../util/failure.js'
 import type { Linked } from '../util/linked-list.js'
+import type { NamedStatements } from './named-statements.js'
+import type { PreparedStatements } from './prepared-statements.js'
+import type { MessageWriter } from './wire.js'
 
-/** The transaction status that ReadyForQuery carries, in libpq's words. */
-export type ReadyStatus = 'idle' | 'intrans' | 'inerror'
+/** What becomes of a request that is next to be sent. */
+export type Admission =
+  /** It is sent, behind a BEGIN where there is one. Once sent it may be committed before its answer arrives. */
+  | { readonly verdict: 'send'; readonly begin: string | null; readonly mayCommit: boolean }
+  /** Another one is sent first, and it is asked about again. */
+  | { readonly verdict: 'after'; readonly first: Request }
+  /** There is nothing to do any more. */
+  | { readonly verdict: 'skip' }
+  | { readonly verdict: 'refuse'; readonly error: Error }
 
-/** Whoever issued a request. */
+export const SEND = { verdict: 'send', begin: null, mayCommit: false } as const satisfies Admission
+export const SEND_COMMITTING = { verdict: 'send', begin: null, mayCommit: true } as const satisfies Admission
+export const SKIP = { verdict: 'skip' } as const satisfies Admission
+
+/** Issues requests: decides about each as it is sent, and is told how it went. */
 export interface RequestOwner {
-  /**
-   * Asked when the request is next to be sent: what has to be sent before it (its BEGIN, where that needs an answer
-   * first); `'skip'` when there is nothing to do any more; an error that refuses it; null to send it.
-   */
-  admit(request: Request): Request | 'skip' | Error | null
+  admit(request: Request): Admission
   /** ReadyForQuery has come: `request.error` is null or what the server said. */
   onAnswered(request: Request, status: ReadyStatus): void
-  /** It was not sent: `error` is what `admit` refused it with, or null for `'skip'`. */
+  /** It was not sent: `error` is what it was refused with, or null where it was skipped. */
   onWithdrawn(request: Request, error: Error | null): void
-  /** The connection died before the request was answered; `request.sent` tells whether it had been sent. */
+  /** The connection died before it was answered; `request.sent` tells whether it had been sent. */
   onLost(request: Request, cause: Error): void
 }
 
-/** What a request needs of the backend that sends it. */
+/** What sends requests. */
 export interface Sender {
   readonly client: DriverClient
   readonly writer: MessageWriter
@@ -49,7 +58,7 @@ export interface Sender {
   onFatal(error: Error): void
 }
 
-/** What watches a request's deadline and its signal. */
+/** Watches a request's deadline and its signal. */
 export interface RequestGuard {
   /** A limit was reached: its caller has been told, or will be in a moment. */
   readonly reached: boolean
@@ -59,13 +68,7 @@ export interface RequestGuard {
   abandon(): Failure | null
 }
 
-/** Wants to know how a statement went. */
-export interface OutcomeWatch {
-  /** The same outcome. */
-  follow<T>(answered: Promise<T>): Promise<T>
-}
-
-/** How a request may pipelining with others. */
+/** How a request goes with others. */
 export type Pipelining =
   /** May be sent behind others that are not answered yet, and others behind it. */
   | 'shared'
@@ -74,44 +77,79 @@ export type Pipelining =
   /** Nothing else is in flight while it is. */
   | 'exclusive'
 
+/** What is known of a request when it is made. */
+export interface RequestTraits {
+  /** Default: `'shared'`. */
+  readonly pipelining?: Pipelining
+  /**
+   * It can be sent again if the connection dies behind an unanswered COMMIT; what cannot waits for that one's answer.
+   * Default: true.
+   */
+  readonly repeatable?: boolean
+  /** It is a COMMIT, a ROLLBACK or a reset. Default: false. */
+  readonly endsTransaction?: boolean
+  /**
+   * How long the server may take to answer it once everything before it is answered, in milliseconds; then the
+   * connection is given up. For the library's own commands, which nobody cancels. Default: 0, for ever.
+   */
+  readonly limitMillis?: number
+  /** Default: those of a plain statement. */
+  readonly facts?: TextFacts
+}
+
 export abstract class Request implements Linked<Request> {
   previous: Request | null = null
   next: Request | null = null
-  pipelining: Pipelining = 'shared'
-  /** Never sent behind an unanswered COMMIT: it could not be sent again if the connection died there. */
-  unrepeatable = false
-  /** COMMIT, ROLLBACK or a reset: what is unrepeatable waits for its answer. */
-  endsTransaction = false
-  /** Sent, it may be committed before its answer arrives. Its owner sets it when it admits the request. */
-  mayCommit = false
-  /**
-   * How long the server may take to answer it once everything before it is answered, in milliseconds; then the
-   * connection is given up. For what nobody cancels: the library's own commands. 0 = for ever.
-   */
-  limitMillis = 0
-  /** Watches its deadline and its signal; null where it has neither. */
+  readonly owner: RequestOwner
+  readonly pipelining: Pipelining
+  readonly repeatable: boolean
+  readonly endsTransaction: boolean
+  readonly limitMillis: number
+  readonly facts: TextFacts
+  /** Texts may mean something else behind it. */
+  readonly harmful: boolean = false
+  /** It may have undone a LISTEN of the session. */
+  readonly mayUnlisten: boolean = false
+  /** How many commands it holds is not known beforehand. */
+  readonly openEnded: boolean = false
+  /** Watches its limits; null where it has none. Set once, before it is handed to a pipeline. */
   guard: RequestGuard | null = null
-  /** What the server said against it, first. */
-  error: DatabaseError | Error | null = null
+
+  // The pipeline's own.
   /** Given to the server, at least in part. */
   sent = false
-  /** Texts may mean something else behind it; it says so when it is sent. */
-  readonly harmful: boolean = false
-  /** It may have undone a LISTEN of the backend. */
-  readonly mayUnlisten: boolean = false
+  /** Nothing goes behind it until it is answered. */
+  isBarrier = false
+  /** The BEGIN that goes before it. */
+  begin: string | null = null
+  /** Sent, it may be committed before its answer arrives. */
+  mayCommit = false
+
+  // What the server has said.
+  /** Its first error. */
+  error: DatabaseError | Error | null = null
   /** A command in it ended a transaction, as the server's tags say. */
   ended: 'nothing' | 'rolled back' | 'committed' = 'nothing'
-  readonly owner: RequestOwner
+
+  #sender: Sender | null = null
   #resolve: ((value: never) => void) | null = null
   #reject: ((error: unknown) => void) | null = null
   #promise: Promise<unknown> | null = null
 
-  constructor(owner: RequestOwner) {
+  constructor(owner: RequestOwner, traits: RequestTraits) {
     this.owner = owner
+    this.pipelining = traits.pipelining ?? 'shared'
+    this.repeatable = traits.repeatable ?? true
+    this.endsTransaction = traits.endsTransaction ?? false
+    this.limitMillis = traits.limitMillis ?? 0
+    this.facts = traits.facts ?? PLAIN_FACTS
   }
 
   /** The text that messages quote. */
   abstract readonly text: string
+
+  /** Every command in it has completed. Without an error ReadyForQuery must not come before. */
+  abstract readonly complete: boolean
 
   /** Writes the request's messages. Called each time that it is sent. */
   protected abstract encode(sender: Sender): void
@@ -119,25 +157,54 @@ export abstract class Request implements Linked<Request> {
   /** A command has completed with this tag. */
   protected abstract completed(tag: string): void
 
-  /** The promise of whoever waits for it. To be asked for once, before the request is handed to a backend. */
+  /** What its caller gets when it went well. */
+  get outcome(): unknown {
+    return undefined
+  }
+
+  /** The server knows nothing of it but its BEGIN, which is unanswered. */
+  get beginPending(): boolean {
+    return false
+  }
+
+  /** The BEGIN before it, or that it is, failed. */
+  get failedToBegin(): boolean {
+    return this.error !== null && this.beginPending
+  }
+
+  /** It opens a transaction and may be sent once more: its BEGIN is unanswered, and nobody wants it cancelled. */
+  get isPendingOpening(): boolean {
+    return this.beginPending && this.guard?.reached !== true
+  }
+
+  /** It was sent under a prepared name of ours that the server had lost or could not use any more. */
+  get staleName(): boolean {
+    return false
+  }
+
+  /** What a type parser of the user's threw while the rows came in. */
+  get parseFailure(): Failure | null {
+    return null
+  }
+
+  // ---- its caller
+
+  /** The promise of its caller. To be asked for once, before the request is handed to a pipeline. */
   promise<T>(): Promise<T> {
-    const promise = new Promise<T>((resolve, reject) => {
-      this.#resolve = resolve
-      this.#reject = reject
-    })
+    const promise = new Promise<T>((resolve, reject) => this.settleWith(resolve, reject))
     this.#promise = promise
     return promise
   }
 
   /** The same for a caller of the library's, to whom its failure says where that was. */
-  callersPromise<T>(watched: OutcomeWatch | null = null): Promise<T> {
+  callersPromise<T>(watch: OutcomeWatch | null): Promise<T> {
     const answered = this.promise<T>().catch(withCallersFrames)
-    const promise = watched === null ? answered : watched.follow(answered)
+    const promise = watch === null ? answered : watch.follow(answered)
     this.#promise = promise
     return promise
   }
 
-  /** Somebody waits for it already: these settle what that one has. In place of `promise()`. */
+  /** There is a promise already, which these settle. In place of `promise()`. */
   settleWith(resolve: (value: never) => void, reject: (error: unknown) => void): void {
     this.#resolve = resolve
     this.#reject = reject
@@ -156,22 +223,6 @@ export abstract class Request implements Linked<Request> {
     this.#promise?.catch(() => {})
   }
 
-  /** What its caller gets when it went well. */
-  get outcome(): unknown {
-    return undefined
-  }
-
-  /** Every command in it has completed. Without an error ReadyForQuery must not come before. */
-  abstract readonly complete: boolean
-
-  /** How many commands it holds is not known beforehand. */
-  readonly openEnded: boolean = false
-
-  /** What a type parser of the user's threw while the rows came in. */
-  get parseFailure(): Failure | null {
-    return null
-  }
-
   /** Answered: what its caller gets in place of a result; null where all went well. */
   failure(): Failure | null {
     const failure = this.guard === null ? boxed(this.error) : this.guard.settle(this.error)
@@ -184,19 +235,24 @@ export abstract class Request implements Linked<Request> {
     this.reject(failure === null ? error : failure.reason)
   }
 
-  /** The backend calls it once, on ReadyForQuery, before the owner is told. */
-  settle(): void {}
-
-  #sender: Sender | null = null
+  // ---- the pipeline
 
   protected get sender(): Sender | null {
     return this.#sender
   }
 
-  /** Sends the request; the backend calls it when it may go. */
+  /** Sends it. */
   send(sender: Sender): void {
     this.adopt(sender)
     this.hand(this)
+  }
+
+  /** Begins anew with `sender`. */
+  protected adopt(sender: Sender): void {
+    this.error = null
+    this.ended = 'nothing'
+    this.sent = false
+    this.#sender = sender
   }
 
   /** Gives `query`, which stands for this request, to pg. Throws where pg has not taken that very object. */
@@ -210,15 +266,15 @@ export abstract class Request implements Linked<Request> {
     )
   }
 
-  /** Begins anew with `sender`. */
-  protected adopt(sender: Sender): void {
-    this.error = null
-    this.ended = 'nothing'
-    this.sent = false
-    this.#sender = sender
+  /** The pipeline calls it once, on ReadyForQuery, before the owner is told. */
+  settle(): void {}
+
+  /** A row of it was left out, because it is too long for this engine. False where that cannot be told. */
+  refuseRow(_error: Error): boolean {
+    return false
   }
 
-  // From here on: what pg calls.
+  // ---- what pg calls
 
   submit(): null {
     const sender = this.#sender!
@@ -229,15 +285,10 @@ export abstract class Request implements Linked<Request> {
   }
 
   handleError(error: Error): void {
-    // pg also comes here, on a later tick, for what was in flight when the connection died; the backend has
-    // settled that by then.
+    // pg also comes here, on a later tick, for what was in flight when the connection died; the pipeline has settled
+    // that by then.
     this.error ??= error
     if (isFatal(error)) this.#sender?.onFatal(error)
-  }
-
-  /** A row of its was left out, because it is too long for this engine. False where that cannot be told. */
-  refuseRow(_error: Error): boolean {
-    return false
   }
 
   handleCommandComplete(message: { text: string }): void {
@@ -270,22 +321,4 @@ function boxed(error: Error | null): Failure | null {
   return error === null ? null : { reason: error }
 }
 
-/** BEGIN with a Flush, so that it is answered at once and not with the slow statement behind it. */
-export function writeBegin(writer: MessageWriter, text: string): void {
-  writeControl(writer, text)
-  writer.flush()
-}
-
-/** One command without values, by the unnamed statement. */
-export function writeControl(writer: MessageWriter, text: string): void {
-  writer.parse('', text).bind('', NO_VALUES, false).execute()
-}
-
-/** The Closes that are due. */
-export function writeCloses({ writer, prepared }: Sender): void {
-  for (const name of prepared.takeClosing()) writer.close(name)
-}
-
-// pg refuses what is not its own Query in a pipeline; calling its constructor would cost an EventEmitter and a
-// dozen fields for each statement.
-Object.setPrototypeOf(Request.prototype, pgQueryPrototype)
+lookLikeQuery(Request.prototype)

@@ -7,18 +7,13 @@ import { StatementTimeoutError } from '../errors.js'
 import { onAbort } from '../util/abort-listeners.js'
 import { reasonOf } from '../util/abort-signals.js'
 import { deadline } from '../util/deadlines.js'
+import type { StatementLimits } from '../api/statement.js'
 import type { Failure } from '../util/failure.js'
 import type { Deadlines, Timed } from '../util/deadlines.js'
 import type { Request, RequestGuard } from './request.js'
 
 /** How long a caller waits for the server's word on a cancelled statement, in milliseconds. */
 const GRACE_MILLIS = 400
-
-/** The statement's limits; absent ones do not apply. */
-export interface StatementLimits {
-  readonly timeoutMillis: number
-  readonly signal: AbortSignal | undefined
-}
 
 export interface GuardHooks {
   readonly deadlines: Deadlines
@@ -30,7 +25,7 @@ export interface GuardHooks {
   retrySafe(): boolean
 }
 
-export class StatementGuard implements RequestGuard {
+class StatementGuard implements RequestGuard {
   readonly #request: Request
   readonly #limits: StatementLimits
   readonly #hooks: GuardHooks
@@ -101,4 +96,14 @@ export class StatementGuard implements RequestGuard {
       this.#request.reject(reason())
     }
   }
+}
+
+/** Puts a guard on a request that has limits, and gives it; null for one that has none. */
+export function guardRequest(
+  request: Request,
+  limits: StatementLimits,
+  hooks: GuardHooks,
+): RequestGuard | null {
+  if (limits.timeoutMillis === 0 && limits.signal === undefined) return null
+  return (request.guard = new StatementGuard(request, limits, hooks))
 }

@@ -1,27 +1,10 @@
 /** One statement inside a request, by the extended protocol: Parse where needed, Bind, Describe where needed, Execute. */
-import type { CustomTypesConfig, FieldDef } from 'pg'
-import type { PreparedStatement } from './prepared-statements.js'
 import { RowCollector, copyField } from './row-collector.js'
-import type { Sender } from './request.js'
 import { NO_VALUES } from './wire.js'
-import type { WireValue } from './wire.js'
-
-/** What to send, as `query()` was given it. */
-export interface Statement {
-  readonly text: string
-  readonly values: readonly WireValue[]
-  /** The user's own name for a prepared statement. */
-  readonly name: string | undefined
-  readonly rowMode: string | undefined
-  readonly types: CustomTypesConfig | undefined
-  readonly binary: boolean
-  /** May be prepared under a name of ours. */
-  readonly preparable: boolean
-  /** Leaves the meaning of other texts as it is. */
-  readonly harmless: boolean
-  /** May undo a LISTEN of the backend. */
-  readonly mayUnlisten: boolean
-}
+import type { FieldDef } from 'pg'
+import type { Statement } from '../api/statement.js'
+import type { PreparedStatement } from './prepared-statements.js'
+import type { Sender } from './request.js'
 
 /** A query of the library's own. */
 export function ownStatement(text: string): Statement {
@@ -42,26 +25,26 @@ export class StatementPart {
   readonly rows: RowCollector
   /** Its command has completed. */
   completed = false
-  readonly #request: Statement
+  readonly #statement: Statement
   #prepared: PreparedStatement | null = null
   /** A Describe went along, so that no RowDescription means no rows. */
   #described = false
   #parsedHere = false
 
-  constructor(request: Statement, sender: Sender) {
-    this.#request = request
-    this.rows = new RowCollector(request.rowMode, request.types ?? sender.client._types)
+  constructor(statement: Statement, sender: Sender) {
+    this.#statement = statement
+    this.rows = new RowCollector(statement.rowMode, statement.types ?? sender.client._types)
   }
 
   encode(sender: Sender): void {
-    if (!this.#request.harmless) sender.prepared.suspend()
-    if (this.#request.name !== undefined) this.#encodeNamed(sender, this.#request.name)
+    if (!this.#statement.harmless) sender.prepared.suspend()
+    if (this.#statement.name !== undefined) this.#encodeNamed(sender, this.#statement.name)
     else this.#encodeText(sender)
     sender.writer.execute()
   }
 
   #encodeNamed({ writer, named }: Sender, name: string): void {
-    const { text, values, binary } = this.#request
+    const { text, values, binary } = this.#statement
     const beginning = named.use(name, text)
     if (beginning === 'close and parse') writer.close(name)
     if (beginning !== 'bind') writer.parse(name, text)
@@ -69,7 +52,7 @@ export class StatementPart {
   }
 
   #encodeText({ writer, prepared }: Sender): void {
-    const { text, values, binary, preparable } = this.#request
+    const { text, values, binary, preparable } = this.#statement
     const statement = preparable ? prepared.use(text) : null
     this.#prepared = statement
     if (statement === null) writer.parse('', text)
@@ -108,7 +91,7 @@ export class StatementPart {
    * knows it.
    */
   settle(error: Error | null, sender: Sender): void {
-    const { name } = this.#request
+    const { name } = this.#statement
     if (name !== undefined) this.#settleNamed(name, sender)
     if (this.#prepared === null) return
     const unknown = this.#parsedHere && this.#prepared.state === 'parsing'

@@ -2,29 +2,21 @@
  * A submittable of pg's (pg-cursor, pg-query-stream, pg-copy-streams, pg.Query), which speaks the protocol for
  * itself. It travels alone, and pg's pipelining is switched off while it does, because pg refuses it there.
  */
-import type { Submittable } from 'pg'
+import { clock } from '../util/clock.js'
 import { Request } from './request.js'
 import { writeAll } from './wire.js'
+import type { DriverSubmittable } from '../api/ports.js'
+import type { DriverConnection, QueuedQuery } from '../pg/driver.js'
 import type { Classified, ClassifiedTexts } from '../sql/classify.js'
-import type { DriverConnection } from '../pg/driver.js'
-import type { Sender, RequestOwner } from './request.js'
+import type { RequestOwner, Sender } from './request.js'
 
-/** What pg calls of a submittable, beyond the published type. */
-export interface DriverSubmittable extends Omit<Submittable, 'submit'> {
-  readonly text?: unknown
-  readonly values?: unknown
-  readonly cursor?: { readonly text?: unknown; readonly values?: unknown }
-  submit(connection: DriverConnection): unknown
-  handleError(error: Error, connection: DriverConnection | null): unknown
-  handleCommandComplete?(message: { text: string }, connection: DriverConnection): unknown
-}
-
+/** What a submittable sends, where that can be seen. */
 export interface SubmittedStatement {
   readonly text: string
   readonly values: readonly unknown[]
 }
 
-function statementOf(submittable: DriverSubmittable): SubmittedStatement | null {
+export function statementOf(submittable: DriverSubmittable): SubmittedStatement | null {
   const { cursor = submittable } = submittable
   const text = submittable.text ?? cursor.text
   if (typeof text !== 'string') return null
@@ -34,28 +26,28 @@ function statementOf(submittable: DriverSubmittable): SubmittedStatement | null 
 export class SubmittableRequest extends Request {
   readonly submittable: DriverSubmittable
   readonly text: string
-  /** What it sends, where that can be seen. Read once: it is the user's object. */
-  readonly statement: SubmittedStatement | null
-  readonly facts: Classified
   // It judges for itself what it is told.
   readonly complete = true
-
-  /** Resolves once it is over, however it ended: after ReadyForQuery, or with the loss of the connection. */
-  readonly over: Promise<void>
-  #end!: () => void
-
+  /** Resolves once it is over, however it ended, with the error if there was one. */
+  readonly over: Promise<Error | null>
   override readonly harmful: boolean
   override readonly mayUnlisten: boolean
+  #end!: (error: Error | null) => void
 
-  constructor(owner: RequestOwner, submittable: DriverSubmittable, texts: ClassifiedTexts) {
-    super(owner)
+  constructor(
+    owner: RequestOwner,
+    submittable: DriverSubmittable,
+    texts: ClassifiedTexts,
+    repeatable: boolean,
+  ) {
+    // Read once: it is the user's object.
+    const text = statementOf(submittable)?.text ?? '(a submittable)'
+    const facts: Classified = texts.get(text)
+    super(owner, { pipelining: 'exclusive', facts, repeatable })
     this.submittable = submittable
-    this.statement = statementOf(submittable)
-    this.text = this.statement?.text ?? '(a submittable)'
-    this.facts = texts.get(this.text)
-    this.harmful = !this.facts.harmless
-    this.mayUnlisten = this.facts.mayUnlisten
-    this.pipelining = 'exclusive'
+    this.text = text
+    this.harmful = !facts.harmless
+    this.mayUnlisten = facts.mayUnlisten
     this.over = new Promise((resolve) => {
       this.#end = resolve
     })
@@ -69,31 +61,31 @@ export class SubmittableRequest extends Request {
     this.#overhear(sender)
     if (this.harmful) sender.prepared.suspend()
     sender.client.pipeline = false
-    this.hand(this.submittable)
+    this.hand(this.submittable as unknown as QueuedQuery)
   }
 
   /** Learns what the submittable is told, since pg tells nobody else. */
   #overhear(sender: Sender): void {
     const { submittable } = this
     const { submit, handleError, handleCommandComplete } = submittable
-    submittable.submit = (connection) => {
+    submittable.submit = (connection: DriverConnection) => {
       this.sent = true
-      const refusal: unknown = submit.call(submittable, connection)
+      const refusal: unknown = submit.call(submittable, connection as never)
       // Nothing was sent then, and no ReadyForQuery would come.
       if (refusal instanceof Error) writeAll(connection.stream, sender.writer.sync().take())
       return refusal
     }
-    submittable.handleError = (error, connection) => {
+    submittable.handleError = (error: Error, connection: never) => {
       this.handleError(error)
       return handleError.call(submittable, this.#instead ?? error, connection)
     }
     if (handleCommandComplete !== undefined) {
-      submittable.handleCommandComplete = (message, connection) => {
+      submittable.handleCommandComplete = (message: { text: string }, connection: never) => {
         this.note(message.text)
         return handleCommandComplete.call(submittable, message, connection)
       }
     }
-    this.#tell = (error) => void handleError.call(submittable, error, null)
+    this.#tell = (error) => void handleError.call(submittable, error, null as never)
     this.#restore = () => {
       submittable.submit = submit
       if (handleCommandComplete !== undefined) submittable.handleCommandComplete = handleCommandComplete
@@ -103,21 +95,19 @@ export class SubmittableRequest extends Request {
     }
   }
 
-  /** What it was told in place of an answer. */
-  rejection: Error | null = null
   #restore: (() => void) | null = null
-  #tell: ((error: Error) => void) | null = (error) => void this.submittable.handleError(error, null)
+  #tell: ((error: Error) => void) | null = (error) => void this.submittable.handleError(error, null as never)
   /** Told in place of what pg says: the server's last word is the cause of a loss. */
   #instead: Error | null = null
 
   override settle(): void {
     this.#restore?.()
     this.#restore = null
-    this.#end()
+    this.#end(this.error)
   }
 
   override reject(error: Error): void {
-    this.#end()
+    this.#end(this.error ?? error)
     if (this.error !== null) {
       this.#instead = error
       return
@@ -125,8 +115,12 @@ export class SubmittableRequest extends Request {
     // Until ReadyForQuery it is still pg's, which is pipelining again only then.
     this.#tell?.(error)
     this.#tell = null
-    this.rejection = error
     // pg tells it of a lost connection once more, on a later tick.
     this.submittable.handleError = () => {}
+  }
+
+  /** It is not sent. It expects to be told of that on a later tick. */
+  refuse(error: Error): void {
+    clock.nextTick(() => this.reject(error))
   }
 }

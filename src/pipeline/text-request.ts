@@ -1,10 +1,10 @@
 /** A text by the simple protocol: several statements, or one that only goes that way. */
-import type { FieldDef, QueryResult } from 'pg'
-import type { Failure } from '../util/failure.js'
-import { RowCollector } from './row-collector.js'
-import type { Statement } from './statement-part.js'
 import { Request } from './request.js'
-import type { Sender, RequestOwner } from './request.js'
+import { RowCollector } from './row-collector.js'
+import type { FieldDef, QueryResult } from 'pg'
+import type { Statement } from '../api/statement.js'
+import type { Failure } from '../util/failure.js'
+import type { RequestOwner, RequestTraits, Sender } from './request.js'
 
 /** What a text by the simple protocol has of a statement. */
 export type TextStatement = Pick<Statement, 'text' | 'rowMode' | 'types' | 'harmless' | 'mayUnlisten'>
@@ -19,31 +19,25 @@ export class TextRequest extends Request {
 
   override readonly harmful: boolean
   override readonly mayUnlisten: boolean
+  override readonly openEnded = true
 
-  constructor(owner: RequestOwner, request: TextStatement) {
-    super(owner)
-    this.harmful = !request.harmless
-    this.mayUnlisten = request.mayUnlisten
-    this.text = request.text
-    this.#rowMode = request.rowMode
-    this.#types = request.types
-    this.pipelining = 'exclusive'
+  constructor(owner: RequestOwner, statement: TextStatement, traits: RequestTraits = {}) {
+    super(owner, { pipelining: 'exclusive', ...traits })
+    this.harmful = !statement.harmless
+    this.mayUnlisten = statement.mayUnlisten
+    this.text = statement.text
+    this.#rowMode = statement.rowMode
+    this.#types = statement.types
   }
 
   /** pg's result; an array of results where there were several statements. */
-  get result(): QueryResult {
+  override get outcome(): QueryResult {
     const results = this.#collectors.map((collector) => collector.result)
     return results.length > 1 ? (results as unknown as QueryResult) : (results[0] ?? this.#collector().result)
   }
 
-  override readonly openEnded = true
-
   get complete(): boolean {
     return this.#collectors.length > 0 && this.#current === null
-  }
-
-  override get outcome(): QueryResult {
-    return this.result
   }
 
   override get parseFailure(): Failure | null {

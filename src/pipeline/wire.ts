@@ -5,6 +5,8 @@
  */
 
 import type { Writable } from 'node:stream'
+import type { WireValue } from '../api/statement.js'
+import type { PreparedStatements } from './prepared-statements.js'
 
 const CHUNK_BYTES = 64 * 1024
 
@@ -19,9 +21,6 @@ const CLOSE = 0x43
 const SYNC = 0x53
 const FLUSH = 0x48
 const QUERY = 0x51
-
-/** A value as it travels: text, bytes, or NULL. */
-export type WireValue = string | Buffer | null
 
 export const NO_VALUES: readonly WireValue[] = []
 
@@ -103,6 +102,16 @@ export class MessageWriter {
     this.#begin(QUERY, 1)
     this.#text(text)
     return this.#end()
+  }
+
+  /** One command without values, by the unnamed statement. */
+  command(text: string): this {
+    return this.parse('', text).bind('', NO_VALUES, false).execute()
+  }
+
+  /** BEGIN with a Flush, so that it is answered at once and not with the slow statement behind it. */
+  begin(text: string): this {
+    return this.command(text).flush()
   }
 
   /** How many bytes were written since the last `take()`. */
@@ -226,4 +235,15 @@ export function writeAll(stream: Writable, pieces: readonly Buffer[]): void {
     for (const piece of pieces) stream.write(piece)
     stream.uncork()
   }
+}
+
+/** Writes the Closes that are due. */
+export function writeCloses({
+  writer,
+  prepared,
+}: {
+  writer: MessageWriter
+  prepared: PreparedStatements
+}): void {
+  for (const name of prepared.takeClosing()) writer.close(name)
 }

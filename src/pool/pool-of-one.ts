@@ -18,6 +18,7 @@ import {
   withoutCallback,
 } from './calls.js'
 import { describeOptions } from './describe-options.js'
+import type { Droppable } from '../face/held-connection.js'
 import { inheritFromPg } from './inherit.js'
 import { reportLeak } from './leak.js'
 import { watchManager } from './manager-watch.js'
@@ -393,7 +394,7 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
 
 /** Drops the connection of a holder whose statement runs; null where none does, or where that cannot be done. */
 function dropOf(connection: Connection): Promise<void> | null {
-  return (connection as Partial<Connection>).drop?.() ?? null
+  return (connection as Partial<Droppable>).drop?.() ?? null
 }
 
 /** As pg's types have it. */

@@ -45,6 +45,21 @@ export interface Classified {
   readonly preparable: boolean
 }
 
+/** What a transaction has to know of a text. */
+export type TextFacts = Pick<Classified, 'begins' | 'ends' | 'mayEnd' | 'mayCommit' | 'inParts'>
+
+/** The facts of a statement that has nothing to do with transaction control. */
+export const PLAIN_FACTS: TextFacts = {
+  begins: false,
+  ends: false,
+  mayEnd: false,
+  mayCommit: false,
+  inParts: false,
+}
+
+/** Those of BEGIN. */
+export const BEGIN_FACTS: TextFacts = { ...PLAIN_FACTS, begins: true }
+
 const PLAIN = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'MERGE', 'VALUES', 'TABLE', 'WITH'])
 const CONTROL = new Set(['BEGIN', 'START', 'COMMIT', 'END', 'ROLLBACK', 'ABORT', 'SAVEPOINT', 'RELEASE'])
 const FORGET = new Set(['DEALLOCATE', 'DISCARD'])

@@ -57,6 +57,13 @@ export class LinkedList<T extends Linked<T>> {
     this.#size--
   }
 
+  /** Takes all out, in order. */
+  takeAll(): T[] {
+    const nodes = [...this]
+    for (const node of nodes) this.remove(node)
+    return nodes
+  }
+
   *[Symbol.iterator](): Generator<T> {
     let node = this.#head
     while (node !== null) {

@@ -1,9 +1,9 @@
 /** The worker's side: makes a manager of a port. */
 import { MessagePort, receiveMessageOnPort } from 'node:worker_threads'
-import { RemoteManager } from './client/remote-manager.js'
+import { AttachedManager } from './client/attached-manager.js'
 import { PROTOCOL } from './protocol.js'
 import type { CustomTypesConfig } from 'pg'
-import type { Manager } from '../index.js'
+import type { Manager } from '../api/manager.js'
 import type { Hello } from './protocol.js'
 
 const attached = new WeakSet<MessagePort>()
@@ -11,9 +11,8 @@ const attached = new WeakSet<MessagePort>()
 /** Options of `attach`. */
 export interface AttachOptions {
   /**
-   * Parses, in this worker, what its queries give, in place of the parsers of the owner's thread: for those that
-   * make objects of classes, which cannot be copied between threads. A query's own `types` come first. Default:
-   * the owner's thread parses.
+   * Parses what this worker's queries give, in place of `pg.types` of this thread. A query's own `types` come first.
+   * Default: `pg.types` of this thread.
    */
   readonly types?: CustomTypesConfig | undefined
 }
@@ -34,8 +33,8 @@ export interface AttachOptions {
  */
 export function attach(port: MessagePort, options: AttachOptions = {}): Manager {
   if (!(port instanceof MessagePort)) throw new TypeError('attach() takes the port that share() gave')
-  const { types = null } = options
-  if (types !== null && typeof types.getTypeParser !== 'function') {
+  const { types } = options
+  if (types != null && typeof types.getTypeParser !== 'function') {
     throw new TypeError('types must have a method getTypeParser')
   }
   if (attached.has(port)) throw new TypeError('the port is attached already; share() gives another one')
@@ -45,5 +44,5 @@ export function attach(port: MessagePort, options: AttachOptions = {}): Manager 
     throw new TypeError('attach() takes a fresh port that share() of the same version of this package gave')
   }
   attached.add(port)
-  return new RemoteManager(port, hello as Hello, types)
+  return new AttachedManager(port, hello as Hello, types ?? undefined)
 }

@@ -8,94 +8,103 @@
  * COMMIT, release, the next BEGIN and its first statement travel in one message.
  */
 import type { FieldDef } from 'pg'
-import type { ManagedConnection, Notification } from '../index.js'
+import type { ConnectionFacts } from '../api/manager.js'
+import type { FaceOptions } from '../api/ports.js'
+import type { Notification } from '../api/subscription.js'
 import type { WireError } from './wire-error.js'
 
 /** The first message of a port. */
 export interface Hello {
   readonly protocol: typeof PROTOCOL
-  /** The owner's figures, see `board.ts`. */
-  readonly board: SharedArrayBuffer
+  /** The owner's figures, see `shared-stats.ts`. */
+  readonly stats: SharedArrayBuffer
   /** The connection string, as it is shown. */
   readonly conninfo: string
-  /** Whom it is connected to, or will be, and its own limits, as a pool tells them. */
-  readonly facts: ManagedConnection['facts']
-  /** The owner's option `autocommit`. */
-  readonly autocommit: boolean
-  /** The owner wants to know where turns are asked for. */
+  readonly facts: ConnectionFacts
+  readonly options: FaceOptions
+  /** The owner wants to know where leases are asked for. */
   readonly traces: boolean
 }
 
 /** Both sides must come from the same version of this package. */
-export const PROTOCOL = 'pg-managed-connection/1'
+export const PROTOCOL = 'pg-managed-connection/2'
 
 /** What stands for the reason of a signal that aborted in the worker, where the reason itself is. */
 export const CANCELLED = 'pg-managed-connection: cancelled by the worker'
 
-export const TURN_KINDS = ['use', 'transaction', 'acquire', 'try'] as const
+/** A lease is waited for, or wanted only if nobody else does. */
+export type AskKind = 'wait' | 'try'
 
-export type TurnKind = (typeof TURN_KINDS)[number]
-
-/** The options of a call, as far as they concern the owner. */
-export type WireOptions = Readonly<Record<string, unknown>>
+export type WireTerms = readonly [autocommit: boolean, begin: string, owned: boolean]
 
 export type WireParameter = string | Uint8Array | null
 
-/** A statement as it was asked for. */
+/** A statement, as the face has read it. */
 export type WireStatement = readonly [
-  text: unknown,
+  text: string,
   values: readonly WireParameter[] | null,
-  /** Its result is parsed by the worker. */
-  raw: boolean,
-  /** The less common members of the config. */
-  more: WireOptions | null,
+  name: string | null,
+  binary: boolean,
+  /** By the extended protocol, whatever the text. */
+  extended: boolean,
+  timeoutMillis: number,
   /** A `cancel` may come for it. */
   abortable: boolean,
 ]
 
-/** What came out of a callback that threw: the words that say whether the server's connection is still good. */
+/** What left a callback that threw: the words that say whether the server's connection is still good. */
 export type Thrown = readonly [code: string, severity: string] | null
 
 /** How a holder leaves. */
-export type WireLeaving = 'returned' | 'threw'
+export type WireLeft = 'returned' | 'threw'
 
-/** What is said within a turn. All but the last three are answered by the number `id`. */
-export type TurnEntry =
-  | readonly ['statement', turn: number, handle: number, id: number, statement: WireStatement]
-  | readonly ['commit' | 'rollback', turn: number, handle: number, id: number]
-  /** A nested transaction begins; its number is that of its handle. */
-  | readonly ['nest', turn: number, handle: number, id: number]
-  | readonly ['unnest', turn: number, nested: number, id: number, left: WireLeaving, thrown: Thrown]
+/** What is said within a lease. Answered by the number `id`, where there is one. */
+export type LeaseEntry =
+  | readonly ['statement', lease: number, id: number, statement: WireStatement]
+  | readonly ['commit' | 'rollback', lease: number, id: number]
+  /** A nested transaction begins, under the number `id`. */
+  | readonly ['nest', lease: number, id: number]
+  /** It ends. `leftNested`: its work has left one of its own open. */
+  | readonly ['finish', lease: number, id: number, nested: number, leftNested: boolean]
+  | readonly ['abort', lease: number, id: number, nested: number]
   /** The first or the next rows of a stream; the statement comes with the first. */
   | readonly [
       'rows',
-      turn: number,
-      stream: number,
+      lease: number,
       id: number,
-      opening: readonly [number, WireStatement] | null,
+      stream: number,
+      opening: readonly [statement: WireStatement, batchSize: number] | null,
     ]
-  | readonly ['drop', turn: number, stream: number, id: number]
-  /** The worker has started the turn, which it was told is next. */
-  | readonly ['begun', turn: number]
-  | readonly ['autocommit', turn: number, handle: number, autocommit: boolean]
-  | readonly ['leave', turn: number, left: WireLeaving, thrown: Thrown]
+  | readonly ['drop', lease: number, id: number, stream: number]
+  /** The worker has started the lease, which it was told is next. */
+  | readonly ['begun', lease: number]
+  | readonly ['autocommit', lease: number, autocommit: boolean]
+  | readonly ['leave', lease: number, left: WireLeft, thrown: Thrown, close: boolean]
 
 export type ToOwner =
-  | readonly ['ask', turn: number, kind: TurnKind, options: WireOptions | null, stack: string | null]
-  /** Nobody waits for the turn any more. */
-  | readonly ['withdraw', turn: number]
+  | readonly [
+      'ask',
+      lease: number,
+      kind: AskKind,
+      terms: WireTerms,
+      timeoutMillis: number,
+      stack: string | null,
+    ]
+  /** Nobody waits for the lease any more. */
+  | readonly ['withdraw', lease: number]
   /** The answer to `late`: it waits, and its time has passed. */
-  | readonly ['expired', turn: number]
-  | TurnEntry
-  | readonly ['query', id: number, statement: WireStatement]
+  | readonly ['expired', lease: number]
+  | LeaseEntry
+  | readonly ['query', id: number, statement: WireStatement, timeoutMillis: number]
   | readonly [
       'batch',
       id: number,
       statements: readonly WireStatement[],
-      options: WireOptions | null,
+      begin: string | null,
+      timeoutMillis: number,
       abortable: boolean,
     ]
-  | readonly ['listen', id: number, channel: string, options: WireOptions | null]
+  | readonly ['listen', id: number, channel: string, maxBuffered: number, timeoutMillis: number]
   | readonly ['cancel', id: number]
   /** So many notifications have arrived. */
   | readonly ['heard', subscription: number, count: number]
@@ -105,18 +114,18 @@ export type ToOwner =
   | readonly ['look']
 
 export type ToWorker =
-  | readonly ['granted', turn: number]
-  /** These turns are next in line, in this order. */
-  | readonly ['next', turns: readonly number[]]
-  /** The time of a turn that was said to be next has passed: has it been started? */
-  | readonly ['late', turn: number]
-  /** Something was done; a turn: its settlement. */
+  | readonly ['granted', lease: number]
+  /** These leases are next in line, in this order. */
+  | readonly ['next', leases: readonly number[]]
+  /** The time of a lease that was said to be next has passed: has it been started? */
+  | readonly ['late', lease: number]
+  /** Something was done. */
   | readonly ['done', id: number]
   | readonly ['failed', id: number, error: WireError]
-  /** The caller gets what its own callback threw. */
-  | readonly ['own', id: number, mayHaveCommitted: boolean]
-  /** The turn's session is in another state. */
-  | readonly ['state', turn: number, status: string]
+  /** The lease is settled, and its caller gets what its callback returned or threw. */
+  | readonly ['settled', lease: number, retrySafe: boolean]
+  /** The lease's session is in another state. */
+  | readonly ['state', lease: number, status: string]
   | readonly ['answer', id: number, answer: WireAnswer]
   | readonly ['rows', id: number, rows: WireRows]
   | readonly ['heard', subscription: number, notifications: readonly Notification[]]
@@ -127,6 +136,9 @@ export type ToWorker =
 /** One result, or those of several statements. */
 export type WireAnswer = WireResult | readonly WireResult[]
 
+/** A cell as the server sent it: the worker parses. */
+export type WireCell = string | null
+
 /** A result: its cells in one flat list, row by row. */
 export type WireResult = readonly [
   command: string,
@@ -134,10 +146,7 @@ export type WireResult = readonly [
   oid: number,
   shape: WireShape,
   rows: number,
-  cells: unknown[],
-  /** Bytes are among the cells, which arrive as Uint8Array. */
-  bytes: boolean,
-  odd: readonly RawCell[] | null,
+  cells: readonly WireCell[],
 ]
 
 /** The description of the columns: in full, or by the number under which it was sent before. */
@@ -145,21 +154,6 @@ export type WireShape = number | readonly [slot: number, fields: readonly FieldD
 
 /** Some rows of a stream. */
 export interface WireRows {
-  readonly rows: Record<string, unknown>[]
-  readonly bytes: boolean
-  readonly odd: readonly RawCell[] | null
-  /** These are the last. */
-  readonly done: boolean
-}
-
-/** A cell that the worker has to parse, because what the owner's parser makes of it cannot be copied. */
-export interface RawCell {
-  /** The cell's number in a result; the row's in a stream. */
-  readonly index: number
-  readonly column: string
-  readonly text: string | Uint8Array
-  readonly dataTypeID: number
-  readonly format: string
-  /** What the owner's parser makes of it; null where the worker has a parser of its own. */
-  readonly className: string | null
+  readonly rows: readonly (readonly WireCell[])[]
+  readonly fields: readonly FieldDef[]
 }

@@ -2,14 +2,16 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { MessageChannel } from 'node:worker_threads'
 import { ManagerEndedError } from '../errors.js'
-import { ManagedConnection } from '../index.js'
+import { LocalBroker } from '../broker/local-broker.js'
+import { ManagedConnection } from '../face/managed-connection.js'
+import { brokerOf } from '../face/manager-face.js'
 import { SharedManager } from './host/shared-manager.js'
 import { Host } from './host/host.js'
 import { PROTOCOL } from './protocol.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { Hello } from './protocol.js'
 
-const desks = new WeakMap<ManagedConnection, SharedManager>()
+const shared = new WeakMap<LocalBroker, SharedManager>()
 
 /** Whoever calls `share()` inside a callback is not meant to hold all that its worker asks for afterwards. */
 const outside = AsyncLocalStorage.snapshot()
@@ -33,32 +35,29 @@ const outside = AsyncLocalStorage.snapshot()
  * ```
  */
 export function share(manager: ManagedConnection): MessagePort {
-  if (!(manager instanceof ManagedConnection)) {
+  const broker = manager instanceof ManagedConnection ? brokerOf(manager) : undefined
+  if (!(broker instanceof LocalBroker)) {
     throw new TypeError('share() takes a ManagedConnection, in the thread that made it')
   }
-  if (manager.sharing.ending) throw new ManagerEndedError()
-  return outside(() => openPort(deskOf(manager)))
+  if (broker.ending) throw new ManagerEndedError()
+  return outside(() => openPort(manager, broker))
 }
 
-function deskOf(manager: ManagedConnection): SharedManager {
-  const known = desks.get(manager)
-  if (known !== undefined) return known
-  const desk = new SharedManager(manager)
-  desks.set(manager, desk)
-  return desk
-}
-
-function openPort(desk: SharedManager): MessagePort {
+function openPort(manager: ManagedConnection, broker: LocalBroker): MessagePort {
+  let owner = shared.get(broker)
+  if (owner === undefined) {
+    owner = new SharedManager(manager, broker)
+    shared.set(broker, owner)
+  }
   const { port1, port2 } = new MessageChannel()
-  const { board } = new Host(desk, port1)
-  const { autocommit, traceHolders, holdWarningMillis } = desk.sharing.options
+  const { stats } = new Host(owner, port1)
   const hello: Hello = {
     protocol: PROTOCOL,
-    board: board.buffer,
-    conninfo: String(desk.manager),
-    facts: desk.manager.facts,
-    autocommit,
-    traces: traceHolders || holdWarningMillis > 0,
+    stats: stats.buffer,
+    conninfo: String(manager),
+    facts: broker.facts,
+    options: { ...broker.options, revokes: true },
+    traces: broker.traces,
   }
   port1.postMessage(hello)
   return port2

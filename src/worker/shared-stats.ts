@@ -4,7 +4,8 @@
  * worker looked. A reader that is interrupted by a writer reads again.
  */
 import { clock } from '../util/clock.js'
-import type { ManagerStats, TransactionStatus } from '../index.js'
+import type { TransactionStatus } from '../api/connection.js'
+import type { ManagerStats } from '../api/manager.js'
 
 /** How often a reader that was interrupted reads again. */
 const MOST_TRIES = 1_000

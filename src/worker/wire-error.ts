@@ -5,7 +5,7 @@
  */
 import * as classes from '../errors.js'
 import { describeThrown } from '../util/thrown.js'
-import { DatabaseError } from './pg.js'
+import { DatabaseError } from '../pg/driver.js'
 
 export interface WireError {
   /** The name of its class; null for something thrown that is no error. */

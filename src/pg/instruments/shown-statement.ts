@@ -3,11 +3,12 @@
  * async context, and tells how it went once that is known. What is sent is the library's own: of what the instrument
  * makes of the statement only the text is taken.
  */
-import pg from 'pg'
+import pg from '../pg.js'
 import { createResult } from '../driver.js'
 import { createStandIn } from './stand-in.js'
 import type { CustomTypesConfig } from 'pg'
-import type { CapturedQuery, ConnectionFacts } from './stand-in.js'
+import type { ConnectionFacts } from '../../api/manager.js'
+import type { CapturedQuery } from './stand-in.js'
 import type { PatchedQuery } from './patched-query.js'
 
 /** What instruments see of a statement. */

@@ -2,17 +2,8 @@
  * Stands in for pg's client where something has replaced its `query()`: it has what instruments read of a client,
  * never a password, and a queue from which nothing is sent.
  */
-import pg from 'pg'
-
-/** Whom statements are sent to, as instruments and pools tell it. */
-export interface ConnectionFacts {
-  readonly host: string
-  readonly port: number
-  readonly user: string
-  readonly database: string
-  /** The server process; null while there is none. */
-  readonly processID: number | null
-}
+import pg from '../pg.js'
+import type { ConnectionFacts } from '../../api/manager.js'
 
 /** A query of pg's, as it comes to lie in the queue. */
 export interface CapturedQuery {

@@ -4,21 +4,24 @@ import { withCallersFrames } from '../../util/callers-frames.js'
 import { BriefMap } from '../../util/brief-map.js'
 import { onAbort } from '../../util/abort-listeners.js'
 import { CANCELLED } from '../protocol.js'
+import type { OutcomeWatch } from '../../api/ports.js'
 import type { RemoteLease } from './remote-lease.js'
 
 /** What a call is about. */
 export interface CallFacts<T> {
-  /** The turn that it is part of. */
-  readonly turn?: RemoteLease
+  /** The lease that it is part of. */
+  readonly lease?: RemoteLease
   /** Cancels it at the owner's. */
   readonly signal?: AbortSignal | undefined
   /** Makes what the caller gets of the owner's answer. */
   readonly decode?: (answer: never) => T
+  /** Is told how it went. */
+  readonly watch?: OutcomeWatch | null
 }
 
 /** One shape for all calls: there is one for each statement. */
 class Call {
-  readonly turn: RemoteLease | undefined
+  readonly lease: RemoteLease | undefined
   readonly signal: AbortSignal | undefined
   readonly decode: ((answer: never) => unknown) | undefined
   /** Stops listening to the signal. */
@@ -27,15 +30,16 @@ class Call {
   resolve!: (value: unknown) => void
   reject!: (error: unknown) => void
 
-  constructor({ turn, signal, decode }: CallFacts<unknown>, ignoreAbort: (() => void) | null) {
-    this.turn = turn
+  constructor({ lease, signal, decode, watch }: CallFacts<unknown>, ignoreAbort: (() => void) | null) {
+    this.lease = lease
     this.signal = signal
     this.decode = decode
     this.ignoreAbort = ignoreAbort
-    this.promise = new Promise((resolve, reject) => {
+    const answered = new Promise((resolve, reject) => {
       this.resolve = resolve
       this.reject = reject
     }).catch(withCallersFrames)
+    this.promise = watch == null ? answered : watch.follow(answered)
   }
 }
 
@@ -53,11 +57,11 @@ export class Calls {
   }
 
   add<T>(id: number, facts: CallFacts<T>): Promise<T> {
-    const { signal, turn } = facts
+    const { signal, lease } = facts
     const ignoreAbort = signal === undefined ? null : onAbort(signal, () => this.#cancel(id))
     const call = new Call(facts, ignoreAbort)
     this.#calls.set(id, call)
-    if (turn !== undefined) turn.outstanding++
+    if (lease !== undefined) lease.outstanding++
     return call.promise as Promise<T>
   }
 
@@ -76,18 +80,18 @@ export class Calls {
     call?.reject(error === CANCELLED && call.signal !== undefined ? reasonOf(call.signal) : error)
   }
 
-  failAllOf(turn: RemoteLease, error: unknown): void {
-    for (const [id, call] of this.#calls.entries()) if (call.turn === turn) this.fail(id, error)
+  failAllOf(lease: RemoteLease, error: unknown): void {
+    for (const [id, call] of this.#calls.entries()) if (call.lease === lease) this.fail(id, error)
   }
 
   failAll(error: () => Error): void {
     for (const id of this.#calls.keys()) this.fail(id, error())
   }
 
-  /** What is unanswered of a turn is reported in another way. */
-  markHandled(turn: RemoteLease): void {
-    if (turn.outstanding === 0) return
-    for (const call of this.#calls.values()) if (call.turn === turn) call.promise.catch(() => {})
+  /** What is unanswered of a lease is reported in another way. */
+  markHandled(lease: RemoteLease): void {
+    if (lease.outstanding === 0) return
+    for (const call of this.#calls.values()) if (call.lease === lease) call.promise.catch(() => {})
   }
 
   #take(id: number): Call | undefined {
@@ -95,7 +99,7 @@ export class Calls {
     if (call === undefined) return undefined
     this.#calls.delete(id)
     call.ignoreAbort?.()
-    if (call.turn !== undefined) call.turn.outstanding--
+    if (call.lease !== undefined) call.lease.outstanding--
     return call
   }
 }

@@ -1,5 +1,5 @@
 /**
- * What a worker has under way with the owner: the turns that it has asked for, the calls that are unanswered, its
+ * What a worker has under way with the owner: the leases that it has asked for, the calls that are unanswered, its
  * subscriptions. It keeps the thread alive while there is anything.
  */
 import { reasonOf, throwIfAborted } from '../../util/abort-signals.js'
@@ -10,22 +10,28 @@ import { listenTo } from '../inbox.js'
 import { Outbox } from '../outbox.js'
 import { decodeError } from '../wire-error.js'
 import { Calls } from './calls.js'
+import { ResultDecoder } from './result-decoder.js'
 import { NextLeases } from './next-leases.js'
 import type { MessagePort } from 'node:worker_threads'
-import type { Notification, TransactionStatus } from '../../index.js'
-import type { Thrown, ToOwner, ToWorker, WireLeaving, WireOptions } from '../protocol.js'
+import type { TransactionStatus } from '../../api/connection.js'
+import type { Notification } from '../../api/subscription.js'
+import type { Wait } from '../../api/ports.js'
+import type { AskKind, Thrown, ToOwner, ToWorker, WireLeft } from '../protocol.js'
 import type { CallFacts } from './calls.js'
 import type { BufferedSubscription } from '../../listen/subscription.js'
+import type { SharedStats } from '../shared-stats.js'
 import type { RemoteLease } from './remote-lease.js'
 
 const OWNER_GONE = 'the thread that owns the connection is gone, or has closed the port'
 
 export class Link {
+  readonly decoder = new ResultDecoder()
   readonly #port: MessagePort
+  readonly #stats: SharedStats
   readonly #outbox: Outbox<ToOwner>
   readonly #calls = new Calls((id) => this.say(['cancel', id]))
-  readonly #turns = new BriefMap<number, RemoteLease>()
-  readonly #next = new NextLeases((turn) => this.#begin(turn))
+  readonly #leases = new BriefMap<number, RemoteLease>()
+  readonly #next = new NextLeases((lease) => this.#begin(lease))
   readonly #subscriptions = new Map<number, BufferedSubscription>()
   #lastID = 0
   #referenced = false
@@ -33,8 +39,9 @@ export class Link {
   #closed: Error | null = null
   #drained: (() => void) | null = null
 
-  constructor(port: MessagePort) {
+  constructor(port: MessagePort, stats: SharedStats) {
     this.#port = port
+    this.#stats = stats
     this.#outbox = new Outbox<ToOwner>(port, { onFailure: (error) => this.close(error) })
     listenTo<ToWorker>(port, {
       hear: (entry) => this.#hear(entry),
@@ -46,6 +53,11 @@ export class Link {
   /** Nothing can be said any more. */
   get closed(): boolean {
     return this.#closed !== null
+  }
+
+  /** The server process; null while there is none. */
+  get processID(): number | null {
+    return this.#stats.processID
   }
 
   createID(): number {
@@ -69,23 +81,24 @@ export class Link {
     return new ManagerEndedError({ cause: this.#closed })
   }
 
-  // ---- turns
+  // ---- leases
 
-  /** Asks for a turn. Resolves once it is granted; null where `tryAcquire` gets none. */
+  /** Asks for a lease. Resolves once it is granted; null where one was only wanted if nobody else waits. */
   async ask(
-    turn: RemoteLease,
-    options: WireOptions | null,
-    facts: { signal: AbortSignal | undefined; stack: string | null },
+    lease: RemoteLease,
+    kind: AskKind,
+    { timeoutMillis, signal }: Wait,
+    stack: string | null,
   ): Promise<RemoteLease | null> {
     if (this.#closed !== null) throw this.#endedError()
-    const { signal, stack } = facts
     throwIfAborted(signal)
-    const { granted } = turn
-    this.#turns.set(turn.id, turn)
-    this.say(['ask', turn.id, turn.kind, options, stack])
+    const { granted } = lease
+    this.#leases.set(lease.id, lease)
+    const { autocommit, begin, owned } = lease.terms
+    this.say(['ask', lease.id, kind, [autocommit, begin, owned], timeoutMillis, stack])
     this.#watchActivity()
     if (signal === undefined) return granted
-    const ignoreAbort = onAbort(signal, () => this.#withdraw(turn, reasonOf(signal)))
+    const ignoreAbort = onAbort(signal, () => this.#withdraw(lease, reasonOf(signal)))
     try {
       return await granted
     } finally {
@@ -93,37 +106,36 @@ export class Link {
     }
   }
 
-  #withdraw(turn: RemoteLease, reason: unknown): void {
-    if (turn.state !== 'waiting') return
-    this.say(['withdraw', turn.id])
-    this.#forget(turn)
-    turn.refuse(reason)
+  #withdraw(lease: RemoteLease, reason: unknown): void {
+    if (lease.state !== 'waiting') return
+    this.say(['withdraw', lease.id])
+    this.#forget(lease)
+    lease.refuse(reason)
   }
 
-  #begin(turn: RemoteLease): void {
-    this.say(['begun', turn.id])
-    turn.grant()
+  #begin(lease: RemoteLease): void {
+    this.say(['begun', lease.id])
+    lease.grant()
   }
 
-  #forget(turn: RemoteLease): void {
-    this.#turns.delete(turn.id)
+  #forget(lease: RemoteLease): void {
+    this.#leases.delete(lease.id)
     this.#watchActivity()
   }
 
-  /** The turn's callback has settled, or its handle was released. Resolves once the owner has settled it. */
-  leave(turn: RemoteLease, left: WireLeaving, thrown: Thrown): Promise<void> {
-    const settled = turn.leave()
-    this.say(['leave', turn.id, left, thrown])
+  /** The lease's callback has settled, or its handle was released. Resolves once the owner has settled it. */
+  leave(lease: RemoteLease, left: WireLeft, thrown: Thrown, close: boolean): Promise<void> {
+    const settled = lease.leave()
+    this.say(['leave', lease.id, left, thrown, close])
     // Whoever left statements unanswered hears of it by the settlement.
-    this.markUnansweredHandled(turn)
-    turn.markNestedHandled()
-    if (turn.outstanding === 0) this.#next.start()
+    this.markUnansweredHandled(lease)
+    if (lease.outstanding === 0) this.#next.start()
     return settled
   }
 
-  /** What is unanswered of a turn is reported in another way. */
-  markUnansweredHandled(turn: RemoteLease): void {
-    this.#calls.markHandled(turn)
+  /** What is unanswered of a lease is reported in another way. */
+  markUnansweredHandled(lease: RemoteLease): void {
+    this.#calls.markHandled(lease)
   }
 
   // ---- what the owner says
@@ -133,13 +145,13 @@ export class Link {
       case 'granted':
         return this.#onGranted(entry[1])
       case 'next':
-        return this.#next.add(entry[1].map((id) => this.#turns.get(id)))
+        return this.#next.add(entry[1].map((id) => this.#leases.get(id)))
       case 'late':
         return this.#onLate(entry[1])
       case 'done':
         return this.#onDone(entry[1])
-      case 'own':
-        return this.#onOwn(entry[1], entry[2])
+      case 'settled':
+        return this.#onSettled(entry[1], entry[2])
       case 'failed':
         return this.#onFailed(entry[1], decodeError(entry[2]))
       case 'state':
@@ -159,55 +171,54 @@ export class Link {
   }
 
   #onGranted(id: number): void {
-    const turn = this.#turns.get(id)
-    if (turn?.state === 'waiting') turn.grant()
+    const lease = this.#leases.get(id)
+    if (lease?.state === 'waiting') lease.grant()
   }
 
   /** Its time has passed: unless it has been started, it is given up. */
   #onLate(id: number): void {
-    const turn = this.#turns.get(id)
-    if (turn?.state !== 'waiting') return
-    turn.expiring = true
+    const lease = this.#leases.get(id)
+    if (lease?.state !== 'waiting') return
+    lease.expiring = true
     this.say(['expired', id])
   }
 
   #onDone(id: number): void {
-    const turn = this.#turns.get(id)
-    if (turn === undefined) return this.#onAnswer(id, undefined)
-    this.#forget(turn)
-    if (turn.state === 'waiting') turn.refuse(null)
-    else turn.settle()
+    const lease = this.#leases.get(id)
+    if (lease === undefined) return this.#onAnswer(id, undefined)
+    this.#forget(lease)
+    if (lease.state === 'waiting') lease.refuse(null)
+    else lease.settle()
   }
 
-  /** Its worker knows the error, which was its own. */
-  #onOwn(id: number, mayHaveCommitted: boolean): void {
-    const turn = this.#turns.get(id)
-    if (turn !== undefined) turn.mayHaveCommitted = mayHaveCommitted
+  #onSettled(id: number, retrySafe: boolean): void {
+    const lease = this.#leases.get(id)
+    if (lease !== undefined) lease.retrySafe = retrySafe
     this.#onDone(id)
   }
 
   #onFailed(id: number, error: unknown): void {
-    const turn = this.#turns.get(id)
-    if (turn === undefined) this.#calls.fail(id, error)
+    const lease = this.#leases.get(id)
+    if (lease === undefined) this.#calls.fail(id, error)
     else {
-      this.#turns.delete(id)
-      this.#failTurn(turn, error)
+      this.#leases.delete(id)
+      this.#failLease(lease, error)
     }
     this.#watchActivity()
   }
 
-  #failTurn(turn: RemoteLease, error: unknown): void {
-    const { state } = turn
-    if (state === 'waiting') return turn.refuse(error)
+  #failLease(lease: RemoteLease, error: unknown): void {
+    const { state } = lease
+    if (state === 'waiting') return lease.refuse(error)
     // What it has under way is not answered any more.
-    this.#calls.failAllOf(turn, error)
-    if (state === 'left') turn.settleWith(error)
-    else turn.revoke(error)
+    this.#calls.failAllOf(lease, error)
+    if (state === 'left') lease.settle(error)
+    else lease.revoke(error as Error)
   }
 
   #onState(id: number, status: string): void {
-    const turn = this.#turns.get(id)
-    if (turn !== undefined) turn.status = status as TransactionStatus
+    const lease = this.#leases.get(id)
+    if (lease !== undefined) lease.serverStatus = status as TransactionStatus
   }
 
   #onAnswer(id: number, answer: unknown): void {
@@ -244,7 +255,7 @@ export class Link {
   // ---- keeping alive, and closing
 
   get #active(): boolean {
-    return this.#calls.size > 0 || this.#turns.size > 0
+    return this.#calls.size > 0 || this.#leases.size > 0
   }
 
   #watchActivity(): void {
@@ -273,10 +284,10 @@ export class Link {
   }
 
   #giveUp(cause: Error): void {
-    const turns = this.#turns.values()
-    this.#turns.clear()
-    for (const turn of turns) {
-      this.#failTurn(turn, turn.state === 'waiting' ? this.#endedError() : lostError(turn, cause))
+    const leases = this.#leases.values()
+    this.#leases.clear()
+    for (const lease of leases) {
+      this.#failLease(lease, lease.state === 'waiting' ? this.#endedError() : lostError(lease, cause))
     }
     this.#calls.failAll(() => lostError(null, cause))
     for (const subscription of [...this.#subscriptions.values()]) subscription.end(null)
@@ -289,7 +300,7 @@ export class Link {
  * Only of a transaction that was not about to be committed is it certain what has become of it; and even that may have
  * been committed by a text of the user's.
  */
-function lostError(turn: RemoteLease | null, cause: Error): ConnectionLostError {
-  const isOpen = turn !== null && turn.owned && turn.state === 'held'
+function lostError(lease: RemoteLease | null, cause: Error): ConnectionLostError {
+  const isOpen = lease !== null && lease.owned && lease.state === 'held'
   return new ConnectionLostError({ commitOutcome: isOpen ? 'none' : 'unknown', retrySafe: false, cause })
 }

@@ -16,7 +16,7 @@ export class Aborts {
   }
 
   /** The signal of a statement; none where none is needed, because one that has a signal is not pipelined. */
-  signalFor(id: number, [, , , , abortable]: WireStatement): AbortSignal | undefined {
+  signalFor(id: number, [, , , , , , abortable]: WireStatement): AbortSignal | undefined {
     return abortable ? this.signal(id) : undefined
   }
 

@@ -2,60 +2,56 @@
  * Whether what has arrived at the owner's port is what a worker says. A port is a border between the threads of one
  * program: whatever comes out of it must not be able to disturb the owner.
  */
-import { TURN_KINDS } from '../protocol.js'
 import type { ToOwner } from '../protocol.js'
 
 type Check = (value: unknown) => boolean
 
 const isNumber: Check = (value) => Number.isSafeInteger(value) && (value as number) > 0
+const isMillis: Check = (value) => typeof value === 'number' && value >= 0
 const isBoolean: Check = (value) => typeof value === 'boolean'
 const isText: Check = (value) => typeof value === 'string'
-const isKind: Check = (value) => (TURN_KINDS as readonly unknown[]).includes(value)
-const isLeaving: Check = (value) => value === 'returned' || value === 'threw'
-const isThrown = orNull((value) => isListOf(value, isText) && value.length === 2)
-const isPlain: Check = (value) => value === null || typeof value !== 'object'
+const isKind: Check = (value) => value === 'wait' || value === 'try'
+const isBegin: Check = (value) => isText(value) && BEGIN.test(value as string)
+const isTerms: Check = (value) => isListLike(value, [isBoolean, isBegin, isBoolean])
+const isLeft: Check = (value) => value === 'returned' || value === 'threw'
+const isThrown = orNull((value) => isListLike(value, [isText, isText]))
 const isParameter: Check = (value) => value === null || isText(value) || value instanceof Uint8Array
 const isStatement: Check = (value) => isListLike(value, STATEMENT)
-const isOpening = orNull((value) => isListLike(value, [isNumber, isStatement]))
-const isOptions = orNull((value) => {
-  if (typeof value !== 'object' || Array.isArray(value)) return false
-  const { timeoutMillis = 0 } = value as { timeoutMillis?: unknown }
-  if (typeof timeoutMillis !== 'number' || !(timeoutMillis >= 0)) return false
-  return Object.values(value as object).every(isPlain)
-})
+const isOpening = orNull((value) => isListLike(value, [isStatement, isNumber]))
+const isChannel: Check = (value) => isText(value) && Buffer.byteLength(value as string) <= 63
 
-/** What is wrong with their values is the query's error, not the port's. */
-const isMore = orNull(
-  (value) =>
-    typeof value === 'object' && !Array.isArray(value) && Object.values(value as object).every(isPlain),
-)
+/** The texts that the library makes for BEGIN. */
+const BEGIN = /^BEGIN(?: [A-Z, ]+)?$/
 
 const STATEMENT: readonly Check[] = [
-  isPlain,
+  isText,
   orNull((values) => isListOf(values, isParameter)),
+  orNull(isText),
   isBoolean,
-  isMore,
+  isBoolean,
+  isMillis,
   isBoolean,
 ]
 
 /** What follows each verb. */
 const ENTRIES: Readonly<Record<ToOwner[0], readonly Check[]>> = {
-  ask: [isNumber, isKind, isOptions, orNull(isText)],
+  ask: [isNumber, isKind, isTerms, isMillis, orNull(isText)],
   withdraw: [isNumber],
   expired: [isNumber],
   begun: [isNumber],
-  leave: [isNumber, isLeaving, isThrown],
-  statement: [isNumber, isNumber, isNumber, isStatement],
-  commit: [isNumber, isNumber, isNumber],
-  rollback: [isNumber, isNumber, isNumber],
-  autocommit: [isNumber, isNumber, isBoolean],
-  nest: [isNumber, isNumber, isNumber],
-  unnest: [isNumber, isNumber, isNumber, isLeaving, isThrown],
+  leave: [isNumber, isLeft, isThrown, isBoolean],
+  statement: [isNumber, isNumber, isStatement],
+  commit: [isNumber, isNumber],
+  rollback: [isNumber, isNumber],
+  autocommit: [isNumber, isBoolean],
+  nest: [isNumber, isNumber],
+  finish: [isNumber, isNumber, isNumber, isBoolean],
+  abort: [isNumber, isNumber, isNumber],
   rows: [isNumber, isNumber, isNumber, isOpening],
   drop: [isNumber, isNumber, isNumber],
-  query: [isNumber, isStatement],
-  batch: [isNumber, (value) => isListOf(value, isStatement), isOptions, isBoolean],
-  listen: [isNumber, isText, isOptions],
+  query: [isNumber, isStatement, isMillis],
+  batch: [isNumber, (value) => isListOf(value, isStatement), orNull(isBegin), isMillis, isBoolean],
+  listen: [isNumber, isChannel, isMillis, isMillis],
   cancel: [isNumber],
   heard: [isNumber, isNumber],
   unlisten: [isNumber],

@@ -1,20 +1,19 @@
-/** What a worker asks for without a turn: one-shots, batches, subscriptions. */
+/** What a worker asks for without a lease: one-shots, batches, subscriptions. */
 import { BriefMap } from '../../util/brief-map.js'
+import { decodeCall } from '../wire-statement.js'
 import { encodeError } from '../wire-error.js'
+import { WorkerGoneError } from './host-context.js'
 import { HostSubscription } from './host-subscription.js'
-import { WorkerGoneError } from './stand-in.js'
-import { toConfig } from './statement-config.js'
-import type { ListenOptions } from '../../index.js'
-import type { WireOptions, WireStatement } from '../protocol.js'
-import type { Asked } from './shared-manager.js'
+import type { QueryResult } from 'pg'
+import type { Wait } from '../../api/ports.js'
+import type { OneShotWaiter } from '../../broker/waiters.js'
+import type { WireStatement } from '../protocol.js'
 import type { HostContext } from './host-context.js'
-
-type Result = Parameters<HostContext['answer']>[1]
 
 export class HostCalls {
   readonly #context: HostContext
   /** One-shots and batches that are unanswered. */
-  readonly #asked = new BriefMap<number, Asked>()
+  readonly #asked = new BriefMap<number, { abandon(error: unknown): void }>()
   /** The numbers of subscriptions that are asked for, or there. */
   readonly #listening = new Set<number>()
   readonly #subscriptions = new Map<number, HostSubscription>()
@@ -24,31 +23,23 @@ export class HostCalls {
     this.#context = context
   }
 
-  query(id: number, statement: WireStatement): void {
-    const { desk, aborts } = this.#context
-    const config = toConfig(statement, desk.types, aborts.signalFor(id, statement))
-    this.#ask(id, () => desk.manager.query(config))
+  query(id: number, statement: WireStatement, timeoutMillis: number): void {
+    const { shared, aborts } = this.#context
+    const signal = aborts.signalFor(id, statement)
+    const call = decodeCall(statement, shared.texts, signal)
+    const wait = { timeoutMillis, signal }
+    this.#ask(id, shared.broker.createQuery(call, wait), wait)
   }
 
-  batch(
-    id: number,
-    statements: readonly WireStatement[],
-    options: WireOptions | null,
-    abortable: boolean,
-  ): void {
-    const { desk, aborts } = this.#context
-    const configs = statements.map((statement) => toConfig(statement, desk.types, undefined))
-    const signal = abortable ? aborts.signal(id) : undefined
-    this.#ask(id, () => desk.manager.batch(configs, { ...options, signal }))
+  batch(id: number, statements: readonly WireStatement[], begin: string | null, wait: Wait): void {
+    const { shared } = this.#context
+    const calls = statements.map((statement) => decodeCall(statement, shared.texts, undefined))
+    this.#ask(id, shared.broker.createBatch(calls, begin, wait), wait)
   }
 
-  #ask(id: number, send: () => Promise<Result>): void {
-    let answered!: Promise<Result>
-    const asked = this.#context.desk.sharing.watchAsk(null, () => {
-      answered = send()
-    })
-    if (asked !== null) this.#asked.set(id, asked)
-    answered.then(
+  #ask<C, T extends QueryResult | QueryResult[]>(id: number, waiter: OneShotWaiter<C, T>, wait: Wait): void {
+    this.#asked.set(id, waiter)
+    waiter.promise.then(
       (result) => {
         this.#over(id)
         this.#context.answer(id, result)
@@ -58,6 +49,7 @@ export class HostCalls {
         this.#context.fail(id, error)
       },
     )
+    this.#context.shared.broker.dispatcher.ask(waiter, wait)
   }
 
   #over(id: number): void {
@@ -66,20 +58,21 @@ export class HostCalls {
   }
 
   /** @throws TypeError for a number that is in use */
-  listen(id: number, channel: string, options: WireOptions | null): void {
+  listen(id: number, channel: string, maxBuffered: number, timeoutMillis: number): void {
     if (this.#listening.has(id)) throw new TypeError(`subscription ${id} was asked for twice`)
     this.#listening.add(id)
-    void this.#listen(id, channel, options)
+    void this.#listen(id, channel, maxBuffered, timeoutMillis)
   }
 
-  async #listen(id: number, channel: string, options: WireOptions | null): Promise<void> {
-    const { desk, aborts } = this.#context
+  async #listen(id: number, channel: string, maxBuffered: number, timeoutMillis: number): Promise<void> {
+    const { shared, aborts } = this.#context
     try {
-      const given: ListenOptions = { ...options, signal: aborts.signal(id) }
-      const subscription = new HostSubscription(await desk.manager.listen(channel, given), {
-        heard: (notifications) => this.#context.say(['heard', id, notifications]),
-        ended: (error) => this.#unlistened(id, error),
-      })
+      const wait = { timeoutMillis, signal: aborts.signal(id) }
+      const subscription = new HostSubscription(
+        await shared.broker.listen(channel, maxBuffered, wait),
+        (notifications) => this.#context.say(['heard', id, notifications]),
+        (error) => this.#onEnded(id, error),
+      )
       this.#subscriptions.set(id, subscription)
       this.#context.say(['done', id])
       if (this.#gone) subscription.leave()
@@ -90,7 +83,7 @@ export class HostCalls {
     aborts.over(id)
   }
 
-  #unlistened(id: number, error: Error | null): void {
+  #onEnded(id: number, error: Error | null): void {
     this.#listening.delete(id)
     this.#subscriptions.delete(id)
     this.#context.say(['unlistened', id, error === null ? null : encodeError(error)])
@@ -107,7 +100,7 @@ export class HostCalls {
   /** The worker is gone: nothing of it is wanted any more. */
   kill(): void {
     this.#gone = true
-    for (const asked of this.#asked.values()) asked.abandon(new WorkerGoneError())
+    for (const waiter of this.#asked.values()) waiter.abandon(new WorkerGoneError())
     for (const subscription of this.#subscriptions.values()) subscription.leave()
   }
 }

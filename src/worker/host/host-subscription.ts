@@ -1,24 +1,25 @@
 /** Hands a subscription's notifications on to a worker, as far as the worker keeps up. */
-import type { Notification, Subscription } from '../../index.js'
-
-export interface SubscriptionReports {
-  heard(notifications: readonly Notification[]): void
-  /** With the error, if it is not at its plain end. */
-  ended(error: Error | null): void
-}
+import type { Notification, Subscription } from '../../api/subscription.js'
 
 /** So many may be on their way to a worker that is busy; the owner's buffer takes the rest. */
 const MOST_UNDERWAY = 1_000
 
 export class HostSubscription {
   readonly #subscription: Subscription
-  readonly #reports: SubscriptionReports
+  readonly #onHeard: (notifications: readonly Notification[]) => void
+  readonly #onEnded: (error: Error | null) => void
   #underway = 0
   #resume: (() => void) | null = null
 
-  constructor(subscription: Subscription, reports: SubscriptionReports) {
+  /** @param onEnded is told the error, if it is not at its plain end */
+  constructor(
+    subscription: Subscription,
+    onHeard: (notifications: readonly Notification[]) => void,
+    onEnded: (error: Error | null) => void,
+  ) {
     this.#subscription = subscription
-    this.#reports = reports
+    this.#onHeard = onHeard
+    this.#onEnded = onEnded
     void this.#pump()
   }
 
@@ -32,7 +33,7 @@ export class HostSubscription {
 
   /** No more is wanted. */
   leave(): void {
-    void this.#subscription[Symbol.asyncDispose]()
+    void this.#subscription.close()
     this.heard(this.#underway)
   }
 
@@ -40,13 +41,13 @@ export class HostSubscription {
     let failure: Error | null = null
     try {
       for await (const notification of this.#subscription) {
-        this.#reports.heard([notification])
+        this.#onHeard([notification])
         this.#underway++
         if (this.#underway >= MOST_UNDERWAY) await new Promise<void>((resolve) => (this.#resume = resolve))
       }
     } catch (error) {
       failure = error as Error
     }
-    this.#reports.ended(failure)
+    this.#onEnded(failure)
   }
 }

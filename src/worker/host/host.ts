@@ -5,9 +5,9 @@
  */
 import { ConnectionReleasedError } from '../../errors.js'
 import { BriefMap } from '../../util/brief-map.js'
-import { SharedStats } from '../shared-stats.js'
 import { listenTo } from '../inbox.js'
 import { Outbox } from '../outbox.js'
+import { SharedStats } from '../shared-stats.js'
 import { encodeError } from '../wire-error.js'
 import { Aborts } from './aborts.js'
 import { checkEntry } from './check-entry.js'
@@ -15,40 +15,37 @@ import { HostCalls } from './host-calls.js'
 import { HostLease } from './host-lease.js'
 import { ResultEncoder } from './result-encoder.js'
 import type { MessagePort } from 'node:worker_threads'
-import type { TransactionOptions, UseOptions } from '../../index.js'
-import type { ToOwner, ToWorker, TurnEntry, TurnKind, WireAnswer, WireOptions } from '../protocol.js'
-import type { SharedManager, SharedHost } from './shared-manager.js'
+import type { QueryResult } from 'pg'
+import type { AskKind, LeaseEntry, ToOwner, ToWorker, WireAnswer, WireTerms } from '../protocol.js'
 import type { HostContext } from './host-context.js'
+import type { SharedManager } from './shared-manager.js'
 
-type Options = UseOptions & TransactionOptions
-
-export class Host implements HostContext, SharedHost {
-  readonly desk: SharedManager
+export class Host implements HostContext {
+  readonly shared: SharedManager
   readonly aborts = new Aborts()
   /** This worker's own: another could write what it likes on it. */
-  readonly board = new SharedStats()
+  readonly stats = new SharedStats()
   readonly #port: MessagePort
   readonly #outbox: Outbox<ToWorker>
-  readonly #encoder: ResultEncoder
-  readonly #turns = new BriefMap<number, HostLease>()
+  readonly #encoder = new ResultEncoder()
+  readonly #leases = new BriefMap<number, HostLease>()
   readonly #calls: HostCalls
   #gone = false
 
-  constructor(desk: SharedManager, port: MessagePort) {
-    this.desk = desk
+  constructor(shared: SharedManager, port: MessagePort) {
+    this.shared = shared
     this.#port = port
     this.#outbox = new Outbox<ToWorker>(port, {
       beforeFlush: () => this.#beforeFlush(),
       onFailure: (error) => this.#giveUp(error),
     })
-    this.#encoder = new ResultEncoder((buffer) => this.transfer(buffer))
     this.#calls = new HostCalls(this)
     listenTo<unknown>(port, {
       hear: (entry) => this.#hear(entry),
       closed: () => this.#onGone(),
       failed: (error) => this.#giveUp(error),
     })
-    desk.enter(this)
+    shared.enter(this)
   }
 
   // ---- what is said to the worker
@@ -57,19 +54,21 @@ export class Host implements HostContext, SharedHost {
     this.#outbox.push(entry)
   }
 
-  /** Where the worker's next turn is about to be answered, that one goes along: each alone would wake the worker. */
-  done(turn: number): void {
-    const { current } = this.desk
+  settled(lease: number, retrySafe: boolean | null): void {
+    this.#leases.delete(lease)
+    if (retrySafe === null) return
+    const { current } = this.shared
+    // Where the worker's next lease is about to be answered, that goes along: each alone would wake the worker.
     const answerComes = current?.host === this && current.unanswered > 0
-    if (answerComes) this.#outbox.keep(['done', turn])
-    else this.say(['done', turn])
+    if (answerComes) this.#outbox.keep(['settled', lease, retrySafe])
+    else this.say(['settled', lease, retrySafe])
   }
 
   fail(id: number, error: unknown): void {
     this.say(['failed', id, encodeError(error)])
   }
 
-  answer(id: number, result: Parameters<ResultEncoder['encode']>[0]): void {
+  answer(id: number, result: QueryResult | readonly QueryResult[]): void {
     let answer: WireAnswer
     try {
       answer = this.#encoder.encode(result)
@@ -79,24 +78,16 @@ export class Host implements HostContext, SharedHost {
     this.say(['answer', id, answer])
   }
 
-  transfer(buffer: ArrayBuffer): void {
-    this.#outbox.transfer(buffer)
-  }
-
-  settled(turn: number): void {
-    this.#turns.delete(turn)
-  }
-
   #beforeFlush(): void {
-    const next = this.desk.next(this)
+    const next = this.shared.next(this)
     if (next.length > 0) this.say(['next', next])
-    this.write()
+    this.writeStats()
   }
 
-  /** Brings the board up to date. */
-  write(): void {
-    const { manager } = this.desk
-    this.board.write(manager.status, manager.stats)
+  /** Brings the worker's figures up to date. */
+  writeStats(): void {
+    const { broker } = this.shared
+    this.stats.write(broker.status, broker.stats)
   }
 
   // ---- the end
@@ -109,7 +100,7 @@ export class Host implements HostContext, SharedHost {
   #giveUp(error: Error): void {
     if (this.#gone) return
     this.#close(error.message)
-    this.desk.sharing.report(error)
+    this.shared.broker.onBackgroundError(error)
   }
 
   #close(why: string): void {
@@ -125,8 +116,8 @@ export class Host implements HostContext, SharedHost {
     this.#outbox.close()
     this.aborts.abortAll()
     this.#calls.kill()
-    for (const turn of this.#turns.values()) turn.kill()
-    this.desk.leave(this)
+    for (const lease of this.#leases.values()) lease.kill()
+    this.shared.leave(this)
   }
 
   // ---- what the worker says
@@ -143,17 +134,17 @@ export class Host implements HostContext, SharedHost {
   #act(entry: ToOwner): void {
     switch (entry[0]) {
       case 'ask':
-        return this.#ask(entry[1], entry[2], entry[3], entry[4])
+        return this.#ask(entry[1], entry[2], entry[3], entry[4], entry[5])
       case 'withdraw':
-        return this.#turns.get(entry[1])?.withdraw()
+        return this.#leases.get(entry[1])?.withdraw()
       case 'expired':
-        return this.#turns.get(entry[1])?.expire()
+        return this.#leases.get(entry[1])?.expire()
       case 'query':
-        return this.#calls.query(entry[1], entry[2])
+        return this.#calls.query(entry[1], entry[2], entry[3])
       case 'batch':
-        return this.#calls.batch(entry[1], entry[2], entry[3], entry[4])
+        return this.#batch(entry)
       case 'listen':
-        return this.#calls.listen(entry[1], entry[2], entry[3])
+        return this.#calls.listen(entry[1], entry[2], entry[3], entry[4])
       case 'cancel':
         return this.aborts.abort(entry[1])
       case 'heard':
@@ -163,73 +154,46 @@ export class Host implements HostContext, SharedHost {
       case 'close':
         return void this.#closeConnection(entry[1])
       case 'look':
-        return this.write()
+        return this.writeStats()
       default:
-        return this.#actInTurn(entry)
+        return this.#actInLease(entry)
     }
   }
 
-  #actInTurn(entry: TurnEntry): void {
-    const turn = this.#turns.get(entry[1])
-    if (turn !== undefined) turn.hear(entry)
+  #actInLease(entry: LeaseEntry): void {
+    const lease = this.#leases.get(entry[1])
+    if (lease !== undefined) lease.hear(entry)
     // It was settled meanwhile, and the worker is about to hear of it.
-    else if (isCall(entry)) this.fail(entry[3], new ConnectionReleasedError())
+    else if (typeof entry[2] === 'number') this.fail(entry[2], new ConnectionReleasedError())
+  }
+
+  #batch([, id, statements, begin, timeoutMillis, abortable]: Extract<
+    ToOwner,
+    readonly ['batch', ...unknown[]]
+  >): void {
+    this.#calls.batch(id, statements, begin, {
+      timeoutMillis,
+      signal: abortable ? this.aborts.signal(id) : undefined,
+    })
   }
 
   async #closeConnection(id: number): Promise<void> {
     try {
-      await this.desk.manager.close()
+      await this.shared.broker.close()
       this.say(['done', id])
     } catch (error) {
       this.fail(id, error)
     }
   }
 
-  // ---- turns
-
-  #ask(id: number, kind: TurnKind, options: WireOptions | null, stack: string | null): void {
-    if (this.#turns.has(id)) throw new TypeError(`turn ${id} was asked for twice`)
-    const { sharing } = this.desk
-    const timeoutMillis = (options?.['timeoutMillis'] ?? sharing.options.acquireTimeoutMillis) as number
-    const turn = new HostLease(id, kind, timeoutMillis, this)
-    this.#turns.set(id, turn)
-    // How long it waits is the turn's own business, unless it does not wait at all.
-    const given: Options = { ...options, timeoutMillis: timeoutMillis === 0 ? 0 : Infinity }
-    let settled!: Promise<void>
-    turn.waits(
-      sharing.watchAsk(stack, () => {
-        settled = this.#askFor(turn, given)
-      }),
-    )
-    settled.then(
-      () => turn.settled(null),
-      (error: unknown) => turn.settled({ error }),
-    )
+  /** Where a worker's lease is asked for. */
+  #ask(id: number, kind: AskKind, terms: WireTerms, timeoutMillis: number, stack: string | null): void {
+    if (this.#leases.has(id)) throw new TypeError(`lease ${id} was asked for twice`)
+    const { broker } = this.shared
+    if (kind === 'try' && !broker.ending && !broker.dispatcher.free) return this.say(['done', id])
+    const lease = new HostLease(id, timeoutMillis, this)
+    this.#leases.set(id, lease)
+    const [autocommit, begin, owned] = terms
+    lease.ask({ autocommit, begin, owned }, stack)
   }
-
-  /** Settles with the turn. */
-  #askFor(turn: HostLease, options: Options): Promise<void> {
-    const { manager } = this.desk
-    switch (turn.kind) {
-      case 'use':
-        return manager.use((connection) => turn.hold(connection), options)
-      case 'transaction':
-        return manager.transaction((connection) => turn.hold(connection), options)
-      case 'acquire':
-        return manager.acquire(options).then((connection) => turn.holdHandle(connection))
-      case 'try':
-        return manager
-          .tryAcquire(options)
-          .then((connection) => (connection === null ? undefined : turn.holdHandle(connection)))
-      default:
-        return turn.kind satisfies never
-    }
-  }
-}
-
-/** Its number is answered. */
-function isCall(
-  entry: TurnEntry,
-): entry is Exclude<TurnEntry, readonly ['begun' | 'autocommit' | 'leave', ...unknown[]]> {
-  return entry[0] !== 'begun' && entry[0] !== 'autocommit' && entry[0] !== 'leave'
 }

@@ -1,15 +1,11 @@
 /** Packs results for a worker: the cells in one flat list, the columns' description only while it is new. */
-import type { FieldDef, QueryArrayResult, QueryResult } from 'pg'
-import { ValuePacker } from './value-packer.js'
-import type { WireAnswer, WireResult, WireShape } from '../protocol.js'
+import type { FieldDef, QueryResult } from 'pg'
+import type { WireAnswer, WireCell, WireResult, WireShape } from '../protocol.js'
 
 /** So many descriptions are known to the worker by number; then numbers are used again. */
 const SLOTS = 1_024
 
-type AnyResult = QueryResult | QueryArrayResult
-
 export class ResultEncoder {
-  readonly #transfer: (buffer: ArrayBuffer) => void
   /** The number of each description that the worker knows, by its key. */
   readonly #slots = new Map<string, number>()
   readonly #known: (readonly FieldDef[])[] = []
@@ -17,31 +13,15 @@ export class ResultEncoder {
   readonly #seen = new Set<string>()
   #nextSlot = 0
 
-  /** `transfer` is told of buffers that are given away. */
-  constructor(transfer: (buffer: ArrayBuffer) => void) {
-    this.#transfer = transfer
+  /** Packs what a query resolved with: rows as arrays of unparsed cells. */
+  encode(result: QueryResult | readonly QueryResult[]): WireAnswer {
+    if (!Array.isArray(result)) return this.#encodeOne(result as QueryResult)
+    return (result as readonly QueryResult[]).map((one) => this.#encodeOne(one))
   }
 
-  /** Packs what a query resolved with. */
-  encode(result: AnyResult | readonly AnyResult[]): WireAnswer {
-    if (!Array.isArray(result)) return this.#encodeOne(result as AnyResult)
-    return (result as readonly AnyResult[]).map((one) => this.#encodeOne(one))
-  }
-
-  #encodeOne({ command, rowCount, oid, fields, rows }: AnyResult): WireResult {
-    const packer = new ValuePacker(this.#transfer)
-    const width = fields.length
-    const cells = new Array<unknown>(rows.length * width)
-    let index = 0
-    for (const row of rows) {
-      for (let column = 0; column < width; column++) {
-        const { name } = fields[column]!
-        const value = (row as Record<number | string, unknown>)[Array.isArray(row) ? column : name]
-        cells[index] = typeof value === 'object' ? packer.pack(value, index, name) : value
-        index++
-      }
-    }
-    return [command, rowCount, oid, this.#shape(fields), rows.length, cells, packer.bytes, packer.odd]
+  #encodeOne({ command, rowCount, oid, fields, rows }: QueryResult): WireResult {
+    const cells = (rows as unknown as WireCell[][]).flat()
+    return [command, rowCount, oid, this.#shape(fields), rows.length, cells]
   }
 
   /** By number where the worker knows the description; else with a number, from its second time on. */

@@ -1,123 +1,101 @@
 /**
- * Where all workers of one manager ask for their turns. It knows whose each request in the manager's line is, and so
- * can say who is next before the line moves: then a worker whose own turn is next may start it without asking back.
+ * Where all workers of one manager ask for their leases. It knows whose each waiter in the queue is, and so can say who
+ * is next before the queue moves: then a worker whose own lease is next may start it without asking back.
  *
- * What is next stays next, because nobody overtakes. That such a turn leaves the line, because its time has passed, is
- * agreed on with its worker first.
+ * What is next stays next, because nobody overtakes. That such a waiter leaves the queue, because its time has passed,
+ * is agreed on with its worker first.
  */
-import { clock } from '../../util/clock.js'
+import { ClassifiedTexts } from '../../sql/classify.js'
 import { BriefMap } from '../../util/brief-map.js'
+import { clock } from '../../util/clock.js'
 import { Deadlines } from '../../util/deadlines.js'
-import { TravellingTypes } from './travelling-types.js'
-import type { ManagedConnection } from '../../index.js'
+import type { LocalBroker } from '../../broker/local-broker.js'
+import type { ManagedConnection } from '../../face/managed-connection.js'
+import type { Host } from './host.js'
+import type { HostLease } from './host-lease.js'
 
-export type Sharing = ManagedConnection['sharing']
-export type Asked = NonNullable<ReturnType<Sharing['watchAsk']>>
-
-/** A worker's turn, as the desk sees it. */
-export interface SharedLease {
-  readonly id: number
-  /** Whose it is. */
-  readonly host: object
-  /** Stands for it while it holds the connection. */
-  readonly floor: object | null
-  /** How many of its statements are unanswered. */
-  readonly unanswered: number
-  /** Its worker is told that it is next; false when that was done before. */
-  announce(): boolean
-  /** A server connection came or went. */
-  onSessionChanged(): void
-}
-
-/** The side of one worker, as the desk sees it. */
-export interface SharedHost {
-  /** The manager has ended. */
-  onEnded(): void
-  /** Brings its board up to date. */
-  write(): void
-}
-
-/** So many turns are named beforehand. */
+/** So many leases are announced beforehand. */
 const LOOK_AHEAD = 8
 
-export class SharedManager {
-  readonly manager: ManagedConnection
-  readonly sharing: Sharing
-  readonly deadlines = new Deadlines()
-  readonly types: TravellingTypes
-  readonly #hosts = new Set<SharedHost>()
-  readonly #turns = new BriefMap<object, SharedLease>()
-  #current: SharedLease | null = null
+/** One who stands in the queue. */
+interface Queued {
+  readonly next: object | null
+}
 
-  constructor(manager: ManagedConnection) {
-    this.manager = manager
-    this.sharing = manager.sharing
-    this.types = new TravellingTypes(() => this.sharing.types)
-    this.sharing.onEnded(() => this.#onEnded())
+export class SharedManager {
+  readonly broker: LocalBroker
+  readonly deadlines = new Deadlines()
+  readonly texts = new ClassifiedTexts()
+  readonly #manager: ManagedConnection
+  readonly #hosts = new Set<Host>()
+  readonly #waiting = new BriefMap<object, HostLease>()
+  #current: HostLease | null = null
+
+  constructor(manager: ManagedConnection, broker: LocalBroker) {
+    this.#manager = manager
+    this.broker = broker
+    broker.dispatcher.ending.onOver(() => {
+      for (const host of [...this.#hosts]) host.onEnded()
+    })
   }
 
   // Listeners are told in the middle of things: what they find out holds a moment later.
-  readonly #look = (): void => clock.queueMicrotask(() => this.#onSessionChanged())
+  readonly #look = (): void => clock.queueMicrotask(() => this.#onBackendChanged())
 
-  enter(host: SharedHost): void {
-    if (this.#hosts.size === 0) this.manager.on('connect', this.#look).on('disconnect', this.#look)
-    this.#hosts.add(host)
-    host.write()
+  #onBackendChanged(): void {
+    for (const host of this.#hosts) host.writeStats()
+    this.#current?.tellState()
   }
 
-  leave(host: SharedHost): void {
+  enter(host: Host): void {
+    if (this.#hosts.size === 0) this.#manager.on('connect', this.#look).on('disconnect', this.#look)
+    this.#hosts.add(host)
+    host.writeStats()
+  }
+
+  leave(host: Host): void {
     this.#hosts.delete(host)
     if (this.#hosts.size > 0) return
-    this.manager.off('connect', this.#look).off('disconnect', this.#look)
+    this.#manager.off('connect', this.#look).off('disconnect', this.#look)
     this.deadlines.clear()
   }
 
-  #onSessionChanged(): void {
-    for (const host of this.#hosts) host.write()
-    this.#current?.onSessionChanged()
+  /** The lease of a worker that is held; null where none is, or one of the owner's thread. */
+  get current(): HostLease | null {
+    const lease = this.#current
+    return lease !== null && lease.holds(this.broker.dispatcher.holder) ? lease : null
   }
 
-  #onEnded(): void {
-    for (const host of [...this.#hosts]) host.onEnded()
+  onQueued(waiter: Queued, lease: HostLease): void {
+    this.#waiting.set(waiter, lease)
   }
 
-  /** The turn of a worker that has the floor; null where nobody has it, or somebody of the owner's thread. */
-  get current(): SharedLease | null {
-    const turn = this.#current
-    return turn !== null && turn.floor === this.sharing.floor ? turn : null
+  onLeftQueue(waiter: Queued): void {
+    this.#waiting.delete(waiter)
   }
 
-  asked(turn: SharedLease, asked: Asked): void {
-    this.#turns.set(asked, turn)
+  onGranted(lease: HostLease): void {
+    this.#current = lease
   }
 
-  /** It has left the line. */
-  answered(asked: Asked): void {
-    this.#turns.delete(asked)
-  }
-
-  granted(turn: SharedLease): void {
-    this.#current = turn
-  }
-
-  left(turn: SharedLease): void {
-    if (this.#current === turn) this.#current = null
+  onLeft(lease: HostLease): void {
+    if (this.#current === lease) this.#current = null
   }
 
   /**
-   * The turns of `host` that are certain to be the next, where the present holder is its own, too; without those
-   * that were named before.
+   * The leases of `host` that are certain to be the next, where the present holder is its own, too; without those that
+   * were announced before.
    */
   next(host: object): number[] {
-    const named: number[] = []
-    if (this.current?.host !== host) return named
-    let asked = this.sharing.first as Asked | null
-    for (let place = 0; asked !== null && place < LOOK_AHEAD; place++) {
-      const turn = this.#turns.get(asked)
-      if (turn?.host !== host) break
-      if (turn.announce()) named.push(turn.id)
-      asked = asked.next as Asked | null
+    const announced: number[] = []
+    if (this.current?.host !== host) return announced
+    let waiter = this.broker.dispatcher.first as Queued | null
+    for (let place = 0; waiter !== null && place < LOOK_AHEAD; place++) {
+      const lease = this.#waiting.get(waiter)
+      if (lease?.host !== host) break
+      if (lease.announce()) announced.push(lease.id)
+      waiter = waiter.next as Queued | null
     }
-    return named
+    return announced
   }
 }

@@ -1,0 +1,67 @@
+/** The options of single calls. */
+
+/** How long and under which signal a turn is waited for. */
+export interface WaitOptions {
+  /** Leaves the line, or gives up connecting, when it aborts; the call rejects with `signal.reason`. */
+  readonly signal?: AbortSignal | undefined
+  /**
+   * How long the turn is waited for, connecting included, in milliseconds. 0 = do not wait in line, `Infinity` =
+   * for ever. Default: the option `acquireTimeoutMillis`.
+   */
+  readonly timeoutMillis?: number | undefined
+  /**
+   * Waits for its turn even inside a callback that holds the connection: for work that the callback does not
+   * await. Default: false.
+   */
+  readonly detached?: boolean | undefined
+}
+
+/** Options of `acquire` and `tryAcquire`. */
+export interface AcquireOptions extends WaitOptions {
+  /** No implicit BEGIN: each statement commits by itself. Default: the option `autocommit`. */
+  readonly autocommit?: boolean | undefined
+}
+
+/** Options of `use`. */
+export interface UseOptions extends AcquireOptions {
+  /** Close the server connection after this holder. Default: false. */
+  readonly close?: boolean | undefined
+}
+
+/** Options of `transaction`. */
+export interface TransactionOptions extends WaitOptions, TransactionModes {
+  /**
+   * How many times `work` is run again when the transaction fails with 40001 (serialization) or 40P01 (deadlock),
+   * with backoff; the turn is given up meanwhile and asked for again at the end of the line. Default: 0.
+   */
+  readonly retries?: number | undefined
+  /** Close the server connection after this holder. Default: false. */
+  readonly close?: boolean | undefined
+}
+
+/** Options of `batch`. */
+export interface BatchOptions extends WaitOptions, TransactionModes {}
+
+/** Options of `listen`. */
+export interface ListenOptions extends WaitOptions {
+  /**
+   * How many notifications may wait to be read; one more ends the subscription with `SubscriptionOverflowError`.
+   * Default: 10,000.
+   */
+  readonly maxBuffered?: number | undefined
+}
+
+/** Options of `close`. */
+export type CloseOptions = Pick<WaitOptions, 'detached'>
+
+/** How a transaction is opened. Absent: as the server's defaults say. */
+export interface TransactionModes {
+  /** Default: the server's `default_transaction_isolation`. */
+  readonly isolationLevel?: IsolationLevel | undefined
+  /** Default: the server's `default_transaction_read_only`. */
+  readonly accessMode?: 'read only' | 'read write' | undefined
+  /** Counts with `serializable` and `read only`. Default: the server's `default_transaction_deferrable`. */
+  readonly deferrable?: boolean | undefined
+}
+
+export type IsolationLevel = 'read uncommitted' | 'read committed' | 'repeatable read' | 'serializable'

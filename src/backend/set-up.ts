@@ -1,0 +1,112 @@
+/** Sets a connection up before anyone gets it: runs `onConnect`, and learns what that left. */
+import { ConnectError } from '../errors.js'
+import { Failure, isTransientOpenError } from '../connect/index.js'
+import { ask } from '../pg/ask.js'
+import { internals } from '../pg/driver.js'
+import { isFromServer } from '../util/thrown.js'
+import { CustomSettingNames, readResetText } from './reset.js'
+import type { Client } from 'pg'
+import type { OpenedClient } from '../connect/index.js'
+import type { DriverClient } from '../pg/driver.js'
+
+/** What is to be done with a connection. */
+export interface SetUp {
+  /** Runs the user's `onConnect`; null where there is none. */
+  readonly onConnect: ((client: Client) => Promise<void>) | null
+  /** Sets up what outlives a connection, behind `onConnect`. */
+  readonly prepare: (client: Client) => Promise<void>
+  /** The commands that bring the session back are wanted. */
+  readonly reset: boolean
+}
+
+/**
+ * Gives the commands that bring the session back to what `onConnect` left; empty where they are not wanted.
+ *
+ * @throws Failure where the connection is lost; `OwnFailure`
+ */
+export async function setUp(opened: OpenedClient, { onConnect, prepare, reset }: SetUp): Promise<string> {
+  const { client } = opened
+  const driver = internals(client)
+  if (client.getTransactionStatus() !== 'I') {
+    throw new Failure('protocol', 'the server began the session inside a transaction')
+  }
+  // Here the client is one caller's alone, with everything that pg offers.
+  driver.pipeline = false
+  let resetText = ''
+  await untilLost(driver, async () => {
+    const custom = new CustomSettingNames()
+    if (onConnect !== null) {
+      const encoding = watchEncoding(driver)
+      const work = (): Promise<void> => onConnect(client)
+      await (reset ? custom.during(client, work) : work())
+      await checkSettled(client)
+      encoding.check()
+    }
+    await prepare(client)
+    if (reset) resetText = await readResetText(client, custom.names)
+  })
+  driver.pipeline = true
+  // The server may have said its last word right behind its first ReadyForQuery.
+  if (driver.connection.stream.destroyed || !driver._queryable) throw lostInSetUp()
+  return resetText
+}
+
+/** Runs `work`, but no longer than the connection lives: what waits for an answer then waits for ever. */
+async function untilLost(driver: DriverClient, work: () => Promise<void>): Promise<void> {
+  const { connection } = driver
+  let onEnd: (() => void) | undefined
+  const lost = new Promise<never>((_resolve, reject) => {
+    onEnd = () => reject(lostInSetUp())
+    connection.once('end', onEnd)
+  })
+  try {
+    await Promise.race([work(), lost])
+  } catch (error) {
+    // What pg says of a query on a lost connection tells nothing of why.
+    if (!driver._queryable) throw isTransientOpenError(error) ? error : lostInSetUp(error)
+    throw isFromServer(error) ? error : new OwnFailure(error)
+  } finally {
+    connection.removeListener('end', onEnd!)
+  }
+}
+
+/** `onConnect` failed on a connection that is well: whatever it says of a network, that is another's. */
+export class OwnFailure extends Error {
+  constructor(override readonly cause: unknown) {
+    super('onConnect failed')
+  }
+}
+
+/** The network's doing, as everywhere else: where there is patience, it is ridden out. */
+function lostInSetUp(cause?: unknown): Failure {
+  return new Failure('network', 'the connection was lost while it was set up', cause)
+}
+
+/** pg writes and reads UTF-8, and the session is everybody's. */
+function watchEncoding({ connection }: DriverClient): { check(): void } {
+  let encoding = 'UTF8'
+  const onReport = (report: { parameterName: string; parameterValue: string }): void => {
+    if (report.parameterName === 'client_encoding') encoding = report.parameterValue
+  }
+  connection.on('parameterStatus', onReport)
+  return {
+    check: () => {
+      connection.off('parameterStatus', onReport)
+      if (encoding !== 'UTF8')
+        throw new Error(`onConnect set client_encoding to ${encoding}, but pg writes and reads UTF8 only`)
+    },
+  }
+}
+
+/** Waits for what `onConnect` did not wait for, and checks that it left no transaction open. */
+async function checkSettled(client: Client): Promise<void> {
+  await ask(client, 'SELECT')
+  if (client.getTransactionStatus() !== 'I') throw new Error('onConnect left a transaction open')
+}
+
+/** What the one who asked for the connection is told of a failure to set it up. */
+export function toConnectError(error: unknown): Error {
+  if (error instanceof ConnectError) return error
+  const reason = error instanceof Error ? error : new Error(String(error))
+  return new ConnectError(`the connection could not be set up: ${reason.message}`, { errors: [reason] })
+}

@@ -1,0 +1,305 @@
+/**
+ * Decides who speaks next. One wait queue for holders, one-shots and batches, strictly in order of asking; one lease is
+ * held at a time; one-shots are sent behind each other while none is.
+ *
+ * The backend is either free or held by one lease. It is given by `grant` alone and freed by `passOn` alone, so that
+ * nothing that fails (a connect, a BEGIN, a COMMIT, a rollback) can lose it. `advance` is called whenever something may
+ * have made room: an answer, a lease that was passed on, an opening, a loss, a newcomer.
+ */
+import { AbandonedOpeningError } from '../backend/backend-keeper.js'
+import { ResetRequest } from '../backend/reset.js'
+import { AcquireTimeoutError, ConnectError, ManagerEndedError, TooManyWaitingError } from '../errors.js'
+import { controlLimits } from '../lease/control-limits.js'
+import { HoldWatch } from '../lease/hold-watch.js'
+import { Lease } from '../lease/lease.js'
+import { ClassifiedTexts } from '../sql/classify.js'
+import { reasonOf } from '../util/abort-signals.js'
+import { clock, now } from '../util/clock.js'
+import { Deadlines } from '../util/deadlines.js'
+import { Ending } from './ending.js'
+import { WaitQueue, type Waiter } from './wait-queue.js'
+import type { EventSink, Wait } from '../api/ports.js'
+import type { Backend } from '../backend/backend.js'
+import type { RollbackEvent } from '../events.js'
+import type { LeaseOwner } from '../lease/lease-owner.js'
+import type { ResolvedOptions } from '../options.js'
+import type { Failure } from '../util/failure.js'
+import type { BackendLife } from './backend-life.js'
+import type { OneShotHost } from './one-shots.js'
+import type { BrokerWaiter, LeaseWaiter, WaiterHost } from './waiters.js'
+
+/** How many of each thing has happened. */
+export interface Counters {
+  acquires: number
+  releases: number
+  rollbacks: number
+  timeouts: number
+  disconnects: number
+}
+
+/** The lease that is held. */
+interface Holding {
+  readonly lease: Lease
+  /** Where it was asked for. */
+  readonly stack: string | null
+  readonly watch: HoldWatch | null
+}
+
+/** What pg writes and reads, whatever a holder has set. */
+const RESTORE_ENCODING = "SET client_encoding TO 'UTF8'"
+
+export class Dispatcher implements WaiterHost, OneShotHost {
+  readonly deadlines = new Deadlines()
+  readonly counters: Counters = { acquires: 0, releases: 0, rollbacks: 0, timeouts: 0, disconnects: 0 }
+  readonly ending = new Ending()
+  readonly #queue = new WaitQueue<Backend>(this.deadlines)
+  readonly #options: ResolvedOptions
+  readonly #events: EventSink
+  readonly #life: BackendLife
+  /** Somebody listens. */
+  readonly #listening: () => boolean
+  readonly #leaseOwner: LeaseOwner
+  #holding: Holding | null = null
+  /** Set while reactions of listeners or waiters could enter `advance` again. */
+  #advancing = false
+
+  constructor(
+    options: ResolvedOptions,
+    events: EventSink,
+    createLife: (dispatcher: Dispatcher) => BackendLife,
+    listening: () => boolean,
+  ) {
+    this.#options = options
+    this.#events = events
+    this.#listening = listening
+    this.#life = createLife(this)
+    this.#leaseOwner = this.#createLeaseOwner(this.#life)
+  }
+
+  #createLeaseOwner(life: BackendLife): LeaseOwner {
+    return {
+      limits: controlLimits(this.#options),
+      deadlines: this.deadlines,
+      texts: new ClassifiedTexts(),
+      releaseGraceMillis: this.#options.releaseGraceMillis,
+      closesOnDatabaseError: this.#options.closeOn === 'database-error',
+      get replacementDue() {
+        return life.replacementDue
+      },
+      reopen: (requests) => {
+        if (this.ending.abandoned) return requests.giveUp(new ManagerEndedError())
+        life.open().then(
+          (backend) => requests.backend === null && requests.resume(backend),
+          (error: Error) => {
+            if (requests.backend === null) requests.giveUp(error)
+            this.onOpenFailed(error)
+          },
+        )
+      },
+      passOn: (lease) => this.passOn(lease),
+      close: () => life.close(),
+      onRollback: (event) => this.onRollback(event),
+    }
+  }
+
+  get holder(): Lease | null {
+    return this.#holding?.lease ?? null
+  }
+
+  get backend(): Backend | null {
+    return this.#life.backend
+  }
+
+  get rollbackMillis(): number {
+    return this.#leaseOwner.limits.rollback
+  }
+
+  /** How many wait. */
+  get waiting(): number {
+    return this.#queue.length
+  }
+
+  /** The first in line. */
+  get first(): Waiter<Backend> | null {
+    return this.#queue.first
+  }
+
+  /** Nobody holds the backend, waits, or is unanswered. */
+  get free(): boolean {
+    const busy = this.#holding !== null || this.#queue.length > 0 || this.#life.checking
+    return !busy && (this.#life.backend?.pipeline.pending ?? 0) === 0
+  }
+
+  // ---- asking
+
+  /** Serves `waiter`, or has it stand in line. */
+  ask(waiter: BrokerWaiter, wait: Wait): void {
+    const refusal = this.#refusal(wait)
+    if (refusal !== null) return waiter.fail(refusal.reason)
+    if (this.#holding === null && this.#queue.length === 0) {
+      const backend = this.#takeBackend()
+      if (backend !== null && waiter.fits(backend)) return waiter.serve(backend)
+      // With nobody ahead a limit of 0, which is about waiting in line, leaves time for connecting.
+      if (backend === null) return this.#wait(waiter, wait, wait.timeoutMillis || Infinity)
+    }
+    if (wait.timeoutMillis === 0) return waiter.fail(waiter.timedOut())
+    if (this.#queue.length >= this.#options.maxWaiting && wait.unbounded !== true) {
+      return waiter.fail(new TooManyWaitingError({ maxWaiting: this.#options.maxWaiting }))
+    }
+    this.#wait(waiter, wait, wait.timeoutMillis)
+  }
+
+  #refusal({ signal }: Wait): Failure | null {
+    if (this.ending.begun) return { reason: new ManagerEndedError() }
+    return signal?.aborted === true ? { reason: reasonOf(signal) } : null
+  }
+
+  #wait(waiter: BrokerWaiter, { signal }: Wait, timeoutMillis: number): void {
+    this.#queue.join(waiter, { timeoutMillis, signal })
+    this.advance()
+  }
+
+  /** A waiter has left the queue without being granted: its time has passed, its signal aborted, or all are rejected. */
+  onLeft(): void {
+    if (this.#queue.length === 0 && this.#holding === null) this.#rest()
+  }
+
+  timedOut(timeoutMillis: number): AcquireTimeoutError {
+    this.counters.timeouts++
+    const holding = this.#holding
+    const heldMillis = holding === null ? null : Math.round(now() - holding.lease.grantedAt)
+    return new AcquireTimeoutError({
+      timeoutMillis,
+      waiting: this.#queue.length,
+      heldMillis,
+      holder: heldMillis === null ? this.#whyNobody() : `held for ${heldMillis}ms`,
+      holderStack: holding?.stack ?? null,
+    })
+  }
+
+  #whyNobody(): string {
+    if (this.#life.opening) return 'still connecting'
+    return this.#life.checking ? 'still checking the connection' : 'held by queries that are not answered yet'
+  }
+
+  // ---- granting
+
+  advance(): void {
+    if (this.#advancing) return
+    this.#advancing = true
+    try {
+      while (this.#step()) {
+        // One waiter a step.
+      }
+    } finally {
+      this.#advancing = false
+    }
+  }
+
+  /** Serves the first in line, if it can be served now. */
+  #step(): boolean {
+    if (this.#holding !== null) return false
+    if (this.#life.closeWanted && !this.#life.closeNow()) return false
+    const first = this.#queue.first as BrokerWaiter | null
+    if (first === null) {
+      this.#rest()
+      return false
+    }
+    const backend = this.#takeBackend()
+    if (backend === null || !first.fits(backend)) return false
+    // A waiter whose time had passed declines, and has left the queue: either way the next is asked.
+    first.grant(backend, now())
+    return true
+  }
+
+  #takeBackend(): Backend | null {
+    return this.#life.take(() => {
+      if (!this.#life.opening) this.#life.open().catch((error: unknown) => this.onOpenFailed(error as Error))
+    })
+  }
+
+  grant(backend: Backend, { terms, stack, waitedMillis }: LeaseWaiter<never>): Lease {
+    if (this.#holding !== null) throw new Error('BUG: the backend was granted to two')
+    const lease = new Lease(backend, terms, this.#leaseOwner)
+    const { holdWarningMillis, maxHoldMillis } = this.#options
+    const watched = holdWarningMillis > 0 || maxHoldMillis > 0
+    this.#holding = { lease, stack, watch: watched ? this.#watch(lease, stack) : null }
+    this.counters.acquires++
+    if (this.#events.listens('acquire')) this.#events.tell('acquire', { waitedMillis })
+    return lease
+  }
+
+  #watch(lease: Lease, stack: string | null): HoldWatch {
+    return new HoldWatch(lease, stack, this.#options, (event) => this.#events.tell('holdWarning', event))
+  }
+
+  /** The lease is over: the next in line is served. Only the present holder's can be passed on. */
+  passOn(lease: Lease): void {
+    if (this.#holding?.lease !== lease) return
+    this.#holding.watch?.stop()
+    this.#holding = null
+    this.counters.releases++
+    lease.finish()
+    if (lease.requests.used) this.tidySession()
+    if (this.#events.listens('release')) {
+      this.#events.tell('release', { heldMillis: now() - lease.grantedAt })
+    }
+    this.advance()
+  }
+
+  /** Goes along with whatever was sent last; nothing that could not be sent again follows until it is answered. */
+  tidySession(): void {
+    const { backend, resetText } = this.#life
+    if (backend === null) return
+    if (backend.garbled) backend.pipeline.submit(new ResetRequest(backend, RESTORE_ENCODING))
+    if (this.#options.reset !== 'session') return
+    backend.pipeline.submit(new ResetRequest(backend, resetText, this.#leaseOwner.limits.rollback))
+  }
+
+  wake(backend: Backend): void {
+    this.#life.wake(backend)
+  }
+
+  onRollback(event: RollbackEvent): void {
+    this.counters.rollbacks++
+    this.#events.tell('rollback', event)
+  }
+
+  onOpenFailed(error: Error): void {
+    if (!(error instanceof AbandonedOpeningError)) this.#queue.rejectAll(() => freshError(error))
+    this.advance()
+  }
+
+  /** Nobody wants anything. */
+  #rest(): void {
+    const { backend } = this.#life
+    if (backend === null) {
+      if (this.#life.opening && (this.ending.begun || !this.#listening())) this.#life.abortOpening()
+    } else if (backend.pipeline.pending > 0 || this.#life.checking) return
+    // A subscription keeps the connection, and with it the process.
+    else this.#life.rest(backend, this.#listening())
+    if (this.ending.begun && !this.#life.opening) this.ending.drained()
+  }
+
+  // ---- the end
+
+  /** Refuses new work, serves who waits, then calls `finish`. After `timeoutMillis` it does not wait any longer. */
+  end(timeoutMillis: number, finish: () => Promise<void>): Promise<void> {
+    const ended = this.ending.begin(timeoutMillis, () => this.#abandonAll(), finish)
+    clock.queueMicrotask(() => this.advance())
+    return ended
+  }
+
+  async #abandonAll(): Promise<void> {
+    this.#queue.rejectAll(() => new ManagerEndedError())
+    this.#life.abortOpening()
+    await this.#life.backend?.abandon(new ManagerEndedError())
+  }
+}
+
+/** Each waiter gets an error of its own: a shared one would carry somebody else's stack. */
+function freshError(error: Error): Error {
+  return error instanceof ConnectError
+    ? new ConnectError(error.message, { errors: [...error.errors], cause: error.cause })
+    : new ConnectError(error.message, { errors: [error] })
+}

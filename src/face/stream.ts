@@ -1,0 +1,67 @@
+/** Yields the rows of one statement, fetched a batch at a time, so that memory stays flat whatever their number. */
+import { throwIfAborted } from '../util/abort-signals.js'
+import { readCall } from './read-call.js'
+import type { RowSource } from '../api/ports.js'
+import type { StreamOptions } from '../api/query.js'
+import type { StatementCall } from '../api/statement.js'
+import type { HandleContext } from './held-connection.js'
+import type { LeaseUse, Level } from './nesting.js'
+
+const DEFAULT_BATCH_SIZE = 100
+
+/** What `stream()` was called with. */
+export interface StreamArguments {
+  readonly text: string
+  readonly values: unknown[] | undefined
+  readonly options: StreamOptions
+}
+
+export async function* readRows(
+  given: StreamArguments,
+  use: LeaseUse,
+  level: Level,
+  { defaults, instruments }: HandleContext,
+): AsyncGenerator<never, void, undefined> {
+  const batchSize = readBatchSize(given.options)
+  const asked = readCall({ ...given.options, text: given.text }, given.values, defaults)
+  throwIfAborted(asked.limits.signal)
+  const refusal = level.refusal()
+  if (refusal !== null) throw refusal
+  const shown = instruments.show(asked)
+  // Until its reader has left, even if all rows have come: few rows are to behave as many do.
+  use.streams++
+  let failure: unknown = null
+  try {
+    const call = shown?.calls[0] ?? asked
+    yield* readAll(use.lease.openRows(call, batchSize), call, batchSize)
+  } catch (error) {
+    failure = error
+    throw error
+  } finally {
+    use.streams--
+    shown?.settle(failure)
+  }
+}
+
+function readBatchSize({ batchSize = DEFAULT_BATCH_SIZE }: StreamOptions): number {
+  if (Number.isInteger(batchSize) && batchSize >= 1) return batchSize
+  throw new RangeError(`batchSize must be a whole number, 1 or more, but is ${String(batchSize)}`)
+}
+
+async function* readAll(
+  source: RowSource,
+  { limits: { signal } }: StatementCall,
+  batchSize: number,
+): AsyncGenerator<never, void, undefined> {
+  try {
+    for (;;) {
+      const rows = (await source.read()) as never[]
+      throwIfAborted(signal)
+      yield* rows
+      if (rows.length < batchSize) return
+      throwIfAborted(signal)
+    }
+  } finally {
+    await source.close()
+  }
+}

@@ -1,0 +1,299 @@
+/**
+ * What is sent for one lease, and what is known of its transaction: when a BEGIN is due, what is unanswered, and what is
+ * sent again if the connection dies.
+ *
+ * The lease's backend is live, or a new one is being opened (`replay.isParked`), or it is lost for good (`loss`).
+ */
+import { ConnectionLostError, TransactionEndedError } from '../errors.js'
+import { ControlRequest, type ControlTraits } from '../pipeline/control-request.js'
+import { BEGIN_FACTS } from '../sql/classify.js'
+import { decide } from './admission.js'
+import { Replay } from './replay.js'
+import { TransactionState } from './transaction-state.js'
+import type { Backend } from '../backend/backend.js'
+import type { CommitOutcome } from '../errors.js'
+import type { LeaseTerms } from '../api/ports.js'
+import type { ReadyStatus } from '../api/statement.js'
+import type { Admission, Request, RequestOwner } from '../pipeline/request.js'
+import type { ControlLimits } from './control-limits.js'
+import type { LeaseOwner } from './lease-owner.js'
+import type { ServerState } from './settlement.js'
+
+/** The answer to COMMIT or ROLLBACK. */
+export interface EndAnswer {
+  /** ROLLBACK in answer to COMMIT says that nothing was saved; null where nothing had to be sent. */
+  readonly tag: string | null
+  /** The statement error that had made the transaction fail before, where one did. */
+  readonly failedBefore: Error | null
+}
+
+/** How its backend was lost. */
+export interface Loss {
+  readonly cause: Error
+  readonly outcome: CommitOutcome
+  /** Something was open or unanswered. */
+  readonly open: boolean
+}
+
+export class LeaseRequests implements RequestOwner {
+  readonly transaction: TransactionState
+  readonly #owner: LeaseOwner
+  readonly #replay = new Replay<Request>()
+  #backend: Backend
+  #loss: Loss | null = null
+  /** How many requests were asked for and are not settled. */
+  #outstanding = 0
+  #whenQuiet: (() => void)[] = []
+  /** Its holder may ask for more. */
+  #accepting = true
+  /** The opening was sent again because its prepared statement was stale. */
+  #repeated = false
+
+  constructor(backend: Backend, terms: LeaseTerms, owner: LeaseOwner) {
+    this.#backend = backend
+    this.transaction = new TransactionState(terms)
+    this.#owner = owner
+  }
+
+  /** The backend that it speaks on; null while a new one is being opened for it. */
+  get backend(): Backend | null {
+    return this.#replay.isParked ? null : this.#backend
+  }
+
+  /** How many of its requests are unsettled. */
+  get outstanding(): number {
+    return this.#outstanding
+  }
+
+  /** Something was sent for it: the session may not be as it was. */
+  get used(): boolean {
+    return this.#replay.used
+  }
+
+  /** Nothing of the whole lease can have been committed. */
+  get retrySafe(): boolean {
+    return !this.transaction.mayHaveCommitted && !this.#all().some(({ sent, mayCommit }) => sent && mayCommit)
+  }
+
+  /** What the server said last, or that it can say nothing any more. Meaningful when nothing is outstanding. */
+  get serverState(): ServerState {
+    if (this.#loss !== null) return 'lost'
+    if (this.#replay.isParked) return 'idle'
+    if (this.#backend.lost !== null) return 'lost'
+    // A status that a predecessor left belongs to this lease only once it has spoken itself.
+    return this.#replay.used ? this.#backend.pipeline.status : 'idle'
+  }
+
+  /** How its backend was lost; null while it was not, or another stands in. */
+  get loss(): Loss | null {
+    return this.#loss
+  }
+
+  /** Why nothing more may be asked for; null while it may. */
+  refusal(): Error | null {
+    if (this.#loss !== null) return this.lossError()
+    return this.transaction.endedByText ? this.endedError() : null
+  }
+
+  /** A fresh error for the loss of its backend. */
+  lossError(): ConnectionLostError {
+    const { cause, outcome } = this.#loss!
+    return new ConnectionLostError({ commitOutcome: outcome, cause, retrySafe: this.retrySafe })
+  }
+
+  endedError(cause: unknown = this.transaction.swallowed ?? undefined): TransactionEndedError {
+    return new TransactionEndedError({ statement: this.transaction.endedBy, retrySafe: false, cause })
+  }
+
+  // ---- asking
+
+  /** Sends a request as soon as it may go. The caller has asked `refusal()`. */
+  issue(request: Request): void {
+    this.#outstanding++
+    if (this.#replay.isParked) return this.#park(request)
+    const { lost } = this.#backend
+    if (lost === null) this.#backend.pipeline.submit(request)
+    else this.backendLost(lost, [], [request])
+  }
+
+  #park(request: Request): void {
+    this.#replay.add(request)
+    // Not before there is something to send on it.
+    if (this.#replay.parked.length === 1) this.#owner.reopen(this)
+  }
+
+  /** Sends transaction control of the library's own. */
+  control<T = string | null>(
+    text: string,
+    traits: ControlTraits = {},
+    kind: keyof ControlLimits = 'statement',
+  ): Promise<T> {
+    const request = new ControlRequest(this, text, { ...traits, limitMillis: this.#owner.limits[kind] })
+    const answered = request.promise<T>()
+    this.issue(request)
+    return answered
+  }
+
+  /** Sends COMMIT or ROLLBACK; null when nothing is open, so that it costs no round trip. */
+  end(text: 'COMMIT' | 'ROLLBACK', internal = false): Promise<EndAnswer> | null {
+    if (!this.transaction.open && this.#outstanding === 0) return null
+    const kind = text === 'COMMIT' ? 'statement' : 'rollback'
+    return this.control(text, { endsTransaction: true, internal }, kind)
+  }
+
+  /** Its holder leaves: nothing is replayed or repeated any more. */
+  stopAccepting(): void {
+    this.#accepting = false
+  }
+
+  /** Resolves once nothing is outstanding. */
+  quiet(): Promise<void> {
+    if (this.#outstanding === 0) return Promise.resolve()
+    return new Promise((resolve) => this.#whenQuiet.push(resolve))
+  }
+
+  /** The texts of what the holder did not wait for, and whose failures are reported by the one who leaves. */
+  takeUnfinished(): string[] {
+    const requests = this.#all()
+    for (const request of requests) request.markHandled()
+    return requests.filter((request) => !(request as ControlRequest).internal).map(({ text }) => text)
+  }
+
+  /** The unsettled requests are all in the pipeline's hands, or parked: no other lease is speaking. */
+  #all(): Request[] {
+    return [...this.#replay.parked, ...(this.backend?.pipeline.requestsOf(this) ?? [])]
+  }
+
+  // ---- taking back
+
+  /** A guard took the request back before it was sent, and has told its caller. */
+  withdraw(request: Request): void {
+    if (this.#replay.withdraw(request) || this.backend?.pipeline.withdraw(request) === true) this.#settled()
+  }
+
+  /** Rejects everything with `error`; what runs goes on until the caller has seen to it. */
+  rejectAll(error: Error): void {
+    for (const request of this.#all()) request.reject(error)
+    const unsent = [...this.#replay.takeAll(), ...(this.backend?.pipeline.withdrawAll() ?? [])]
+    for (const request of unsent) this.#abandon(request, error)
+  }
+
+  // ---- what the pipeline asks and tells
+
+  admit(request: Request): Admission {
+    const admission = decide(this.transaction, request)
+    if (admission === 'behind BEGIN') return this.#openFirst(request.text)
+    if (admission.verdict === 'refuse') return { verdict: 'refuse', error: this.endedError() }
+    if (admission.verdict === 'send') this.#replay.onSending()
+    return admission
+  }
+
+  /** A BEGIN of its own, for a request that cannot take one along. */
+  #openFirst(text: string): Admission {
+    const limitMillis = this.#owner.limits.statement
+    const traits = { internal: true, pipelining: 'tail', facts: BEGIN_FACTS, limitMillis } as const
+    const begin = new ControlRequest(this, this.transaction.begin, traits)
+    this.#outstanding++
+    this.transaction.begun(text)
+    this.#replay.onSending()
+    return { verdict: 'after', first: begin }
+  }
+
+  onAnswered(request: Request, status: ReadyStatus): void {
+    this.#replay.onAnswered()
+    if (this.#repeatsOpening(request, status)) return
+    this.transaction.answered(request, status, this.#backend.pipeline.inFlight === 0)
+    // COMMIT and ROLLBACK end the transaction, whatever they answer; what says otherwise is not to be trusted.
+    if (request.endsTransaction && status !== 'idle')
+      this.#backend.lose(new Error(`the session was not idle after ${request.text}`))
+    if (request.failedToBegin) this.#refuseUnsent(request.error!)
+    const failedBefore = request.endsTransaction ? this.transaction.takeSwallowed() : null
+    const failure = request.failure()
+    if (failure !== null) request.reject(failure.reason)
+    else if (request.endsTransaction) request.resolve({ tag: request.outcome, failedBefore })
+    else request.resolve(request.outcome)
+    this.#settled()
+  }
+
+  /**
+   * The statement that opened the transaction failed only because its prepared name had become stale. Nothing has
+   * happened yet and nothing waits behind it, so the transaction is opened once more.
+   */
+  #repeatsOpening(request: Request, status: ReadyStatus): boolean {
+    const opening = request.begin !== null && request.staleName && status === 'inerror'
+    if (!opening || this.#repeated || this.#outstanding > 1 || !this.#accepting) return false
+    this.#repeated = true
+    this.end('ROLLBACK', true)?.catch(() => {})
+    this.#backend.pipeline.submit(request)
+    return true
+  }
+
+  /** BEGIN failed: what waits behind it would run on its own. */
+  #refuseUnsent(error: Error): void {
+    for (const request of this.#backend.pipeline.withdrawAll()) this.#abandon(request, error)
+  }
+
+  onWithdrawn(request: Request, error: Error | null): void {
+    if (error !== null) return this.#abandon(request, error)
+    request.resolve({ tag: null, failedBefore: null } satisfies EndAnswer)
+    this.#settled()
+  }
+
+  /** Only for what a lease that has been passed on left unanswered: its COMMIT or ROLLBACK. */
+  onLost(request: Request, cause: Error): void {
+    const committing = request.sent && request.mayCommit
+    this.transaction.lost(committing)
+    const commitOutcome = committing ? 'unknown' : 'none'
+    this.#abandon(request, new ConnectionLostError({ commitOutcome, cause, retrySafe: this.retrySafe }))
+  }
+
+  /** The request will not be answered. */
+  #abandon(request: Request, error: Error): void {
+    request.giveUp(error)
+    this.#settled()
+  }
+
+  #settled(): void {
+    this.#outstanding--
+    if (this.#outstanding > 0) return
+    const waiting = this.#whenQuiet
+    if (waiting.length === 0) return
+    this.#whenQuiet = []
+    for (const tell of waiting) tell()
+  }
+
+  // ---- losing the backend
+
+  /** It died: what was sent is sent again, once, where it is the unanswered opening; else everything is rejected. */
+  backendLost(cause: Error, sent: readonly Request[], unsent: readonly Request[]): void {
+    if (!this.#accepting || this.#loss !== null || !this.#replay.isPossible(sent)) {
+      return this.#lose(cause, sent, unsent)
+    }
+    const again = sent.filter((request) => !(request instanceof ControlRequest))
+    for (const request of sent) if (request instanceof ControlRequest) this.#settled()
+    for (const request of again) request.sent = false
+    this.transaction.lost(false)
+    this.#replay.park([...again, ...unsent])
+    if (this.#replay.parked.length > 0) this.#owner.reopen(this)
+  }
+
+  #lose(cause: Error, sent: readonly Request[], unsent: readonly Request[]): void {
+    const committing = sent.some(({ mayCommit }) => mayCommit)
+    const open = this.transaction.open || sent.length > 0 || unsent.length > 0
+    this.#loss = { cause, outcome: committing ? 'unknown' : 'none', open }
+    this.transaction.lost(committing)
+    const parked = this.#replay.lose()
+    for (const request of [...sent, ...unsent, ...parked]) this.#abandon(request, this.lossError())
+  }
+
+  /** A new backend for what was parked. */
+  resume(backend: Backend): void {
+    this.#backend = backend
+    for (const request of this.#replay.resume()) backend.pipeline.submit(request)
+  }
+
+  /** No new backend could be had. */
+  giveUp(cause: Error): void {
+    this.#lose(cause, [], [])
+  }
+}

@@ -1,0 +1,155 @@
+/** Transactions inside of a lease: BEGIN…COMMIT where nothing is open, else SAVEPOINT…RELEASE. */
+import { randomBytes } from 'node:crypto'
+import { CommitRolledBackError, UnfinishedStatementError } from '../errors.js'
+import { withCallersFrames } from '../util/callers-frames.js'
+import { drain } from './drain.js'
+import { sqlState } from './failures.js'
+import type { NestedTransaction } from '../api/ports.js'
+import type { Lease } from './lease.js'
+
+/** What stands for a nested transaction among the texts of unfinished statements. */
+export const NESTED = '(a nested transaction)'
+
+/** Begins one, once it is certain whether a transaction is open: everything before is answered then. */
+export async function openNested(lease: Lease): Promise<NestedTransaction> {
+  const { requests } = lease
+  if (requests.outstanding > 0) await requests.quiet()
+  const refusal = lease.refusal()
+  if (refusal !== null) throw refusal
+  lease.nested++
+  return lease.owned || requests.transaction.open ? new Savepoint(lease) : new OwnTransaction(lease)
+}
+
+abstract class Nested implements NestedTransaction {
+  protected readonly lease: Lease
+
+  constructor(lease: Lease) {
+    this.lease = lease
+  }
+
+  async finish(leftNested: boolean): Promise<void> {
+    try {
+      const unfinished = await this.#settleDown()
+      if (leftNested) unfinished.push(NESTED)
+      await this.commit(unfinished.length > 0 ? unfinished : null)
+    } finally {
+      this.lease.nested--
+    }
+  }
+
+  async abort(): Promise<void> {
+    try {
+      await this.#settleDown()
+      await this.rollBack()
+    } finally {
+      this.lease.nested--
+    }
+  }
+
+  /** What its work left in flight is answered first. Gives the texts of that. */
+  async #settleDown(): Promise<string[]> {
+    const { requests } = this.lease
+    if (requests.outstanding === 0) return []
+    const unfinished = requests.takeUnfinished()
+    await drain(this.lease)
+    return unfinished
+  }
+
+  /** Nothing is committed where there are texts of `unfinished` statements. */
+  protected abstract commit(unfinished: readonly string[] | null): Promise<void>
+  protected abstract rollBack(): Promise<void>
+}
+
+/** BEGIN…COMMIT inside a lease that had nothing open. */
+class OwnTransaction extends Nested {
+  constructor(lease: Lease) {
+    super(lease)
+    lease.requests.transaction.owned = true
+  }
+
+  protected override async commit(unfinished: readonly string[] | null): Promise<void> {
+    const { lease } = this
+    try {
+      if (unfinished !== null)
+        throw new UnfinishedStatementError({ statements: unfinished, retrySafe: lease.retrySafe })
+      const refusal = lease.refusal()
+      if (refusal !== null) throw refusal
+      const answered = lease.requests.end('COMMIT')
+      if (answered !== null) lease.checkCommitted(await answered.catch(withCallersFrames))
+    } catch (error) {
+      await this.rollBack()
+      throw error
+    } finally {
+      lease.requests.transaction.owned = false
+    }
+  }
+
+  protected override async rollBack(): Promise<void> {
+    const { lease } = this
+    // A rollback that fails has lost the backend, and the next statement tells; the first error is the one to throw.
+    if (lease.held) await lease.requests.end('ROLLBACK')?.catch(() => {})
+    lease.requests.transaction.owned = false
+  }
+}
+
+/** No savepoint of the user's has such a name, and nobody can mean one of ours. */
+const PREFIX = `pgmc_${randomBytes(6).toString('hex')}`
+
+let savepoints = 0
+
+/** invalid_savepoint_specification: there is none of that name. */
+const NO_SAVEPOINT = '3B001'
+
+/** SAVEPOINT…RELEASE inside an open transaction. */
+class Savepoint extends Nested {
+  readonly #name = `${PREFIX}_${(savepoints = (savepoints + 1) % Number.MAX_SAFE_INTEGER)}`
+  readonly #begun: Promise<unknown>
+
+  constructor(lease: Lease) {
+    super(lease)
+    // Not waited for: it goes out with the first statement, and both fail alike in a failed transaction.
+    this.#begun = this.#control(`SAVEPOINT ${this.#name}`)
+    this.#begun.catch(() => {})
+  }
+
+  #control(text: string, kind: 'statement' | 'rollback' = 'statement'): Promise<unknown> {
+    return this.lease.requests.control(text, { internal: true }, kind)
+  }
+
+  protected override async commit(unfinished: readonly string[] | null): Promise<void> {
+    const { lease } = this
+    const { requests } = lease
+    await this.#begun
+    const refusal = lease.refusal()
+    if (refusal !== null) throw refusal
+    if (unfinished === null && requests.serverState === 'intrans') return this.#release()
+    if (unfinished === null && requests.serverState === 'idle') throw requests.endedError()
+    const cause = requests.transaction.swallowed ?? undefined
+    await this.rollBack()
+    const { retrySafe } = lease
+    if (unfinished !== null) throw new UnfinishedStatementError({ statements: unfinished, retrySafe, cause })
+    throw new CommitRolledBackError({ retrySafe, cause })
+  }
+
+  async #release(): Promise<void> {
+    try {
+      await this.#control(`RELEASE SAVEPOINT ${this.#name}`)
+    } catch (error) {
+      // Released or ended by user text, and perhaps another transaction is open now.
+      throw sqlState(error) === NO_SAVEPOINT ? this.lease.requests.endedError(error) : error
+    }
+  }
+
+  protected override async rollBack(): Promise<void> {
+    const { lease } = this
+    if (lease.refusal() !== null || !lease.requests.transaction.open) return
+    try {
+      await this.#begun
+      // Both at once: a savepoint that is rolled back to is still there.
+      const back = this.#control(`ROLLBACK TO SAVEPOINT ${this.#name}`, 'rollback')
+      await Promise.all([back, this.#release()])
+    } catch {
+      // The transaction around it has failed or is gone, which its own end will tell; the first error is thrown.
+    }
+  }
+}

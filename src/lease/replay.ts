@@ -1,0 +1,104 @@
+/**
+ * What is sent again when the connection dies: the opening of the lease, once, where its BEGIN is all that the server
+ * may have seen. What is asked for meanwhile is parked until there is a new connection.
+ *
+ * States: `fresh` (nothing was sent) → `sent` → `answered` (another connection could not stand in without being
+ * noticed). `parked` comes of `fresh` or `sent` when the connection dies, and leads back to `fresh` with a new one.
+ * `lost` is the end.
+ */
+import { become, type Transitions } from '../util/transitions.js'
+
+type State = 'fresh' | 'sent' | 'answered' | 'parked' | 'lost'
+
+const NEXT: Transitions<State> = {
+  fresh: ['sent', 'parked', 'lost'],
+  sent: ['sent', 'answered', 'parked', 'lost'],
+  answered: ['answered', 'sent', 'lost'],
+  parked: ['fresh', 'lost'],
+  lost: [],
+}
+
+/** A request, as far as it may be sent again. */
+export interface Replayable {
+  /** It opens a transaction, its BEGIN is unanswered, and nobody wants it cancelled. */
+  readonly isPendingOpening: boolean
+}
+
+export class Replay<R extends Replayable> {
+  #state: State = 'fresh'
+  #replayed = false
+  #parked: R[] = []
+
+  /** Something was sent on the present connection. */
+  get used(): boolean {
+    return this.#state === 'sent' || this.#state === 'answered'
+  }
+
+  /** There is no connection, and a new one is waited for. */
+  get isParked(): boolean {
+    return this.#state === 'parked'
+  }
+
+  /** What waits for a new connection, in order. */
+  get parked(): readonly R[] {
+    return this.#parked
+  }
+
+  /** Something is being sent. */
+  onSending(): void {
+    if (this.#state === 'fresh') this.#become('sent')
+  }
+
+  /** Something was answered. */
+  onAnswered(): void {
+    if (this.#state === 'sent') this.#become('answered')
+  }
+
+  /** Whether a new connection may stand in for one that died with `sent` unanswered. */
+  isPossible(sent: readonly R[]): boolean {
+    if (this.#state === 'fresh') return sent.length === 0
+    return this.#state === 'sent' && !this.#replayed && sent.length === 1 && sent[0]!.isPendingOpening
+  }
+
+  /** The connection is gone: `requests` are to be sent on the next one. */
+  park(requests: readonly R[]): void {
+    if (this.#state === 'sent') this.#replayed = true
+    this.#become('parked')
+    this.#parked = [...requests]
+  }
+
+  /** One more for the next connection. */
+  add(request: R): void {
+    this.#parked.push(request)
+  }
+
+  /** Takes back what waits; false where it does not. */
+  withdraw(request: R): boolean {
+    const place = this.#parked.indexOf(request)
+    if (place >= 0) this.#parked.splice(place, 1)
+    return place >= 0
+  }
+
+  /** Takes back everything. */
+  takeAll(): R[] {
+    const parked = this.#parked
+    this.#parked = []
+    return parked
+  }
+
+  /** There is a new connection: gives what is to be sent on it. */
+  resume(): R[] {
+    this.#become('fresh')
+    return this.takeAll()
+  }
+
+  /** No connection will stand in. Gives what had waited for one. */
+  lose(): R[] {
+    this.#become('lost')
+    return this.takeAll()
+  }
+
+  #become(next: State): void {
+    this.#state = become('a replay', NEXT, this.#state, next)
+  }
+}

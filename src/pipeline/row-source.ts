@@ -1,0 +1,81 @@
+/** The rows of one statement by a portal (pg-cursor), a batch at a time. */
+import type { FieldDef, CustomTypesConfig } from 'pg'
+import type { DriverSubmittable, RowSource } from '../api/ports.js'
+import type { StatementCall } from '../api/statement.js'
+import type { RequestGuard } from './request.js'
+
+/** What is used of pg-cursor, which is loaded with the first stream. */
+interface Cursor extends DriverSubmittable {
+  readonly _result?: { readonly fields?: FieldDef[] }
+  read(rows: number): Promise<unknown[]>
+  close(): Promise<void>
+}
+
+type CursorClass = new (text: string, values: unknown[], config: CursorConfig) => Cursor
+
+interface CursorConfig {
+  rowMode?: 'array' | undefined
+  types?: CustomTypesConfig | undefined
+}
+
+/** A cursor that was handed over. */
+export interface SubmittedCursor {
+  /** Resolves once it is over, however it ended. */
+  readonly over: Promise<unknown>
+  /** Watches the limits of the fetch that begins; null where there are none. */
+  watch(): RequestGuard | null
+}
+
+export class CursorRows implements RowSource {
+  readonly #call: StatementCall
+  readonly #batchSize: number
+  readonly #submit: (cursor: DriverSubmittable) => SubmittedCursor
+  #cursor: Cursor | null = null
+  #submitted: SubmittedCursor | null = null
+  #failed = false
+
+  /** `submit` hands the cursor over. Throws where that is refused. */
+  constructor(
+    call: StatementCall,
+    batchSize: number,
+    submit: (cursor: DriverSubmittable) => SubmittedCursor,
+  ) {
+    this.#call = call
+    this.#batchSize = batchSize
+    this.#submit = submit
+  }
+
+  /** The columns, once the first rows have come. */
+  get fields(): FieldDef[] {
+    return this.#cursor?._result?.fields ?? []
+  }
+
+  async read(): Promise<unknown[]> {
+    const cursor = this.#cursor ?? (await this.#open())
+    const guard = this.#submitted!.watch()
+    const rows = await cursor.read(this.#batchSize).catch((error: unknown) => {
+      this.#failed = true
+      throw guard === null ? error : guard.settle(error as Error)!.reason
+    })
+    // Rows that came while they were being cancelled are not read: a cancel is on its way to the next fetch.
+    const late = guard?.abandon() ?? null
+    if (late !== null) throw late.reason
+    return rows
+  }
+
+  async #open(): Promise<Cursor> {
+    const { default: CursorOfPg } = (await import('pg-cursor')) as unknown as { default: CursorClass }
+    const { text, values, rowMode, types } = this.#call.statement
+    const cursor = new CursorOfPg(text, [...values], { rowMode: rowMode as 'array' | undefined, types })
+    this.#submitted = this.#submit(cursor)
+    this.#cursor = cursor
+    return cursor
+  }
+
+  async close(): Promise<void> {
+    // A cursor that failed is closed already. Where the connection is lost, close() would wait for ever: what is
+    // waited for is the end of the whole request.
+    if (!this.#failed) this.#cursor?.close().catch(() => {})
+    await this.#submitted?.over
+  }
+}

@@ -1,0 +1,58 @@
+/** Statements on their way between threads, and the errors that leave a worker's callback. */
+import { isFromServer, memberOf } from '../util/thrown.js'
+import type { CustomTypesConfig } from 'pg'
+import type { StatementCall } from '../api/statement.js'
+import type { ClassifiedTexts } from '../sql/classify.js'
+import type { Thrown, WireParameter, WireStatement } from './protocol.js'
+
+/** Leaves every text as it is: the worker parses, and knows the types from the columns' description. */
+const UNPARSED: CustomTypesConfig = {
+  getTypeParser: (() => (text: unknown) => text) as CustomTypesConfig['getTypeParser'],
+}
+
+export function encodeCall({ statement, limits, extended }: StatementCall): WireStatement {
+  const { text, values, name, binary } = statement
+  const parameters = values.length === 0 ? null : values.map(toParameter)
+  const abortable = limits.signal !== undefined
+  return [text, parameters, name ?? null, binary, extended, limits.timeoutMillis, abortable]
+}
+
+/** The bytes and no more: a small Buffer is a part of a larger piece of memory, all of which would be copied. */
+function toParameter(value: string | Buffer | null): WireParameter {
+  if (value === null || typeof value === 'string') return value
+  return value.byteLength === value.buffer.byteLength ? value : new Uint8Array(value)
+}
+
+/** Rows come as arrays of unparsed cells, whatever the worker makes of them. */
+export function decodeCall(
+  [text, parameters, name, binary, extended, timeoutMillis]: WireStatement,
+  texts: ClassifiedTexts,
+  signal: AbortSignal | undefined,
+): StatementCall {
+  const classified = texts.get(text)
+  const values = (parameters ?? []).map((value) => (value instanceof Uint8Array ? asBuffer(value) : value))
+  const { harmless, mayUnlisten } = classified
+  const preparable = classified.preparable && name === null && !binary
+  const statement = { text, values, name: name ?? undefined, binary, preparable, harmless, mayUnlisten }
+  return {
+    statement: { ...statement, rowMode: 'array', types: UNPARSED },
+    text: classified,
+    limits: { timeoutMillis, signal },
+    extended,
+  }
+}
+
+function asBuffer(bytes: Uint8Array): Buffer {
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** What the owner has to know of an error that left a worker's callback: the server's words in it, if there are any. */
+export function encodeThrown(error: unknown): Thrown {
+  return isFromServer(error) ? [String(memberOf(error, 'code')), String(memberOf(error, 'severity'))] : null
+}
+
+/** An error that stands for it on the owner's thread. */
+export function decodeThrown(thrown: Thrown): Error {
+  const error = new Error('thrown in a worker')
+  return thrown === null ? error : Object.assign(error, { code: thrown[0], severity: thrown[1] })
+}
