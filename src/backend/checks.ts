@@ -1,6 +1,7 @@
 /** What a backend that was not used is asked before it is handed out. */
 import { QueryRequest } from '../pipeline/query-request.js'
 import { SyncRequest } from '../pipeline/control-request.js'
+import { TRAITS } from '../pipeline/request.js'
 import { ownStatement } from '../pipeline/statement-part.js'
 import { clock } from '../util/clock.js'
 import { SILENT_OWNER } from './silent-owner.js'
@@ -29,14 +30,14 @@ export function lookAtSocket(): Promise<void> {
 
 /** Has it answer a Sync. */
 export async function validate(backend: Backend): Promise<void> {
-  await answerOf(backend, new SyncRequest(SILENT_OWNER, { limitMillis: ANSWER_MILLIS }))
+  await answerOf(backend, new SyncRequest(SILENT_OWNER, { ...TRAITS, limitMillis: ANSWER_MILLIS }))
 }
 
 /** Whether it still is what `target_session_attrs` asks for, as far as writing goes. */
 export async function isAsWanted(backend: Backend, targetSessionAttrs: string): Promise<boolean> {
   const text = WRITABLE_QUERIES[targetSessionAttrs]
   if (text === undefined) return true
-  const request = new QueryRequest(SILENT_OWNER, ownStatement(text), { limitMillis: ANSWER_MILLIS })
+  const request = new QueryRequest(SILENT_OWNER, ownStatement(text), { ...TRAITS, limitMillis: ANSWER_MILLIS })
   const { rows } = await answerOf<QueryResult<{ writable: boolean }>>(backend, request)
   return rows[0]?.writable === true
 }

@@ -7,7 +7,7 @@ import { ask } from '../pg/ask.js'
 import { escapeIdentifier, escapeLiteral } from '../pg/driver.js'
 import { TextRequest } from '../pipeline/text-request.js'
 import type { Client } from 'pg'
-import { SEND, type RequestOwner, type Sender } from '../pipeline/request.js'
+import { SEND, TRAITS, type RequestOwner, type Sender } from '../pipeline/request.js'
 
 /** The settings that differ from what the session began with. Those of the user's own making (a.b) are not listed. */
 const READ_SETTINGS = `
@@ -56,7 +56,7 @@ export class ResetRequest extends TextRequest {
     super(
       resetOwner(backend),
       { text, rowMode: undefined, types: undefined, harmless: true, mayUnlisten: false },
-      { pipelining: 'shared', endsTransaction: true, limitMillis },
+      { ...TRAITS, endsTransaction: true, limitMillis },
     )
   }
 

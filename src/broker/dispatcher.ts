@@ -213,9 +213,11 @@ export class Dispatcher implements WaiterHost, OneShotHost {
   }
 
   #takeBackend(): Backend | null {
-    return this.#life.take(() => {
-      if (!this.#life.opening) this.#life.open().catch((error: unknown) => this.onOpenFailed(error as Error))
-    })
+    return this.#life.take(this.#open)
+  }
+
+  readonly #open = (): void => {
+    if (!this.#life.opening) this.#life.open().catch((error: unknown) => this.onOpenFailed(error as Error))
   }
 
   grant(backend: Backend, { terms, stack, waitedMillis }: LeaseWaiter<never>): Lease {

@@ -5,6 +5,7 @@ import { Subscriptions, type SubscriptionOwner } from '../listen/subscriptions.j
 import { ControlRequest } from '../pipeline/control-request.js'
 import { QueryRequest } from '../pipeline/query-request.js'
 import { ownStatement } from '../pipeline/statement-part.js'
+import { TRAITS, type RequestTraits } from '../pipeline/request.js'
 import { now } from '../util/clock.js'
 import { BackendEvents } from './backend-events.js'
 import { BackendLife } from './backend-life.js'
@@ -214,7 +215,7 @@ export class LocalBroker implements Broker, SubscriptionOwner {
     const create = (): ControlRequest => {
       onSent?.()
       const limitMillis = this.#resolved.statementTimeoutMillis
-      return new ControlRequest(this.#oneShots, text, { ...EXCLUSIVE, internal: true, limitMillis })
+      return new ControlRequest(this.#oneShots, text, { ...EXCLUSIVE, limitMillis }, true)
     }
     return this.#send({ call: null, pipelining: 'exclusive', create }, wait)
   }
@@ -257,4 +258,4 @@ export class LocalBroker implements Broker, SubscriptionOwner {
   }
 }
 
-const EXCLUSIVE = { pipelining: 'exclusive', repeatable: false } as const
+const EXCLUSIVE: RequestTraits = { ...TRAITS, pipelining: 'exclusive', repeatable: false }

@@ -7,8 +7,8 @@ import { ConnectionLostError, StatementTimeoutError, UncommittedTransactionError
 import { BatchRequest } from '../pipeline/batch-request.js'
 import { ControlRequest } from '../pipeline/control-request.js'
 import { createRequest } from '../pipeline/create-request.js'
-import { SEND_COMMITTING } from '../pipeline/request.js'
-import { guardRequest } from '../pipeline/statement-guard.js'
+import { SEND_COMMITTING, TRAITS } from '../pipeline/request.js'
+import { guardRequest, hasLimits } from '../pipeline/statement-guard.js'
 import type { Statement, StatementCall, StatementLimits, ReadyStatus } from '../api/statement.js'
 import type { Backend } from '../backend/backend.js'
 import type { RollbackEvent } from '../events.js'
@@ -39,7 +39,7 @@ export class OneShots implements RequestOwner {
 
   /** What is sent here could not be sent again if the connection died behind a COMMIT. */
   readonly createQuery = (call: StatementCall, exclusive: boolean): Request => {
-    const request = createRequest(this, call, { repeatable: false, exclusive })
+    const request = createRequest(this, call, false, exclusive)
     this.#guard(request, call.limits, () => request.ended !== 'committed' && !call.text.inParts)
     return request
   }
@@ -57,6 +57,7 @@ export class OneShots implements RequestOwner {
   }
 
   #guard(request: Request, limits: StatementLimits, retrySafe: () => boolean): void {
+    if (!hasLimits(limits)) return
     guardRequest(request, limits, {
       deadlines: this.#host.deadlines,
       withdraw: () => this.#host.backend?.pipeline.withdraw(request),
@@ -109,8 +110,8 @@ export class OneShots implements RequestOwner {
     }
     // Answered, it cannot be cancelled any more.
     const limit = limitOf(request)
-    const traits = { endsTransaction: true, limitMillis: this.#host.rollbackMillis }
-    const rollback = new ControlRequest(SILENT_OWNER, 'ROLLBACK', traits)
+    const traits = { ...TRAITS, endsTransaction: true, limitMillis: this.#host.rollbackMillis }
+    const rollback = new ControlRequest(SILENT_OWNER, 'ROLLBACK', traits, true)
     void rollback
       .promise<unknown>()
       .then(() => null)

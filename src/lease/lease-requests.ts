@@ -5,7 +5,8 @@
  * The lease's backend is live, or a new one is being opened (`replay.isParked`), or it is lost for good (`loss`).
  */
 import { ConnectionLostError, TransactionEndedError } from '../errors.js'
-import { ControlRequest, type ControlTraits } from '../pipeline/control-request.js'
+import { ControlRequest } from '../pipeline/control-request.js'
+import { TRAITS } from '../pipeline/request.js'
 import { BEGIN_FACTS } from '../sql/classify.js'
 import { decide } from './admission.js'
 import { Replay } from './replay.js'
@@ -122,23 +123,24 @@ export class LeaseRequests implements RequestOwner {
     if (this.#replay.parked.length === 1) this.#owner.reopen(this)
   }
 
-  /** Sends transaction control of the library's own. */
-  control<T = string | null>(
-    text: string,
-    traits: ControlTraits = {},
-    kind: keyof ControlLimits = 'statement',
-  ): Promise<T> {
-    const request = new ControlRequest(this, text, { ...traits, limitMillis: this.#owner.limits[kind] })
-    const answered = request.promise<T>()
-    this.issue(request)
-    return answered
+  /** Sends a command of the library's own for a savepoint. */
+  control(text: string, kind: keyof ControlLimits): Promise<unknown> {
+    const traits = { ...TRAITS, limitMillis: this.#owner.limits[kind] }
+    return this.#issueControl(new ControlRequest(this, text, traits, true))
   }
 
   /** Sends COMMIT or ROLLBACK; null when nothing is open, so that it costs no round trip. */
   end(text: 'COMMIT' | 'ROLLBACK', internal = false): Promise<EndAnswer> | null {
     if (!this.transaction.open && this.#outstanding === 0) return null
-    const kind = text === 'COMMIT' ? 'statement' : 'rollback'
-    return this.control(text, { endsTransaction: true, internal }, kind)
+    const limitMillis = this.#owner.limits[text === 'COMMIT' ? 'statement' : 'rollback']
+    const traits = { ...TRAITS, endsTransaction: true, limitMillis }
+    return this.#issueControl(new ControlRequest(this, text, traits, internal))
+  }
+
+  #issueControl<T>(request: ControlRequest): Promise<T> {
+    const answered = request.promise<T>()
+    this.issue(request)
+    return answered
   }
 
   /** Its holder leaves: nothing is replayed or repeated any more. */
@@ -191,8 +193,8 @@ export class LeaseRequests implements RequestOwner {
   /** A BEGIN of its own, for a request that cannot take one along. */
   #openFirst(text: string): Admission {
     const limitMillis = this.#owner.limits.statement
-    const traits = { internal: true, pipelining: 'tail', facts: BEGIN_FACTS, limitMillis } as const
-    const begin = new ControlRequest(this, this.transaction.begin, traits)
+    const traits = { ...TRAITS, pipelining: 'tail', facts: BEGIN_FACTS, limitMillis } as const
+    const begin = new ControlRequest(this, this.transaction.begin, traits, true)
     this.#outstanding++
     this.transaction.begun(text)
     this.#replay.onSending()

@@ -9,7 +9,7 @@
 import { CommitRolledBackError, ConnectionReleasedError } from '../errors.js'
 import { createRequest } from '../pipeline/create-request.js'
 import { CursorRows } from '../pipeline/row-source.js'
-import { guardRequest } from '../pipeline/statement-guard.js'
+import { guardRequest, hasLimits } from '../pipeline/statement-guard.js'
 import { SubmittableRequest } from '../pipeline/submittable-request.js'
 import { withCallersFrames } from '../util/callers-frames.js'
 import { now } from '../util/clock.js'
@@ -117,7 +117,7 @@ export class Lease implements LeasePort {
   // ---- statements
 
   query(call: StatementCall, watch: OutcomeWatch | null): Promise<QueryResult> {
-    const request = createRequest(this.requests, call, { exclusive: false, repeatable: this.#repeatable })
+    const request = createRequest(this.requests, call, this.#repeatable, false)
     const answered = request.callersPromise<QueryResult>(watch)
     this.#guard(request, call.limits)
     this.requests.issue(request)
@@ -148,6 +148,7 @@ export class Lease implements LeasePort {
   }
 
   #guard(request: Request, limits: StatementLimits): RequestGuard | null {
+    if (!hasLimits(limits)) return null
     return guardRequest(request, limits, {
       deadlines: this.owner.deadlines,
       withdraw: () => this.requests.withdraw(request),

@@ -113,7 +113,7 @@ class Savepoint extends Nested {
   }
 
   #control(text: string, kind: 'statement' | 'rollback' = 'statement'): Promise<unknown> {
-    return this.lease.requests.control(text, { internal: true }, kind)
+    return this.lease.requests.control(text, kind)
   }
 
   protected override async commit(unfinished: readonly string[] | null): Promise<void> {

@@ -24,10 +24,13 @@ export interface Replayable {
   readonly isPendingOpening: boolean
 }
 
+/** Most leases park nothing. */
+const NONE: never[] = []
+
 export class Replay<R extends Replayable> {
   #state: State = 'fresh'
   #replayed = false
-  #parked: R[] = []
+  #parked: readonly R[] = NONE
 
   /** Something was sent on the present connection. */
   get used(): boolean {
@@ -69,31 +72,31 @@ export class Replay<R extends Replayable> {
 
   /** One more for the next connection. */
   add(request: R): void {
-    this.#parked.push(request)
+    this.#parked = [...this.#parked, request]
   }
 
   /** Takes back what waits; false where it does not. */
   withdraw(request: R): boolean {
-    const place = this.#parked.indexOf(request)
-    if (place >= 0) this.#parked.splice(place, 1)
-    return place >= 0
+    if (!this.#parked.includes(request)) return false
+    this.#parked = this.#parked.filter((one) => one !== request)
+    return true
   }
 
   /** Takes back everything. */
-  takeAll(): R[] {
+  takeAll(): readonly R[] {
     const parked = this.#parked
-    this.#parked = []
+    this.#parked = NONE
     return parked
   }
 
   /** There is a new connection: gives what is to be sent on it. */
-  resume(): R[] {
+  resume(): readonly R[] {
     this.#become('fresh')
     return this.takeAll()
   }
 
   /** No connection will stand in. Gives what had waited for one. */
-  lose(): R[] {
+  lose(): readonly R[] {
     this.#become('lost')
     return this.takeAll()
   }

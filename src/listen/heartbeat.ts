@@ -3,6 +3,7 @@
  * the loss of one on which nothing is said: a path that has gone deaf looks like silence.
  */
 import { SyncRequest } from '../pipeline/control-request.js'
+import { TRAITS } from '../pipeline/request.js'
 import { timerFor } from '../util/timer.js'
 import { SILENT_OWNER } from '../backend/silent-owner.js'
 import type { Backend } from '../backend/backend.js'
@@ -44,6 +45,6 @@ export class Heartbeat {
     const backend = this.#backend()
     // Where something is unanswered its own limits hold, and a holder's long statement is no sign of a loss.
     if (backend === null || backend.pipeline.pending > 0) return
-    backend.pipeline.submit(new SyncRequest(SILENT_OWNER, { limitMillis: ANSWER_MILLIS }))
+    backend.pipeline.submit(new SyncRequest(SILENT_OWNER, { ...TRAITS, limitMillis: ANSWER_MILLIS }))
   }
 }

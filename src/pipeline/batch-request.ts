@@ -1,5 +1,5 @@
 /** Several statements as one transaction, in one flush and with one Sync. */
-import { Request } from './request.js'
+import { Request, TRAITS } from './request.js'
 import { StatementPart } from './statement-part.js'
 import { writeCloses } from './wire.js'
 import type { FieldDef, QueryResult } from 'pg'
@@ -23,7 +23,8 @@ export class BatchRequest extends Request {
     begin: string | null,
     exclusive: boolean,
   ) {
-    super(owner, { repeatable: false, pipelining: exclusive ? 'exclusive' : pipeliningOf(statements, begin) })
+    const pipelining = exclusive ? 'exclusive' : pipeliningOf(statements, begin)
+    super(owner, { ...TRAITS, repeatable: false, pipelining })
     this.statements = statements
     this.harmful = statements.some(({ harmless }) => !harmless)
     this.mayUnlisten = statements.some(({ mayUnlisten }) => mayUnlisten)

@@ -3,26 +3,21 @@ import { BEGIN_FACTS } from '../sql/classify.js'
 import { Request } from './request.js'
 import type { RequestOwner, RequestTraits, Sender } from './request.js'
 
-/** What is known of a command when it is made. */
-export interface ControlTraits extends RequestTraits {
-  /** Sent by the library for its own purposes: no caller has to wait for it. Default: false. */
-  readonly internal?: boolean
-}
-
 /**
  * Transaction control, by the simple protocol: a prepared COMMIT would be lost with DEALLOCATE ALL. In a Sync of its
  * own.
  */
 export class ControlRequest extends Request {
   readonly text: string
+  /** Sent by the library for its own purposes: no caller has to wait for it. */
   readonly internal: boolean
   /** The command tag: ROLLBACK in answer to COMMIT says that nothing was saved. */
   tag: string | null = null
 
-  constructor(owner: RequestOwner, text: string, traits: ControlTraits = {}) {
+  constructor(owner: RequestOwner, text: string, traits: RequestTraits, internal: boolean) {
     super(owner, traits)
     this.text = text
-    this.internal = traits.internal ?? false
+    this.internal = internal
   }
 
   get complete(): boolean {

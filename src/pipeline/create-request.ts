@@ -1,24 +1,27 @@
 /** Makes the request of a statement: by the extended protocol where that is safe, exclusive where it must be. */
 import { QueryRequest } from './query-request.js'
+import { TRAITS } from './request.js'
 import { TextRequest } from './text-request.js'
 import type { StatementCall } from '../api/statement.js'
 import type { Pipelining, Request, RequestOwner } from './request.js'
 
-/** How its owner wants it to go. */
-export interface Wish {
-  /** It can be sent again if the connection dies behind an unanswered COMMIT. */
-  readonly repeatable: boolean
-  /** Nothing else may be in flight while it is. */
-  readonly exclusive: boolean
-}
-
-export function createRequest(owner: RequestOwner, call: StatementCall, wish: Wish): Request {
-  const { statement, text, extended } = call
-  const { repeatable } = wish
-  const joins = text.kind === 'plain' || text.kind === 'other'
-  if (!joins && !extended) return new TextRequest(owner, statement, { facts: text, repeatable })
-  const pipelining = wish.exclusive || !joins ? 'exclusive' : pipeliningOf(call)
-  return new QueryRequest(owner, statement, { facts: text, pipelining, repeatable })
+/**
+ * @param repeatable it can be sent again if the connection dies behind an unanswered COMMIT
+ * @param exclusive nothing else may be in flight while it is
+ */
+export function createRequest(
+  owner: RequestOwner,
+  call: StatementCall,
+  repeatable: boolean,
+  exclusive: boolean,
+): Request {
+  const { statement, text: facts, extended } = call
+  const joins = facts.kind === 'plain' || facts.kind === 'other'
+  const pipelining = exclusive || !joins ? 'exclusive' : pipeliningOf(call)
+  const traits = { ...TRAITS, pipelining, repeatable, facts }
+  return joins || extended
+    ? new QueryRequest(owner, statement, traits)
+    : new TextRequest(owner, statement, traits)
 }
 
 /** pg learns from ParseComplete which statements the user named; nobody asks for one before that is known. */

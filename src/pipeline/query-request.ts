@@ -15,7 +15,7 @@ export class QueryRequest extends Request {
   /** BEGIN is on its way. */
   #beginPending = false
 
-  constructor(owner: RequestOwner, statement: Statement, traits: RequestTraits = {}) {
+  constructor(owner: RequestOwner, statement: Statement, traits: RequestTraits) {
     super(owner, traits)
     this.statement = statement
     this.harmful = !statement.harmless

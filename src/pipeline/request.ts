@@ -79,22 +79,28 @@ export type Pipelining =
 
 /** What is known of a request when it is made. */
 export interface RequestTraits {
-  /** Default: `'shared'`. */
-  readonly pipelining?: Pipelining
+  readonly pipelining: Pipelining
   /**
    * It can be sent again if the connection dies behind an unanswered COMMIT; what cannot waits for that one's answer.
-   * Default: true.
    */
-  readonly repeatable?: boolean
-  /** It is a COMMIT, a ROLLBACK or a reset. Default: false. */
-  readonly endsTransaction?: boolean
+  readonly repeatable: boolean
+  /** It is a COMMIT, a ROLLBACK or a reset. */
+  readonly endsTransaction: boolean
   /**
    * How long the server may take to answer it once everything before it is answered, in milliseconds; then the
-   * connection is given up. For the library's own commands, which nobody cancels. Default: 0, for ever.
+   * connection is given up. For the library's own commands, which nobody cancels. 0 = for ever.
    */
-  readonly limitMillis?: number
-  /** Default: those of a plain statement. */
-  readonly facts?: TextFacts
+  readonly limitMillis: number
+  readonly facts: TextFacts
+}
+
+/** Those of a plain statement. Others are copies of these with changes: objects of one shape are fast to read. */
+export const TRAITS: RequestTraits = {
+  pipelining: 'shared',
+  repeatable: true,
+  endsTransaction: false,
+  limitMillis: 0,
+  facts: PLAIN_FACTS,
 }
 
 export abstract class Request implements Linked<Request> {
@@ -138,11 +144,11 @@ export abstract class Request implements Linked<Request> {
 
   constructor(owner: RequestOwner, traits: RequestTraits) {
     this.owner = owner
-    this.pipelining = traits.pipelining ?? 'shared'
-    this.repeatable = traits.repeatable ?? true
-    this.endsTransaction = traits.endsTransaction ?? false
-    this.limitMillis = traits.limitMillis ?? 0
-    this.facts = traits.facts ?? PLAIN_FACTS
+    this.pipelining = traits.pipelining
+    this.repeatable = traits.repeatable
+    this.endsTransaction = traits.endsTransaction
+    this.limitMillis = traits.limitMillis
+    this.facts = traits.facts
   }
 
   /** The text that messages quote. */

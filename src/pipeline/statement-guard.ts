@@ -98,12 +98,11 @@ class StatementGuard implements RequestGuard {
   }
 }
 
-/** Puts a guard on a request that has limits, and gives it; null for one that has none. */
-export function guardRequest(
-  request: Request,
-  limits: StatementLimits,
-  hooks: GuardHooks,
-): RequestGuard | null {
-  if (limits.timeoutMillis === 0 && limits.signal === undefined) return null
+export function hasLimits({ timeoutMillis, signal }: StatementLimits): boolean {
+  return timeoutMillis > 0 || signal !== undefined
+}
+
+/** Puts a guard on a request, and gives it. */
+export function guardRequest(request: Request, limits: StatementLimits, hooks: GuardHooks): RequestGuard {
   return (request.guard = new StatementGuard(request, limits, hooks))
 }

@@ -3,7 +3,7 @@
  * itself. It travels alone, and pg's pipelining is switched off while it does, because pg refuses it there.
  */
 import { clock } from '../util/clock.js'
-import { Request } from './request.js'
+import { Request, TRAITS } from './request.js'
 import { writeAll } from './wire.js'
 import type { DriverSubmittable } from '../api/ports.js'
 import type { DriverConnection, QueuedQuery } from '../pg/driver.js'
@@ -43,7 +43,7 @@ export class SubmittableRequest extends Request {
     // Read once: it is the user's object.
     const text = statementOf(submittable)?.text ?? '(a submittable)'
     const facts: Classified = texts.get(text)
-    super(owner, { pipelining: 'exclusive', facts, repeatable })
+    super(owner, { ...TRAITS, pipelining: 'exclusive', facts, repeatable })
     this.submittable = submittable
     this.text = text
     this.harmful = !facts.harmless

@@ -21,8 +21,8 @@ export class TextRequest extends Request {
   override readonly mayUnlisten: boolean
   override readonly openEnded = true
 
-  constructor(owner: RequestOwner, statement: TextStatement, traits: RequestTraits = {}) {
-    super(owner, { pipelining: 'exclusive', ...traits })
+  constructor(owner: RequestOwner, statement: TextStatement, traits: RequestTraits) {
+    super(owner, traits)
     this.harmful = !statement.harmless
     this.mayUnlisten = statement.mayUnlisten
     this.text = statement.text
