@@ -19,7 +19,7 @@ import { measureFootprint } from './footprint.js'
 import type { Place } from './place.js'
 import { writeProfiles } from './profile.js'
 import { Progress } from './progress.js'
-import { save } from './report/save.js'
+import { FULL_RUN, save } from './report/save.js'
 import { textTable } from './report/table.js'
 import { countTargets, type Results, type RowResult } from './results.js'
 import type { Row } from './row.js'
@@ -46,7 +46,7 @@ async function measure(database: TestDatabase, flags: Flags): Promise<void> {
   const results = await measureAll(database, flags)
   const { met, all } = countTargets(results)
   say(`\n${textTable(results)}\n\n${met} of ${all} targets met`)
-  const name = flags.only.length > 0 ? 'partial' : results.settings.mode === 'quick' ? 'quick' : 'latest'
+  const name = flags.only.length > 0 ? 'partial' : results.settings.mode === 'quick' ? 'quick' : FULL_RUN
   for (const file of await save(results, name)) say(`wrote ${relative(process.cwd(), file)}`)
 }
 

@@ -1,14 +1,20 @@
 /** The rows of the table, and what we want to see in them. */
 import { managedBatch, managedQuery, managedTransaction, managedUse } from './contestants/managed.js'
 import { clientTransaction } from './contestants/pg-client.js'
-import { namedPoolQuery, namedPoolTransaction, poolQuery, poolTransaction } from './contestants/pg-pool.js'
+import {
+  namedPoolQuery,
+  namedPoolTransaction,
+  poolOfTenQuery,
+  poolQuery,
+  poolTransaction,
+} from './contestants/pg-pool.js'
 import { pgbenchPipeline, pgbenchTransaction } from './contestants/pgbench.js'
 import { pgPromiseTransaction } from './contestants/pg-promise.js'
 import { postgresJsQuery, postgresJsTransaction } from './contestants/postgres-js.js'
 import { slonikTransaction } from './contestants/slonik.js'
 import { workersFiveMessages, workersQuery, workersTransaction } from './contestants/workers.js'
 import type { Entry, Row } from './row.js'
-import { SELECT_ITEMS, selectNumber } from './work.js'
+import { SELECT_ITEMS, SELECT_SLOWLY, selectNumber } from './work.js'
 
 /** How this library is called in tables and charts. */
 export const OURSELVES = 'pg-managed-connection'
@@ -93,6 +99,17 @@ export function allRows(quick: boolean): readonly Row[] {
       title: 'query() for 100 rows of 6 columns',
       work: SELECT_ITEMS,
       entries: queryEntries(1.2),
+    },
+    {
+      ...QUERIES,
+      id: 'query-slow',
+      title: 'query() of 5 ms',
+      work: SELECT_SLOWLY,
+      entries: [
+        { name: OURSELVES, contestant: managedQuery },
+        { name: 'pg.Pool max: 1', contestant: poolQuery },
+        { name: 'pg.Pool max: 10', contestant: poolOfTenQuery },
+      ],
     },
     {
       ...QUERIES,

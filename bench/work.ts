@@ -17,6 +17,9 @@ export function selectNumber(statements = 1): Work {
   return { text: 'SELECT $1::int AS n', statements, value: itself, check: isNumber }
 }
 
+/** A statement that keeps the server busy for a while, so that one connection cannot do more than so many a second. */
+export const SELECT_SLOWLY: Work = { ...selectNumber(), text: 'SELECT $1::int AS n FROM pg_sleep(0.005)' }
+
 /** What a page of an application might show. */
 export const SELECT_ITEMS: Work = {
   text: 'SELECT id, name, price, stock, active, created FROM item WHERE id <= $1::int',

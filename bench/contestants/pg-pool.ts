@@ -1,4 +1,4 @@
-/** `pg.Pool` with one client: what most applications would use instead. */
+/** `pg.Pool` with one client: what most applications would use instead. And once with ten, where one is not enough. */
 import pg from 'pg'
 import { configOf } from '../place.js'
 import type { Work } from '../work.js'
@@ -29,9 +29,9 @@ const query: Once = (pool, work, name) => async (n) => {
   work.check(rows as Record<string, unknown>[], n)
 }
 
-const pooled = (once: Once, name: { name?: string }): Contestant =>
+const pooled = (once: Once, name: { name?: string }, max = 1): Contestant =>
   inProcess((place, work) => {
-    const pool = new pg.Pool({ ...configOf(place), max: 1 })
+    const pool = new pg.Pool({ ...configOf(place), max })
     return { once: once(pool, work, name), close: () => pool.end() }
   })
 
@@ -41,3 +41,4 @@ export const poolTransaction = pooled(transaction, {})
 export const namedPoolTransaction = pooled(transaction, NAMED)
 export const poolQuery = pooled(query, {})
 export const namedPoolQuery = pooled(query, NAMED)
+export const poolOfTenQuery = pooled(query, {}, 10)

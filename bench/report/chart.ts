@@ -13,16 +13,14 @@ const GROUP_GAP = 16
 const HEADER = 78
 const FOOTER_LINE = 16
 
-const FONT = 'ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif'
+export const FONT =
+  'ui-sans-serif, system-ui, -apple-system, "Segoe UI", Roboto, Helvetica, Arial, sans-serif'
 
 // A background of its own, so that it can be read wherever it is shown; the reader's scheme picks the colours.
-const STYLE = `
+export const PALETTE = `
   .paper { fill: #ffffff; stroke: #d0d7de }
-  text { fill: #1f2328; font: 12px ${FONT} }
-  .title { font-size: 18px; font-weight: 600 }
-  .group { font-size: 13px; font-weight: 600 }
+  text { fill: #1f2328 }
   .quiet, .aside { fill: #59636e }
-  .aside { font-size: 12px; font-weight: 400 }
   .ours { fill: #0969da }
   .other { fill: #afb8c1 }
   .met { fill: #1a7f37 }
@@ -37,6 +35,13 @@ const STYLE = `
     .missed { fill: #f85149 }
   }
 `
+
+const STYLE = `
+  text { font: 12px ${FONT} }
+  .title { font-size: 18px; font-weight: 600 }
+  .group { font-size: 13px; font-weight: 600 }
+  .aside { font-size: 12px; font-weight: 400 }
+${PALETTE}`
 
 export function drawChart(results: Results): string {
   const body: string[] = []
@@ -113,7 +118,7 @@ function mark(met: boolean): string {
   return met ? '✓' : '✗'
 }
 
-function text(style: string, x: number, y: number, content: string): string {
+export function text(style: string, x: number, y: number, content: string): string {
   return `<text${style && ` class="${style}"`} x="${x}" y="${y}">${escape(content)}</text>`
 }
 

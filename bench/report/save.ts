@@ -5,6 +5,13 @@ import { FOLDER } from '../peers.js'
 import type { Results } from '../results.js'
 import { drawChart } from './chart.js'
 import { markdownTable } from './markdown.js'
+import { drawShortChart } from './short-chart.js'
+
+/** Where README.md has its chart. */
+const SHORT_CHART = new URL('../docs/throughput.svg', FOLDER)
+
+/** The name of the results of a full run. */
+export const FULL_RUN = 'latest'
 
 /** Returns the files. */
 export async function save(results: Results, name: string): Promise<string[]> {
@@ -20,6 +27,10 @@ export async function save(results: Results, name: string): Promise<string[]> {
     const file = fileURLToPath(new URL(`${name}.${ending}`, folder))
     await writeFile(file, text)
     files.push(file)
+  }
+  if (name === FULL_RUN) {
+    await writeFile(SHORT_CHART, drawShortChart(results))
+    files.push(fileURLToPath(SHORT_CHART))
   }
   return files
 }

@@ -89,6 +89,15 @@ function describe({ file, start, messageText }: ts.Diagnostic, files: ReadonlyMa
 
 const CLAIM = /^\/\/ (→|throws) (.+)$/
 
+/** Whether a comment in the example says what a statement gives. */
+export function makesClaims({ code }: Example): boolean {
+  return writtenClaims(code) > 0
+}
+
+function writtenClaims(code: string): number {
+  return code.match(/\/\/ (?:→|throws) /g)?.length ?? 0
+}
+
 /**
  * Runs an example. What it says in a comment behind a statement has to be so: `// → 42` is the value of the
  * expression, as `util.inspect` shows it; `// throws RangeError` is what the expression throws or rejects with.
@@ -127,8 +136,7 @@ function withClaims(text: string, { place, code }: Example): { code: string; imp
     edits.push({ pos: expression.end, insert: `${close}${JSON.stringify(claim[2])})` })
   }
   visit(source)
-  const written = code.match(/\/\/ (?:→|throws) /g) ?? []
-  assert.equal(edits.length / 2, written.length, `${place}: each claim stands behind a statement`)
+  assert.equal(edits.length / 2, writtenClaims(code), `${place}: each claim stands behind a statement`)
   let result = text
   for (const { pos, insert } of edits.sort((a, b) => b.pos - a.pos)) {
     result = result.slice(0, pos) + insert + result.slice(pos)

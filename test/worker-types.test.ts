@@ -1,19 +1,10 @@
-/** The page about worker threads: its examples compile. And the types of both faces are one. */
+/** The types of both faces are one. */
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
-import { checkTypes, readExamples } from './support/examples.js'
+import { checkTypes } from './support/examples.js'
 
 const root = fileURLToPath(new URL('../../', import.meta.url))
-
-test('every example of the page passes the compiler', () => {
-  const page = readFileSync(join(root, 'docs/worker-threads.md'), 'utf8')
-  const examples = readExamples('docs/worker-threads.md', page)
-  assert.ok(examples.length >= 3)
-  assert.deepEqual(checkTypes(examples, {}, root), [])
-})
 
 test('what is written against Manager and Connection takes both faces', () => {
   const code = `
