@@ -108,18 +108,6 @@ export class TransactionOrderError extends ManagedConnectionError {
   }
 }
 
-/** Why a handle that is held may not be used just now, on either face of a manager; null where it may. */
-export function outOfOrder(nested: boolean, streams: number): TransactionOrderError | null {
-  if (nested)
-    return new TransactionOrderError(
-      'a nested transaction is open; use the handle that its callback was given',
-    )
-  if (streams === 0) return null
-  return new TransactionOrderError(
-    'a stream of this connection is being read; read it to its end or leave it first, or this would wait for ever',
-  )
-}
-
 /** The turn was not granted in time. */
 export class AcquireTimeoutError extends ManagedConnectionError {
   readonly code = 'ERR_ACQUIRE_TIMEOUT'

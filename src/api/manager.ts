@@ -13,35 +13,103 @@ import type { Subscription } from './subscription.js'
 
 /** One connection, shared by whoever asks. */
 export interface Manager extends AsyncDisposable {
-  /** Gives `work` the connection, exclusively, until it settles. */
+  /**
+   * Gives `work` the connection, exclusively, until it settles; opens it if it is closed. The first statement opens
+   * a transaction, unless `autocommit` is on, and `work` ends it with `commit()` or `rollback()`.
+   *
+   * @returns what `work` returns
+   * @throws what `work` throws, after a rollback; `UncommittedTransactionError` where it left a transaction open;
+   * `UnfinishedStatementError`; `ConnectionLostError`; `HoldTimeoutError`; what `acquire` throws
+   *
+   * ```ts
+   * const one = await manager.use(async (connection) => {
+   *   const { rows } = await connection.query('SELECT 1 AS one')
+   *   await connection.commit()
+   *   return rows[0].one
+   * })
+   * ```
+   */
   use<T>(work: (connection: Connection) => T | PromiseLike<T>, options?: UseOptions): Promise<T>
-  /** Gives the connection until it is released. */
+  /**
+   * Gives the connection until it is released: `await using connection = await manager.acquire()`.
+   *
+   * @throws `AcquireTimeoutError`, `TooManyWaitingError`, `ConnectError`, `ManagerEndedError`,
+   * `ReentrantAcquireError`, `signal.reason`
+   */
   acquire(options?: AcquireOptions): Promise<Connection>
-  /** Like `acquire`, but null at once when someone holds it, waits, or is unanswered. Connects if it is closed. */
+  /**
+   * Like `acquire`, but resolves with null at once when someone holds the connection, waits for it, or is
+   * unanswered. Connects if the connection is closed.
+   */
   tryAcquire(options?: AcquireOptions): Promise<Connection | null>
-  /** Runs `work` in a transaction of its own, which is committed when `work` returns. */
+  /**
+   * Runs `work` in a transaction, committed when `work` returns and rolled back when it throws. Resolves once the
+   * server has confirmed the COMMIT; the next in line is served from when it has been sent.
+   *
+   * @returns what `work` returns
+   * @throws what `work` throws; `CommitRolledBackError` where `work` swallowed the error of a statement;
+   * `ConnectionLostError` with `commitOutcome` `'unknown'` where the COMMIT was not answered;
+   * `TransactionEndedError`; `UnfinishedStatementError`; what `acquire` throws
+   *
+   * ```ts
+   * await manager.transaction(
+   *   async (connection) => {
+   *     await connection.query('UPDATE counter SET n = n + 1')
+   *   },
+   *   { isolationLevel: 'serializable', retries: 5 },
+   * )
+   * ```
+   */
   transaction<T>(
     work: (connection: Connection) => T | PromiseLike<T>,
     options?: TransactionOptions,
   ): Promise<T>
-  /** Sends one statement that commits by itself. */
+  /**
+   * Sends one statement, which commits by itself. Statements that are plainly a SELECT, INSERT, UPDATE, DELETE,
+   * MERGE, VALUES, TABLE or WITH are pipelined with their neighbours; others pipelining alone.
+   *
+   * @throws `DatabaseError`; `UncommittedTransactionError` where it left a transaction open; `ConnectionLostError`;
+   * what `acquire` throws
+   */
   readonly query: OneShotQuery
-  /** Sends several statements as one atomic transaction, in one round trip. */
+  /**
+   * Sends several statements as one atomic transaction, in one round trip.
+   *
+   * @returns their results, in order
+   * @throws the error of the first statement that failed, with its `index`; nothing of the batch has happened then.
+   * `TransactionOrderError` for transaction control, before anything is sent
+   */
   batch<const S extends readonly (string | QueryConfig)[]>(
     statements: S,
     options?: BatchOptions,
   ): Promise<BatchResults<S>>
-  /** Subscribes to a channel's notifications. Survives reconnects. */
+  /**
+   * Subscribes to a channel (LISTEN); resolves once the server listens. While a subscription lives, the manager
+   * reconnects by itself, without limit; a long holder delays notifications, because the server withholds them
+   * during a transaction.
+   *
+   * @throws what `acquire` throws; TypeError for a channel name that PostgreSQL would cut
+   *
+   * ```ts
+   * await using subscription = await manager.listen('jobs')
+   * await manager.query("SELECT pg_notify('jobs', 'one')")
+   * for await (const notification of subscription) {
+   *   if (notification.type === 'gap') continue
+   *   console.log(notification.payload)
+   *   break
+   * }
+   * ```
+   */
   listen(channel: string, options?: ListenOptions): Promise<Subscription>
   /** No live server connection right now. */
   readonly closed: boolean
-  /** What the session is doing; null exactly when closed. */
+  /** What the session is doing, in libpq's words; null exactly when closed. */
   readonly status: TransactionStatus | null
-  /** Figures, as they are now. */
+  /** A frozen snapshot of the manager's figures, made on access. */
   readonly stats: ManagerStats
   /** Closes the server connection after the present holder; the next use opens it again. */
   close(options?: CloseOptions): Promise<void>
-  /** Refuses new work, serves who waits, closes. */
+  /** Refuses new work, serves those who wait, closes. Idempotent: every call gets the same ending. */
   end(options?: EndOptions): Promise<void>
 }
 

@@ -124,7 +124,7 @@ export class Backend implements PipelineOwner {
   async abandon(cause: Error): Promise<void> {
     const { head } = this.pipeline
     this.lose(cause)
-    if (head !== null && !head.endsTransaction)
+    if (head !== null && !head.traits.endsTransaction)
       await this.#opened.cancel({ timeoutMillis: CLOSE_MILLIS }).catch(() => {})
   }
 
@@ -176,9 +176,9 @@ export class Backend implements PipelineOwner {
 
   // ---- what the server says
 
-  onAnswered({ owner, mayUnlisten, error }: Request): void {
+  onAnswered({ owner, traits, error }: Request): void {
     if (owner !== SILENT_OWNER) this.#answers++
-    if (mayUnlisten) this.#owner.onListensDoubted()
+    if (traits.mayUnlisten) this.#owner.onListensDoubted()
     if (error !== null && memberOf(error, 'code') === READ_ONLY) this.#owner.onWriteRefused(this)
   }
 

@@ -37,7 +37,10 @@ export async function validate(backend: Backend): Promise<void> {
 export async function isAsWanted(backend: Backend, targetSessionAttrs: string): Promise<boolean> {
   const text = WRITABLE_QUERIES[targetSessionAttrs]
   if (text === undefined) return true
-  const request = new QueryRequest(SILENT_OWNER, ownStatement(text), { ...TRAITS, limitMillis: ANSWER_MILLIS })
+  const request = new QueryRequest(SILENT_OWNER, ownStatement(text), {
+    ...TRAITS,
+    limitMillis: ANSWER_MILLIS,
+  })
   const { rows } = await answerOf<QueryResult<{ writable: boolean }>>(backend, request)
   return rows[0]?.writable === true
 }

@@ -55,7 +55,7 @@ export class ResetRequest extends TextRequest {
   constructor(backend: Losable, text: string, limitMillis = 0) {
     super(
       resetOwner(backend),
-      { text, rowMode: undefined, types: undefined, harmless: true, mayUnlisten: false },
+      { text, rowMode: undefined, types: undefined },
       { ...TRAITS, endsTransaction: true, limitMillis },
     )
   }

@@ -87,11 +87,11 @@ export class Dispatcher implements WaiterHost, OneShotHost {
         return life.replacementDue
       },
       reopen: (requests) => {
-        if (this.ending.abandoned) return requests.giveUp(new ManagerEndedError())
+        if (this.ending.abandoned) return requests.lose(new ManagerEndedError())
         life.open().then(
           (backend) => requests.backend === null && requests.resume(backend),
           (error: Error) => {
-            if (requests.backend === null) requests.giveUp(error)
+            if (requests.backend === null) requests.lose(error)
             this.onOpenFailed(error)
           },
         )

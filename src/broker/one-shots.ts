@@ -102,7 +102,7 @@ export class OneShots implements RequestOwner {
   /** Only what travels alone can leave a transaction open: a plain statement that does has broken the protocol. */
   #rollBack(request: Request): void {
     const backend = this.#host.backend!
-    if (request.pipelining !== 'exclusive') {
+    if (request.traits.pipelining !== 'exclusive') {
       const violation = new Error('protocol violation: a single statement left a transaction open')
       request.giveUp(this.#lostError(violation))
       backend.lose(violation)

@@ -155,7 +155,7 @@ export class OneShotWaiter<C, T> extends BrokerWaiter {
     this.host.wake(backend)
     const { call, create, pipelining } = this.#oneShot
     const request = create(call, pipelining === 'exclusive')
-    request.settleWith(this.#resolve, this.#reject)
+    request.settleWith({ promise: null, resolve: this.#resolve, reject: this.#reject })
     if (this.#keepsRequest) {
       this.#backend = backend
       this.#request = request

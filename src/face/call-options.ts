@@ -37,3 +37,9 @@ export function readBatchBegin(options: BatchOptions): string | null {
   const text = beginText(options)
   return text === 'BEGIN' ? null : text
 }
+
+/** PostgreSQL cuts longer identifiers, and notifications would come under another name. */
+export function checkChannel(channel: unknown): void {
+  const fits = typeof channel === 'string' && channel !== '' && !channel.includes('\0')
+  if (!fits || Buffer.byteLength(channel) > 63) throw new TypeError('a channel is a name of 1 to 63 bytes')
+}

@@ -1,16 +1,24 @@
 /** The verbs of every manager, over a broker: the local one, or that of another thread. */
 import { inspect } from 'node:util'
-import { ManagerEndedError, ReentrantAcquireError, TransactionOrderError } from '../errors.js'
+import { ManagerEndedError, ReentrantAcquireError } from '../errors.js'
 import { beginText } from '../lease/begin.js'
 import { enclosingScope, runCallback } from '../lease/holder-context.js'
-import { checkCount, checkMillis, detachmentOf, refuseOwnLimits } from '../options.js'
+import { checkCount, checkMillis, detachmentOf } from '../options.js'
 import { ClassifiedTexts } from '../sql/classify.js'
 import { withCallersFrames } from '../util/callers-frames.js'
 import { answerBy, callbackOf } from './answer-by.js'
-import { readAutocommit, readBatchBegin, readClose, readRetries, readWait } from './call-options.js'
+import {
+  checkChannel,
+  readAutocommit,
+  readBatchBegin,
+  readClose,
+  readRetries,
+  readWait,
+} from './call-options.js'
 import { createHandle, createHolder } from './held-connection.js'
 import { markNestedHandled } from './nesting.js'
 import { checkOptionNames, checkWork } from './option-names.js'
+import { readBatched } from './read-batched.js'
 import { isSubmittable, readCall } from './read-call.js'
 import { repeat } from './retries.js'
 import { SafeEmitter } from './safe-emitter.js'
@@ -29,7 +37,6 @@ import type { Connection, TransactionStatus } from '../api/connection.js'
 import type { ConnectionFacts, EndOptions, Manager, ManagerStats } from '../api/manager.js'
 import type { Broker, EventSink, Lease, LeaseTerms, Leaving, Wait } from '../api/ports.js'
 import type { BatchResults, OneShotQuery, QueryConfig } from '../api/query.js'
-import type { StatementCall } from '../api/statement.js'
 import type { Subscription } from '../api/subscription.js'
 import type { HandleContext, Holder } from './held-connection.js'
 
@@ -82,22 +89,6 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     }
   }
 
-  /**
-   * Gives `work` the connection, exclusively, until it settles; opens it if it is closed. The first statement opens
-   * a transaction, unless `autocommit` is on, and `work` ends it with `commit()` or `rollback()`.
-   *
-   * @returns what `work` returns
-   * @throws what `work` throws, after a rollback; `UncommittedTransactionError` where it left a transaction open;
-   * `UnfinishedStatementError`; `ConnectionLostError`; `HoldTimeoutError`; what `acquire` throws
-   *
-   * ```ts
-   * const one = await manager.use(async (connection) => {
-   *   const { rows } = await connection.query('SELECT 1 AS one')
-   *   await connection.commit()
-   *   return rows[0].one
-   * })
-   * ```
-   */
   use<T>(work: Work<T>, options: UseOptions = {}): Promise<T> {
     // Not an async function, as none is that waits in line: a hundred thousand may, and each would keep its frame.
     try {
@@ -124,12 +115,6 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     }, withCallersFrames)
   }
 
-  /**
-   * Gives the connection until it is released: `await using connection = await manager.acquire()`.
-   *
-   * @throws `AcquireTimeoutError`, `TooManyWaitingError`, `ConnectError`, `ManagerEndedError`,
-   * `ReentrantAcquireError`, `signal.reason`
-   */
   acquire(options: AcquireOptions = {}): Promise<Connection> {
     try {
       this.#refuseReentrance('acquire', options)
@@ -143,10 +128,6 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
 
   readonly #handle = (lease: Lease): Connection => createHandle(lease, this.#context)
 
-  /**
-   * Like `acquire`, but resolves with null at once when someone holds the connection, waits for it, or is
-   * unanswered. Connects if the connection is closed.
-   */
   async tryAcquire(options: AcquireOptions = {}): Promise<Connection | null> {
     if (enclosingScope(this)?.kind === 'onConnect') this.#refuseReentrance('tryAcquire', {})
     checkOptionNames('tryAcquire', options)
@@ -155,24 +136,6 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     return this.#broker.tryAcquire(this.#terms(options), wait, this.#handle)
   }
 
-  /**
-   * Runs `work` in a transaction, committed when `work` returns and rolled back when it throws. Resolves once the
-   * server has confirmed the COMMIT; the next in line is served from when it has been sent.
-   *
-   * @returns what `work` returns
-   * @throws what `work` throws; `CommitRolledBackError` where `work` swallowed the error of a statement;
-   * `ConnectionLostError` with `commitOutcome` `'unknown'` where the COMMIT was not answered;
-   * `TransactionEndedError`; `UnfinishedStatementError`; what `acquire` throws
-   *
-   * ```ts
-   * await manager.transaction(
-   *   async (connection) => {
-   *     await connection.query('UPDATE counter SET n = n + 1')
-   *   },
-   *   { isolationLevel: 'serializable', retries: 5 },
-   * )
-   * ```
-   */
   transaction<T>(work: Work<T>, options: TransactionOptions = {}): Promise<T> {
     try {
       const wait = this.#readAsk('transaction', work, options)
@@ -188,13 +151,6 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     }
   }
 
-  /**
-   * Sends one statement, which commits by itself. Statements that are plainly a SELECT, INSERT, UPDATE, DELETE,
-   * MERGE, VALUES, TABLE or WITH are pipelined with their neighbours; others pipelining alone.
-   *
-   * @throws `DatabaseError`; `UncommittedTransactionError` where it left a transaction open; `ConnectionLostError`;
-   * what `acquire` throws
-   */
   readonly query = ((config: unknown, values?: unknown, callback?: unknown) =>
     answerBy(callbackOf(config, values, callback), this.#query(config, values))) as OneShotQuery
 
@@ -217,13 +173,6 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     }
   }
 
-  /**
-   * Sends several statements as one atomic transaction, in one round trip.
-   *
-   * @returns their results, in order
-   * @throws the error of the first statement that failed, with its `index`; nothing of the batch has happened then.
-   * `TransactionOrderError` for transaction control, before anything is sent
-   */
   batch<const S extends readonly (string | QueryConfig)[]>(
     statements: S,
     options: BatchOptions = {},
@@ -237,7 +186,7 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     const wait = readWait(options, this.#broker.options)
     if (!Array.isArray(statements)) throw new TypeError('batch() takes an array of statements')
     const modes = readBatchBegin(options)
-    const asked = statements.map((statement, index) => this.#readBatched(statement, index))
+    const asked = statements.map((statement, index) => readBatched(statement, index, this.#context.defaults))
     this.#refuseEnding()
     if (asked.length === 0) return []
     const shown = this.#context.instruments.showAll(asked)
@@ -247,37 +196,6 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     return shown === null ? answered : shown.followAll(answered)
   }
 
-  #readBatched(statement: unknown, index: number): StatementCall {
-    if (isSubmittable(statement)) throw new TypeError(`statement ${index} of the batch is a submittable`)
-    const call = readCall(statement, undefined, this.#context.defaults)
-    refuseOwnLimits(statement, index)
-    if (call.text.controls) {
-      throw new TransactionOrderError(
-        `statement ${index} of the batch is transaction control; a batch is one transaction`,
-      )
-    }
-    if (call.text.kind === 'copy')
-      throw new TypeError(`statement ${index} of the batch is COPY, which needs a stream`)
-    return call
-  }
-
-  /**
-   * Subscribes to a channel (LISTEN); resolves once the server listens. While a subscription lives, the manager
-   * reconnects by itself, without limit; a long holder delays notifications, because the server withholds them
-   * during a transaction.
-   *
-   * @throws what `acquire` throws; TypeError for a channel name that PostgreSQL would cut
-   *
-   * ```ts
-   * await using subscription = await manager.listen('jobs')
-   * await manager.query("SELECT pg_notify('jobs', 'one')")
-   * for await (const notification of subscription) {
-   *   if (notification.type === 'gap') continue
-   *   console.log(notification.payload)
-   *   break
-   * }
-   * ```
-   */
   async listen(channel: string, options: ListenOptions = {}): Promise<Subscription> {
     this.#refuseReentrance('listen', options)
     checkOptionNames('listen', options)
@@ -287,17 +205,14 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     return this.#broker.listen(channel, maxBuffered, readWait(options, this.#broker.options))
   }
 
-  /** No live server connection right now. */
   get closed(): boolean {
     return this.status === null
   }
 
-  /** What the session is doing, in libpq's words; null exactly when closed. */
   get status(): TransactionStatus | null {
     return this.#broker.status
   }
 
-  /** A frozen snapshot of the manager's figures, made on access. */
   get stats(): ManagerStats {
     return this.#broker.stats
   }
@@ -307,14 +222,12 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     return this.#broker.facts
   }
 
-  /** Closes the server connection after the present holder; the next use opens it again. */
   async close(options: CloseOptions = {}): Promise<void> {
     this.#refuseReentrance('close', options)
     checkOptionNames('close', options)
     await this.#broker.close()
   }
 
-  /** Refuses new work, serves those who wait, closes. Idempotent: every call gets the same ending. */
   async end(options: EndOptions = {}): Promise<void> {
     this.#refuseReentrance('end', options)
     checkOptionNames('end', options)
@@ -383,12 +296,6 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
 function leave({ use }: Holder, leaving: Leaving): Promise<void> {
   markNestedHandled(use)
   return use.lease.release(leaving)
-}
-
-/** PostgreSQL cuts longer identifiers, and notifications would come under another name. */
-function checkChannel(channel: unknown): void {
-  const fits = typeof channel === 'string' && channel !== '' && !channel.includes('\0')
-  if (!fits || Buffer.byteLength(channel) > 63) throw new TypeError('a channel is a name of 1 to 63 bytes')
 }
 
 function ownedTerms(begin: string): LeaseTerms {

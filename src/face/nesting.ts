@@ -2,7 +2,7 @@
  * The order of use among the handles of one lease: its own, and those of nested transactions. While a nested
  * transaction is open its parent refuses everything, and so does every handle while a stream is being read.
  */
-import { ConnectionReleasedError, outOfOrder } from '../errors.js'
+import { ConnectionReleasedError, TransactionOrderError } from '../errors.js'
 import { runCallback } from '../lease/holder-context.js'
 import type { Lease, NestedTransaction } from '../api/ports.js'
 
@@ -97,4 +97,16 @@ export class Level {
     if (leftOpen) markNestedHandled(this.#use)
     return leftOpen
   }
+}
+
+/** Why a handle that is held may not be used just now, on either face of a manager; null where it may. */
+function outOfOrder(nested: boolean, streams: number): TransactionOrderError | null {
+  if (nested)
+    return new TransactionOrderError(
+      'a nested transaction is open; use the handle that its callback was given',
+    )
+  if (streams === 0) return null
+  return new TransactionOrderError(
+    'a stream of this connection is being read; read it to its end or leave it first, or this would wait for ever',
+  )
 }

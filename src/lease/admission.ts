@@ -13,19 +13,19 @@ export function decide(
 ): Exclude<Admission, { verdict: 'refuse' | 'after' }> | { readonly verdict: 'refuse' } | 'behind BEGIN' {
   if (request instanceof ControlRequest) return decideControl(transaction, request)
   if (transaction.endedByText) return { verdict: 'refuse' }
-  const beginIsDue = transaction.beginIsDue(request.facts)
+  const beginIsDue = transaction.beginIsDue(request.traits.facts)
   if (beginIsDue && !canTakeBegin(request)) return 'behind BEGIN'
   if (beginIsDue) transaction.begun(request.text)
-  const mayCommit = transaction.mayCommit(request.facts)
+  const mayCommit = transaction.mayCommit(request.traits.facts)
   if (beginIsDue) return { verdict: 'send', begin: transaction.begin, mayCommit }
   return mayCommit ? SEND_COMMITTING : SEND
 }
 
 function decideControl(
   transaction: TransactionState,
-  { text, endsTransaction }: ControlRequest,
+  { text, traits }: ControlRequest,
 ): Exclude<Admission, { verdict: 'refuse' | 'after' }> | 'behind BEGIN' {
-  if (endsTransaction) {
+  if (traits.endsTransaction) {
     if (!transaction.open) return SKIP
     transaction.ending()
   } else if (transaction.beginIsDue(PLAIN_FACTS)) return 'behind BEGIN'
@@ -34,5 +34,5 @@ function decideControl(
 
 /** BEGIN goes along with one statement of the extended protocol that may be pipelined. */
 function canTakeBegin(request: Request): boolean {
-  return request instanceof QueryRequest && request.pipelining !== 'exclusive'
+  return request instanceof QueryRequest && request.traits.pipelining !== 'exclusive'
 }

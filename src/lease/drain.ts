@@ -27,7 +27,7 @@ export async function drain(lease: Lease): Promise<void> {
   timer?.stop()
   if (outcome !== 'expired') return
   const cause = new Error(`a statement was still running ${releaseGraceMillis}ms after its holder had left`)
-  if (requests.backend === null) requests.giveUp(cause)
+  if (requests.backend === null) requests.lose(cause)
   else await requests.backend.abandon(cause)
   await quiet
 }

@@ -16,7 +16,7 @@ export interface LeaseOwner {
   readonly closesOnDatabaseError: boolean
   /** The backend is to be replaced before anyone else gets it. */
   readonly replacementDue: boolean
-  /** The lease's backend is gone, and its opening is to be sent on a new one: `resume` or `giveUp`. */
+  /** The lease's backend is gone, and its opening is to be sent on a new one: `resume` or `lose`. */
   reopen(requests: LeaseRequests): void
   /** The lease is over: the next in line is served. Does nothing for one that was passed on before. */
   passOn(lease: Lease): void

@@ -4,19 +4,20 @@
  *
  * The lease's backend is live, or a new one is being opened (`replay.isParked`), or it is lost for good (`loss`).
  */
-import { ConnectionLostError, TransactionEndedError } from '../errors.js'
+import { ConnectionLostError } from '../errors.js'
 import { ControlRequest } from '../pipeline/control-request.js'
 import { TRAITS } from '../pipeline/request.js'
 import { BEGIN_FACTS } from '../sql/classify.js'
 import { decide } from './admission.js'
+import { endedError, lossError } from './lease-errors.js'
 import { Replay } from './replay.js'
 import { TransactionState } from './transaction-state.js'
 import type { Backend } from '../backend/backend.js'
-import type { CommitOutcome } from '../errors.js'
 import type { LeaseTerms } from '../api/ports.js'
 import type { ReadyStatus } from '../api/statement.js'
 import type { Admission, Request, RequestOwner } from '../pipeline/request.js'
 import type { ControlLimits } from './control-limits.js'
+import type { Loss } from './lease-errors.js'
 import type { LeaseOwner } from './lease-owner.js'
 import type { ServerState } from './settlement.js'
 
@@ -26,14 +27,6 @@ export interface EndAnswer {
   readonly tag: string | null
   /** The statement error that had made the transaction fail before, where one did. */
   readonly failedBefore: Error | null
-}
-
-/** How its backend was lost. */
-export interface Loss {
-  readonly cause: Error
-  readonly outcome: CommitOutcome
-  /** Something was open or unanswered. */
-  readonly open: boolean
 }
 
 export class LeaseRequests implements RequestOwner {
@@ -73,7 +66,7 @@ export class LeaseRequests implements RequestOwner {
 
   /** Nothing of the whole lease can have been committed. */
   get retrySafe(): boolean {
-    return !this.transaction.mayHaveCommitted && !this.#all().some(({ sent, mayCommit }) => sent && mayCommit)
+    return !this.transaction.mayHaveCommitted && !this.#all().some(mayHaveCommitted)
   }
 
   /** What the server said last, or that it can say nothing any more. Meaningful when nothing is outstanding. */
@@ -92,18 +85,8 @@ export class LeaseRequests implements RequestOwner {
 
   /** Why nothing more may be asked for; null while it may. */
   refusal(): Error | null {
-    if (this.#loss !== null) return this.lossError()
-    return this.transaction.endedByText ? this.endedError() : null
-  }
-
-  /** A fresh error for the loss of its backend. */
-  lossError(): ConnectionLostError {
-    const { cause, outcome } = this.#loss!
-    return new ConnectionLostError({ commitOutcome: outcome, cause, retrySafe: this.retrySafe })
-  }
-
-  endedError(cause: unknown = this.transaction.swallowed ?? undefined): TransactionEndedError {
-    return new TransactionEndedError({ statement: this.transaction.endedBy, retrySafe: false, cause })
+    if (this.#loss !== null) return lossError(this)
+    return this.transaction.endedByText ? endedError(this.transaction) : null
   }
 
   // ---- asking
@@ -123,24 +106,24 @@ export class LeaseRequests implements RequestOwner {
     if (this.#replay.parked.length === 1) this.#owner.reopen(this)
   }
 
-  /** Sends a command of the library's own for a savepoint. */
-  control(text: string, kind: keyof ControlLimits): Promise<unknown> {
-    const traits = { ...TRAITS, limitMillis: this.#owner.limits[kind] }
-    return this.#issueControl(new ControlRequest(this, text, traits, true))
+  /** Sends a command of the library's own, which takes no longer than that `kind` may. */
+  control<T>(
+    text: string,
+    kind: keyof ControlLimits,
+    endsTransaction: boolean,
+    internal: boolean,
+  ): Promise<T> {
+    const traits = { ...TRAITS, endsTransaction, limitMillis: this.#owner.limits[kind] }
+    const request = new ControlRequest(this, text, traits, internal)
+    const answered = request.promise<T>()
+    this.issue(request)
+    return answered
   }
 
   /** Sends COMMIT or ROLLBACK; null when nothing is open, so that it costs no round trip. */
   end(text: 'COMMIT' | 'ROLLBACK', internal = false): Promise<EndAnswer> | null {
     if (!this.transaction.open && this.#outstanding === 0) return null
-    const limitMillis = this.#owner.limits[text === 'COMMIT' ? 'statement' : 'rollback']
-    const traits = { ...TRAITS, endsTransaction: true, limitMillis }
-    return this.#issueControl(new ControlRequest(this, text, traits, internal))
-  }
-
-  #issueControl<T>(request: ControlRequest): Promise<T> {
-    const answered = request.promise<T>()
-    this.issue(request)
-    return answered
+    return this.control(text, text === 'COMMIT' ? 'statement' : 'rollback', true, internal)
   }
 
   /** Its holder leaves: nothing is replayed or repeated any more. */
@@ -185,7 +168,7 @@ export class LeaseRequests implements RequestOwner {
   admit(request: Request): Admission {
     const admission = decide(this.transaction, request)
     if (admission === 'behind BEGIN') return this.#openFirst(request.text)
-    if (admission.verdict === 'refuse') return { verdict: 'refuse', error: this.endedError() }
+    if (admission.verdict === 'refuse') return { verdict: 'refuse', error: endedError(this.transaction) }
     if (admission.verdict === 'send') this.#replay.onSending()
     return admission
   }
@@ -206,13 +189,13 @@ export class LeaseRequests implements RequestOwner {
     if (this.#repeatsOpening(request, status)) return
     this.transaction.answered(request, status, this.#backend.pipeline.inFlight === 0)
     // COMMIT and ROLLBACK end the transaction, whatever they answer; what says otherwise is not to be trusted.
-    if (request.endsTransaction && status !== 'idle')
+    if (request.traits.endsTransaction && status !== 'idle')
       this.#backend.lose(new Error(`the session was not idle after ${request.text}`))
     if (request.failedToBegin) this.#refuseUnsent(request.error!)
-    const failedBefore = request.endsTransaction ? this.transaction.takeSwallowed() : null
+    const failedBefore = request.traits.endsTransaction ? this.transaction.takeSwallowed() : null
     const failure = request.failure()
     if (failure !== null) request.reject(failure.reason)
-    else if (request.endsTransaction) request.resolve({ tag: request.outcome, failedBefore })
+    else if (request.traits.endsTransaction) request.resolve({ tag: request.outcome, failedBefore })
     else request.resolve(request.outcome)
     this.#settled()
   }
@@ -222,7 +205,7 @@ export class LeaseRequests implements RequestOwner {
    * happened yet and nothing waits behind it, so the transaction is opened once more.
    */
   #repeatsOpening(request: Request, status: ReadyStatus): boolean {
-    const opening = request.begin !== null && request.staleName && status === 'inerror'
+    const opening = request.admission.begin !== null && request.staleName && status === 'inerror'
     if (!opening || this.#repeated || this.#outstanding > 1 || !this.#accepting) return false
     this.#repeated = true
     this.end('ROLLBACK', true)?.catch(() => {})
@@ -243,7 +226,7 @@ export class LeaseRequests implements RequestOwner {
 
   /** Only for what a lease that has been passed on left unanswered: its COMMIT or ROLLBACK. */
   onLost(request: Request, cause: Error): void {
-    const committing = request.sent && request.mayCommit
+    const committing = mayHaveCommitted(request)
     this.transaction.lost(committing)
     const commitOutcome = committing ? 'unknown' : 'none'
     this.#abandon(request, new ConnectionLostError({ commitOutcome, cause, retrySafe: this.retrySafe }))
@@ -269,7 +252,7 @@ export class LeaseRequests implements RequestOwner {
   /** It died: what was sent is sent again, once, where it is the unanswered opening; else everything is rejected. */
   backendLost(cause: Error, sent: readonly Request[], unsent: readonly Request[]): void {
     if (!this.#accepting || this.#loss !== null || !this.#replay.isPossible(sent)) {
-      return this.#lose(cause, sent, unsent)
+      return this.lose(cause, sent, unsent)
     }
     const again = sent.filter((request) => !(request instanceof ControlRequest))
     for (const request of sent) if (request instanceof ControlRequest) this.#settled()
@@ -279,13 +262,14 @@ export class LeaseRequests implements RequestOwner {
     if (this.#replay.parked.length > 0) this.#owner.reopen(this)
   }
 
-  #lose(cause: Error, sent: readonly Request[], unsent: readonly Request[]): void {
-    const committing = sent.some(({ mayCommit }) => mayCommit)
+  /** Nothing stands in for its backend: everything is rejected. */
+  lose(cause: Error, sent: readonly Request[] = [], unsent: readonly Request[] = []): void {
+    const committing = sent.some(mayHaveCommitted)
     const open = this.transaction.open || sent.length > 0 || unsent.length > 0
     this.#loss = { cause, outcome: committing ? 'unknown' : 'none', open }
     this.transaction.lost(committing)
     const parked = this.#replay.lose()
-    for (const request of [...sent, ...unsent, ...parked]) this.#abandon(request, this.lossError())
+    for (const request of [...sent, ...unsent, ...parked]) this.#abandon(request, lossError(this))
   }
 
   /** A new backend for what was parked. */
@@ -293,9 +277,9 @@ export class LeaseRequests implements RequestOwner {
     this.#backend = backend
     for (const request of this.#replay.resume()) backend.pipeline.submit(request)
   }
+}
 
-  /** No new backend could be had. */
-  giveUp(cause: Error): void {
-    this.#lose(cause, [], [])
-  }
+/** Unanswered: it was sent, and may be committed. */
+function mayHaveCommitted({ sent, admission }: Request): boolean {
+  return sent && admission.mayCommit
 }

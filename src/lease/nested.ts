@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { CommitRolledBackError, UnfinishedStatementError } from '../errors.js'
 import { withCallersFrames } from '../util/callers-frames.js'
 import { drain } from './drain.js'
+import { endedError } from './lease-errors.js'
 import { sqlState } from './failures.js'
 import type { NestedTransaction } from '../api/ports.js'
 import type { Lease } from './lease.js'
@@ -113,7 +114,7 @@ class Savepoint extends Nested {
   }
 
   #control(text: string, kind: 'statement' | 'rollback' = 'statement'): Promise<unknown> {
-    return this.lease.requests.control(text, kind)
+    return this.lease.requests.control(text, kind, false, true)
   }
 
   protected override async commit(unfinished: readonly string[] | null): Promise<void> {
@@ -123,7 +124,7 @@ class Savepoint extends Nested {
     const refusal = lease.refusal()
     if (refusal !== null) throw refusal
     if (unfinished === null && requests.serverState === 'intrans') return this.#release()
-    if (unfinished === null && requests.serverState === 'idle') throw requests.endedError()
+    if (unfinished === null && requests.serverState === 'idle') throw endedError(requests.transaction)
     const cause = requests.transaction.swallowed ?? undefined
     await this.rollBack()
     const { retrySafe } = lease
@@ -136,7 +137,7 @@ class Savepoint extends Nested {
       await this.#control(`RELEASE SAVEPOINT ${this.#name}`)
     } catch (error) {
       // Released or ended by user text, and perhaps another transaction is open now.
-      throw sqlState(error) === NO_SAVEPOINT ? this.lease.requests.endedError(error) : error
+      throw sqlState(error) === NO_SAVEPOINT ? endedError(this.lease.requests.transaction, error) : error
     }
   }
 

@@ -6,6 +6,7 @@ import { UncommittedTransactionError, UnfinishedStatementError } from '../errors
 import { withCallersFrames } from '../util/callers-frames.js'
 import { isFromServer } from '../util/thrown.js'
 import { drain } from './drain.js'
+import { endedError, lossError } from './lease-errors.js'
 import { NESTED } from './nested.js'
 import { settle } from './settlement.js'
 import type { Leaving } from '../api/ports.js'
@@ -95,9 +96,9 @@ function callersError(
     case 'unfinished':
       return new UnfinishedStatementError({ statements, retrySafe, cause })
     case 'ended':
-      return requests.endedError()
+      return endedError(requests.transaction)
     case 'lost':
-      return requests.lossError()
+      return lossError(requests)
     default:
       return caller satisfies never
   }

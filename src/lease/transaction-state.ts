@@ -11,15 +11,17 @@ import type { ReadyStatus } from '../api/statement.js'
 /** A request that has been answered, as far as its transaction is concerned. */
 export interface Answered {
   readonly text: string
-  readonly facts: TextFacts
+  readonly traits: {
+    readonly facts: TextFacts
+    /** COMMIT or ROLLBACK of the library's. */
+    readonly endsTransaction: boolean
+  }
   /** What the server said against it. */
   readonly error: Error | null
   /** A command in it ended a transaction, as the server's tags say. */
   readonly ended: 'nothing' | 'rolled back' | 'committed'
-  /** COMMIT or ROLLBACK of the library's. */
-  readonly endsTransaction: boolean
-  /** It might have committed something. */
-  readonly mayCommit: boolean
+  /** Sent, it might have committed something. */
+  readonly admission: { readonly mayCommit: boolean }
   /** The BEGIN before it, or that it is, failed. */
   readonly failedToBegin: boolean
 }
@@ -111,7 +113,7 @@ export class TransactionState {
   answered(request: Answered, status: ReadyStatus, isLast: boolean): void {
     if (hasCommitted(request)) this.#mayHaveCommitted = true
     if (status === 'inerror') this.#swallowed ??= request.error
-    if (request.endsTransaction) return
+    if (request.traits.endsTransaction) return
     if (status === 'intrans') this.#swallowed = null
     if (isLast) this.#noteStatus(request, status)
     if (request.failedToBegin) this.#open = false
@@ -122,7 +124,7 @@ export class TransactionState {
     this.#open = status !== 'idle'
     if (!wasOpen && this.#open) this.#openedBy = request.text
     const ended = wasOpen && !this.#open && !request.failedToBegin
-    const byText = (wasOpen || request.facts.begins) && hasEnded(request)
+    const byText = (wasOpen || request.traits.facts.begins) && hasEnded(request)
     if (this.#owned && (ended || byText)) this.#endedBy = request.text
   }
 
@@ -140,12 +142,12 @@ export class TransactionState {
   }
 }
 
-function hasCommitted({ mayCommit, endsTransaction, ended, error, facts }: Answered): boolean {
-  if (!mayCommit) return false
-  return ended === 'committed' || (!endsTransaction && (error === null || facts.inParts))
+function hasCommitted({ admission, traits, ended, error }: Answered): boolean {
+  if (!admission.mayCommit) return false
+  return ended === 'committed' || (!traits.endsTransaction && (error === null || traits.facts.inParts))
 }
 
 /** The text has ended a transaction, although another may be open: "COMMIT; BEGIN". ROLLBACK TO has ROLLBACK's tag. */
-function hasEnded({ ended, facts }: Answered): boolean {
-  return ended === 'committed' || (ended === 'rolled back' && facts.mayEnd)
+function hasEnded({ ended, traits }: Answered): boolean {
+  return ended === 'committed' || (ended === 'rolled back' && traits.facts.mayEnd)
 }

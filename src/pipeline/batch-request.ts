@@ -9,8 +9,6 @@ import type { Pipelining, RequestOwner, Sender } from './request.js'
 
 export class BatchRequest extends Request {
   readonly statements: readonly Statement[]
-  override readonly harmful: boolean
-  override readonly mayUnlisten: boolean
   readonly #begin: string | null
   #parts: StatementPart[] = []
   /** The commands that have completed, BEGIN and COMMIT included. */
@@ -24,10 +22,10 @@ export class BatchRequest extends Request {
     exclusive: boolean,
   ) {
     const pipelining = exclusive ? 'exclusive' : pipeliningOf(statements, begin)
-    super(owner, { ...TRAITS, repeatable: false, pipelining })
+    const harmful = statements.some(({ harmless }) => !harmless)
+    const mayUnlisten = statements.some((statement) => statement.mayUnlisten)
+    super(owner, { ...TRAITS, repeatable: false, pipelining, harmful, mayUnlisten })
     this.statements = statements
-    this.harmful = statements.some(({ harmless }) => !harmless)
-    this.mayUnlisten = statements.some(({ mayUnlisten }) => mayUnlisten)
     this.#begin = begin
   }
 

@@ -25,7 +25,7 @@ export class ControlRequest extends Request {
   }
 
   override get beginPending(): boolean {
-    return this.facts === BEGIN_FACTS
+    return this.traits.facts === BEGIN_FACTS
   }
 
   override get outcome(): string | null {
@@ -35,13 +35,13 @@ export class ControlRequest extends Request {
   protected override encode({ writer, prepared }: Sender): void {
     this.tag = null
     // Whatever the transaction had changed for itself is taken back, or holds, for all that is sent from here on.
-    if (this.endsTransaction) prepared.resume()
+    if (this.traits.endsTransaction) prepared.resume()
     writer.query(this.text)
   }
 
   protected override completed(tag: string): void {
     this.tag = tag
-    if (this.endsTransaction && tag === 'COMMIT') this.ended = 'committed'
+    if (this.traits.endsTransaction && tag === 'COMMIT') this.ended = 'committed'
   }
 
   // What it does is the library's own doing, which knows of it.

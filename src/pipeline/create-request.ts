@@ -18,7 +18,8 @@ export function createRequest(
   const { statement, text: facts, extended } = call
   const joins = facts.kind === 'plain' || facts.kind === 'other'
   const pipelining = exclusive || !joins ? 'exclusive' : pipeliningOf(call)
-  const traits = { ...TRAITS, pipelining, repeatable, facts }
+  const { harmless, mayUnlisten } = statement
+  const traits = { ...TRAITS, pipelining, repeatable, facts, harmful: !harmless, mayUnlisten } as const
   return joins || extended
     ? new QueryRequest(owner, statement, traits)
     : new TextRequest(owner, statement, traits)

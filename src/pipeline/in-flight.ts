@@ -61,8 +61,8 @@ export class InFlight {
 
   #count(request: Request, by: 1 | -1): void {
     if (request.isBarrier) this.#barriers += by
-    if (request.endsTransaction) this.#endings += by
-    if (request.harmful) this.#harmful += by
+    if (request.traits.endsTransaction) this.#endings += by
+    if (request.traits.harmful) this.#harmful += by
   }
 
   /** Others may go behind it from now on. */

@@ -18,7 +18,7 @@ import { MessageWriter, writeAll } from './wire.js'
 import type { ReadyStatus } from '../api/statement.js'
 import type { OpenedClient } from '../connect/index.js'
 import type { DriverClient } from '../pg/driver.js'
-import type { Pipelining, Request, RequestOwner, Sender } from './request.js'
+import { SEND, type Pipelining, type Request, type RequestOwner, type Sender, type Sent } from './request.js'
 
 /** What a pipeline tells the backend that it belongs to. */
 export interface PipelineOwner {
@@ -179,25 +179,21 @@ export class Pipeline implements Sender {
     if (this.#inFlight.size === 0) return true
     if (this.#inFlight.barriers > 0 || pipelining === 'exclusive') return false
     if (!repeatable && this.#inFlight.endings > 0) return false
-    return this.#mayPipeline && this.#inFlight.size < MAX_IN_FLIGHT && this.#unwritten < MAX_UNWRITTEN_BYTES
-  }
-
-  /** How many bytes wait for the network. */
-  get #unwritten(): number {
-    return this.writer.bytes + this.client.connection.stream.writableLength
+    if (!this.#mayPipeline || this.#inFlight.size >= MAX_IN_FLIGHT) return false
+    return this.writer.bytes + this.client.connection.stream.writableLength < MAX_UNWRITTEN_BYTES
   }
 
   #pump(): void {
     for (let request = this.#unsent.head; request !== null; request = this.#unsent.head) {
-      if (!this.#maySend(request.pipelining, request.repeatable)) return
+      if (!this.#maySend(request.traits.pipelining, request.traits.repeatable)) return
       const conflict = this.#nameConflict(request)
       const admission = conflict === null ? request.owner.admit(request) : null
       if (admission?.verdict === 'after') {
-        this.#send(admission.first, null, false)
+        this.#send(admission.first, SEND)
         continue
       }
       this.#unsent.remove(request)
-      if (admission?.verdict === 'send') this.#send(request, admission.begin, admission.mayCommit)
+      if (admission?.verdict === 'send') this.#send(request, admission)
       else request.owner.onWithdrawn(request, admission?.verdict === 'refuse' ? admission.error : conflict)
     }
   }
@@ -207,11 +203,11 @@ export class Pipeline implements Sender {
     return request instanceof BatchRequest ? this.named.conflict(request.statements) : null
   }
 
-  #send(request: Request, begin: string | null, mayCommit: boolean): void {
-    request.begin = begin
-    request.mayCommit = mayCommit
+  #send(request: Request, admission: Sent): void {
+    request.admission = admission
     // Nothing goes behind what may have to be cancelled, nor behind a BEGIN that may fail.
-    request.isBarrier = request.pipelining !== 'shared' || request.guard !== null || begin !== null
+    request.isBarrier =
+      request.traits.pipelining !== 'shared' || request.guard !== null || admission.begin !== null
     this.#gather()
     this.#inFlight.add(request)
     if (this.#inFlight.size === 1) this.#watchHead()
@@ -264,13 +260,13 @@ export class Pipeline implements Sender {
   #watchHead(): void {
     const { deadlines } = this.#owner
     deadlines.remove(this.#headLimit)
-    const { limitMillis = 0 } = this.#inFlight.watchSpeaker() ?? {}
+    const limitMillis = this.#inFlight.watchSpeaker()?.traits.limitMillis ?? 0
     if (limitMillis > 0) deadlines.add(this.#headLimit, limitMillis)
   }
 
   #onHeadLimit(): void {
-    const { text, limitMillis } = this.#inFlight.head!
-    this.#owner.onBroken(new Error(`the server did not answer ${text} within ${limitMillis}ms`))
+    const { text, traits } = this.#inFlight.head!
+    this.#owner.onBroken(new Error(`the server did not answer ${text} within ${traits.limitMillis}ms`))
   }
 
   #onReadyForQuery(letter: string): void {

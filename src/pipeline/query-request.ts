@@ -9,8 +9,6 @@ import type { RequestOwner, RequestTraits, Sender } from './request.js'
 
 export class QueryRequest extends Request {
   readonly statement: Statement
-  override readonly harmful: boolean
-  override readonly mayUnlisten: boolean
   #part: StatementPart | null = null
   /** BEGIN is on its way. */
   #beginPending = false
@@ -18,8 +16,6 @@ export class QueryRequest extends Request {
   constructor(owner: RequestOwner, statement: Statement, traits: RequestTraits) {
     super(owner, traits)
     this.statement = statement
-    this.harmful = !statement.harmless
-    this.mayUnlisten = statement.mayUnlisten
   }
 
   override get beginPending(): boolean {
@@ -49,8 +45,9 @@ export class QueryRequest extends Request {
   protected override encode(sender: Sender): void {
     this.#part = new StatementPart(this.statement, sender)
     writeCloses(sender)
-    this.#beginPending = this.begin !== null
-    if (this.begin !== null) sender.writer.begin(this.begin)
+    const { begin } = this.admission
+    this.#beginPending = begin !== null
+    if (begin !== null) sender.writer.begin(begin)
     this.#part.encode(sender)
     sender.writer.sync()
   }

@@ -4,14 +4,15 @@
  * arrive. The pipeline settles each on its ReadyForQuery and not on ErrorResponse, because only then is the transaction
  * status known.
  */
-import { enqueue, lookLikeQuery } from '../pg/patches.js'
+import { enqueue } from '../pg/patches.js'
+import { PgQuery } from '../pg/pg-query.js'
 import { isFatal } from '../pg/severity.js'
 import { PLAIN_FACTS } from '../sql/classify.js'
 import { withCallersFrames } from '../util/callers-frames.js'
-import type { DatabaseError, FieldDef } from 'pg'
+import type { DatabaseError } from 'pg'
 import type { OutcomeWatch } from '../api/ports.js'
 import type { ReadyStatus } from '../api/statement.js'
-import type { DriverClient, DriverConnection, QueuedQuery } from '../pg/driver.js'
+import type { DriverClient, QueuedQuery } from '../pg/driver.js'
 import type { TextFacts } from '../sql/classify.js'
 import type { Failure } from '../util/failure.js'
 import type { Linked } from '../util/linked-list.js'
@@ -32,6 +33,9 @@ export type Admission =
 export const SEND = { verdict: 'send', begin: null, mayCommit: false } as const satisfies Admission
 export const SEND_COMMITTING = { verdict: 'send', begin: null, mayCommit: true } as const satisfies Admission
 export const SKIP = { verdict: 'skip' } as const satisfies Admission
+
+/** What is sent, and how. */
+export type Sent = Extract<Admission, { verdict: 'send' }>
 
 /** Issues requests: decides about each as it is sent, and is told how it went. */
 export interface RequestOwner {
@@ -92,6 +96,10 @@ export interface RequestTraits {
    */
   readonly limitMillis: number
   readonly facts: TextFacts
+  /** Texts may mean something else behind it. */
+  readonly harmful: boolean
+  /** It may have undone a LISTEN of the session. */
+  readonly mayUnlisten: boolean
 }
 
 /** Those of a plain statement. Others are copies of these with changes: objects of one shape are fast to read. */
@@ -101,23 +109,22 @@ export const TRAITS: RequestTraits = {
   endsTransaction: false,
   limitMillis: 0,
   facts: PLAIN_FACTS,
+  harmful: false,
+  mayUnlisten: false,
 }
 
-export abstract class Request implements Linked<Request> {
+/** Settles what a request's caller waits for. */
+export interface Caller {
+  promise: Promise<unknown> | null
+  resolve(value: never): void
+  reject(error: unknown): void
+}
+
+export abstract class Request extends PgQuery implements Linked<Request> {
   previous: Request | null = null
   next: Request | null = null
   readonly owner: RequestOwner
-  readonly pipelining: Pipelining
-  readonly repeatable: boolean
-  readonly endsTransaction: boolean
-  readonly limitMillis: number
-  readonly facts: TextFacts
-  /** Texts may mean something else behind it. */
-  readonly harmful: boolean = false
-  /** It may have undone a LISTEN of the session. */
-  readonly mayUnlisten: boolean = false
-  /** How many commands it holds is not known beforehand. */
-  readonly openEnded: boolean = false
+  readonly traits: RequestTraits
   /** Watches its limits; null where it has none. Set once, before it is handed to a pipeline. */
   guard: RequestGuard | null = null
 
@@ -126,10 +133,8 @@ export abstract class Request implements Linked<Request> {
   sent = false
   /** Nothing goes behind it until it is answered. */
   isBarrier = false
-  /** The BEGIN that goes before it. */
-  begin: string | null = null
-  /** Sent, it may be committed before its answer arrives. */
-  mayCommit = false
+  /** What its owner decided when it was sent. */
+  admission: Sent = SEND
 
   // What the server has said.
   /** Its first error. */
@@ -138,17 +143,12 @@ export abstract class Request implements Linked<Request> {
   ended: 'nothing' | 'rolled back' | 'committed' = 'nothing'
 
   #sender: Sender | null = null
-  #resolve: ((value: never) => void) | null = null
-  #reject: ((error: unknown) => void) | null = null
-  #promise: Promise<unknown> | null = null
+  #caller: Caller | null = null
 
   constructor(owner: RequestOwner, traits: RequestTraits) {
+    super()
     this.owner = owner
-    this.pipelining = traits.pipelining
-    this.repeatable = traits.repeatable
-    this.endsTransaction = traits.endsTransaction
-    this.limitMillis = traits.limitMillis
-    this.facts = traits.facts
+    this.traits = traits
   }
 
   /** The text that messages quote. */
@@ -156,6 +156,11 @@ export abstract class Request implements Linked<Request> {
 
   /** Every command in it has completed. Without an error ReadyForQuery must not come before. */
   abstract readonly complete: boolean
+
+  /** How many commands it holds is not known beforehand. */
+  protected get openEnded(): boolean {
+    return false
+  }
 
   /** Writes the request's messages. Called each time that it is sent. */
   protected abstract encode(sender: Sender): void
@@ -197,36 +202,33 @@ export abstract class Request implements Linked<Request> {
 
   /** The promise of its caller. To be asked for once, before the request is handed to a pipeline. */
   promise<T>(): Promise<T> {
-    const promise = new Promise<T>((resolve, reject) => this.settleWith(resolve, reject))
-    this.#promise = promise
+    const promise = new Promise<T>((resolve, reject) => this.settleWith({ promise: null, resolve, reject }))
+    this.#caller!.promise = promise
     return promise
   }
 
   /** The same for a caller of the library's, to whom its failure says where that was. */
   callersPromise<T>(watch: OutcomeWatch | null): Promise<T> {
     const answered = this.promise<T>().catch(withCallersFrames)
-    const promise = watch === null ? answered : watch.follow(answered)
-    this.#promise = promise
-    return promise
+    return (this.#caller!.promise = watch === null ? answered : watch.follow(answered))
   }
 
-  /** There is a promise already, which these settle. In place of `promise()`. */
-  settleWith(resolve: (value: never) => void, reject: (error: unknown) => void): void {
-    this.#resolve = resolve
-    this.#reject = reject
+  /** There is a promise already, which this settles. In place of `promise()`. */
+  settleWith(caller: Caller): void {
+    this.#caller = caller
   }
 
   resolve(value: unknown): void {
-    this.#resolve?.(value as never)
+    this.#caller?.resolve(value as never)
   }
 
   reject(error: unknown): void {
-    this.#reject?.(error)
+    this.#caller?.reject(error)
   }
 
   /** Its failure is reported in another way: a caller who did not wait for it must not crash the process. */
   markHandled(): void {
-    this.#promise?.catch(() => {})
+    this.#caller?.promise?.catch(() => {})
   }
 
   /** Answered: what its caller gets in place of a result; null where all went well. */
@@ -282,7 +284,7 @@ export abstract class Request implements Linked<Request> {
 
   // ---- what pg calls
 
-  submit(): null {
+  override submit(): null {
     const sender = this.#sender!
     this.sent = true
     this.encode(sender)
@@ -290,14 +292,14 @@ export abstract class Request implements Linked<Request> {
     return null
   }
 
-  handleError(error: Error): void {
+  override handleError(error: Error): void {
     // pg also comes here, on a later tick, for what was in flight when the connection died; the pipeline has settled
     // that by then.
     this.error ??= error
     if (isFatal(error)) this.#sender?.onFatal(error)
   }
 
-  handleCommandComplete(message: { text: string }): void {
+  override handleCommandComplete(message: { text: string }): void {
     if (this.complete && !this.openEnded)
       throw new Error('protocol violation: the server sent one answer too many')
     this.completed(message.text)
@@ -310,21 +312,8 @@ export abstract class Request implements Linked<Request> {
     else if (tag === 'ROLLBACK' && this.ended === 'nothing') this.ended = 'rolled back'
     else if (tag === 'DISCARD ALL' || tag.startsWith('DEALLOCATE')) this.#sender!.named.doubtAll()
   }
-
-  handleRowDescription(_message: { fields: FieldDef[] }): void {}
-  handleDataRow(_message: { fields: (string | null)[] }): void {}
-  handleEmptyQuery(): void {}
-  handlePortalSuspended(): void {}
-  handleReadyForQuery(): void {}
-  handleCopyData(): void {}
-
-  handleCopyInResponse(connection: DriverConnection): void {
-    connection.sendCopyFail('COPY FROM STDIN needs a stream: hand pg-copy-streams to query()')
-  }
 }
 
 function boxed(error: Error | null): Failure | null {
   return error === null ? null : { reason: error }
 }
-
-lookLikeQuery(Request.prototype)

@@ -30,8 +30,6 @@ export class SubmittableRequest extends Request {
   readonly complete = true
   /** Resolves once it is over, however it ended, with the error if there was one. */
   readonly over: Promise<Error | null>
-  override readonly harmful: boolean
-  override readonly mayUnlisten: boolean
   #end!: (error: Error | null) => void
 
   constructor(
@@ -43,11 +41,10 @@ export class SubmittableRequest extends Request {
     // Read once: it is the user's object.
     const text = statementOf(submittable)?.text ?? '(a submittable)'
     const facts: Classified = texts.get(text)
-    super(owner, { ...TRAITS, pipelining: 'exclusive', facts, repeatable })
+    const { harmless, mayUnlisten } = facts
+    super(owner, { ...TRAITS, pipelining: 'exclusive', facts, repeatable, harmful: !harmless, mayUnlisten })
     this.submittable = submittable
     this.text = text
-    this.harmful = !facts.harmless
-    this.mayUnlisten = facts.mayUnlisten
     this.over = new Promise((resolve) => {
       this.#end = resolve
     })
@@ -59,7 +56,7 @@ export class SubmittableRequest extends Request {
   override send(sender: Sender): void {
     this.adopt(sender)
     this.#overhear(sender)
-    if (this.harmful) sender.prepared.suspend()
+    if (this.traits.harmful) sender.prepared.suspend()
     sender.client.pipeline = false
     this.hand(this.submittable as unknown as QueuedQuery)
   }

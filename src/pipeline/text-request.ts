@@ -7,7 +7,7 @@ import type { Failure } from '../util/failure.js'
 import type { RequestOwner, RequestTraits, Sender } from './request.js'
 
 /** What a text by the simple protocol has of a statement. */
-export type TextStatement = Pick<Statement, 'text' | 'rowMode' | 'types' | 'harmless' | 'mayUnlisten'>
+export type TextStatement = Pick<Statement, 'text' | 'rowMode' | 'types'>
 
 export class TextRequest extends Request {
   readonly text: string
@@ -17,14 +17,8 @@ export class TextRequest extends Request {
   /** The collector of the command under way; null between commands. */
   #current: RowCollector | null = null
 
-  override readonly harmful: boolean
-  override readonly mayUnlisten: boolean
-  override readonly openEnded = true
-
   constructor(owner: RequestOwner, statement: TextStatement, traits: RequestTraits) {
     super(owner, traits)
-    this.harmful = !statement.harmless
-    this.mayUnlisten = statement.mayUnlisten
     this.text = statement.text
     this.#rowMode = statement.rowMode
     this.#types = statement.types
@@ -36,6 +30,10 @@ export class TextRequest extends Request {
     return results.length > 1 ? (results as unknown as QueryResult) : (results[0] ?? this.#collector().result)
   }
 
+  protected override get openEnded(): boolean {
+    return true
+  }
+
   get complete(): boolean {
     return this.#collectors.length > 0 && this.#current === null
   }
@@ -45,7 +43,7 @@ export class TextRequest extends Request {
   }
 
   protected override encode({ writer, prepared }: Sender): void {
-    if (this.harmful) prepared.suspend()
+    if (this.traits.harmful) prepared.suspend()
     this.#collectors = []
     this.#current = null
     writer.query(this.text)

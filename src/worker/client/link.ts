@@ -31,7 +31,10 @@ export class Link {
   readonly #outbox: Outbox<ToOwner>
   readonly #calls = new Calls((id) => this.say(['cancel', id]))
   readonly #leases = new BriefMap<number, RemoteLease>()
-  readonly #next = new NextLeases((lease) => this.#begin(lease))
+  readonly #next = new NextLeases((lease) => {
+    this.say(['begun', lease.id])
+    lease.grant()
+  })
   readonly #subscriptions = new Map<number, BufferedSubscription>()
   #lastID = 0
   #referenced = false
@@ -111,11 +114,6 @@ export class Link {
     this.say(['withdraw', lease.id])
     this.#forget(lease)
     lease.refuse(reason)
-  }
-
-  #begin(lease: RemoteLease): void {
-    this.say(['begun', lease.id])
-    lease.grant()
   }
 
   #forget(lease: RemoteLease): void {
