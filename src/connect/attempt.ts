@@ -1,15 +1,39 @@
+import type pg from 'pg'
 import type { ConnectPlan, TargetSessionAttrs } from '../conninfo/plan.js'
-import { AttemptError, Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
-import { cancelSession } from './cancel.js'
 import { adoptSocket } from './adopt-socket.js'
-import { logIn, Refusal, type LoggedIn } from './log-in.js'
-import type { OpenedClient, OpenStep } from './opened-client.js'
-import { internals } from './pg-connection.js'
+import { AttemptError, Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
+import { cancelSession, type CancelOptions } from './cancel.js'
 import { dial } from './dial.js'
+import { logIn, Refusal, type LoggedIn } from './log-in.js'
+import { internals } from './pg-connection.js'
+import type { SessionFacts } from './session-facts.js'
 import { checkSession } from './target-session.js'
 
+/** What happens while a connection is opened. */
+export type OpenStep =
+  | { readonly kind: 'look-up'; readonly host: string }
+  | { readonly kind: 'attempt'; readonly target: AttemptTarget; readonly encryption: Encryption }
+  | { readonly kind: 'failed'; readonly error: AttemptError }
+  | { readonly kind: 'opened'; readonly target: AttemptTarget; readonly encryption: Encryption }
+
+/** A connection that is open and ready for statements. */
+export interface OpenedClient {
+  /** Connected, with `pipeline: true`. It has an `error` listener that does nothing; add one that does. */
+  readonly client: pg.Client
+  /** Whom it is connected to. */
+  readonly target: AttemptTarget
+  readonly encryption: Encryption
+  readonly session: SessionFacts
+  /**
+   * Asks the server to cancel what this session is doing. Does nothing over a stream that the user gave.
+   *
+   * @throws AttemptError when the request could not be delivered, or the signal's reason
+   */
+  cancel(options?: CancelOptions): Promise<void>
+}
+
 /** What an attempt needs to know. */
-export interface AttemptContext {
+interface AttemptContext {
   readonly plan: ConnectPlan
   readonly wanted: TargetSessionAttrs
   readonly signal: AbortSignal
@@ -54,16 +78,9 @@ function encryptions(plan: ConnectPlan, target: AttemptTarget): [Encryption, Enc
   const { mode } = plan.tls
   // A stream that the user gave cannot be dialed again.
   if (plan.stream !== undefined && (mode === 'allow' || mode === 'prefer')) return ['none']
-  switch (mode) {
-    case 'disable':
-      return ['none']
-    case 'allow':
-      return ['none', 'tls']
-    case 'prefer':
-      return ['tls', 'none']
-    default:
-      return ['tls']
-  }
+  if (mode === 'disable') return ['none']
+  if (mode === 'allow') return ['none', 'tls']
+  return mode === 'prefer' ? ['tls', 'none'] : ['tls']
 }
 
 /**

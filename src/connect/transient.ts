@@ -10,22 +10,17 @@ const TRANSIENT_STATE = /^(?:57P0.|53300)$/
  */
 const POOLER_STATE = /^08(?!004)...$/
 
-/** A five-character SQLSTATE, as the server sends it. */
-const SQLSTATE = /^[0-9A-Z]{5}$/
-
 /**
  * Whether an opening that failed with this error is worth trying again: the network failed, time ran out, the
- * server is starting, stopping or full, a pooler has no server, or no host was what `target_session_attrs` asks for. Looks through
- * `errors` and `cause`; another error of the server's, or a demand that was not met, settles it: no.
+ * server is starting, stopping or full, a pooler has no server, or no host was what `target_session_attrs` asks for.
+ * Looks through `errors` and `cause`; another error of the server's, or a demand that was not met, settles it: no.
  */
 export function isTransientOpenError(error: unknown): boolean {
   const verdicts = [...judge(error, new Set(), false)]
   return verdicts.includes('transient') && !verdicts.includes('final')
 }
 
-type Verdict = 'transient' | 'final'
-
-function* judge(error: unknown, seen: Set<unknown>, within: boolean): Generator<Verdict> {
+function* judge(error: unknown, seen: Set<unknown>, within: boolean): Generator<'transient' | 'final'> {
   if (typeof error !== 'object' || error === null || seen.has(error)) return
   seen.add(error)
   const kind = error instanceof AttemptError || error instanceof Failure ? error.kind : ''
@@ -33,10 +28,11 @@ function* judge(error: unknown, seen: Set<unknown>, within: boolean): Generator<
   // What a missing file or a password function says is not the network's doing, whatever its code is.
   if (kind === 'policy') return yield 'final'
   const { code, errors, cause } = error as { code?: unknown; errors?: unknown; cause?: unknown }
-  if (isNetworkError(error)) yield 'transient'
-  else if (typeof code === 'string' && TRANSIENT_STATE.test(code)) yield 'transient'
-  else if (typeof code === 'string' && atLogin && POOLER_STATE.test(code)) yield 'transient'
-  else if (typeof code === 'string' && SQLSTATE.test(code)) yield 'final'
+  const state = typeof code === 'string' ? code : ''
+  const isTransient = TRANSIENT_STATE.test(state) || (atLogin && POOLER_STATE.test(state))
+  if (isNetworkError(error) || isTransient) yield 'transient'
+  // Any other SQLSTATE.
+  else if (/^[0-9A-Z]{5}$/.test(state)) yield 'final'
   if (/^(?:network|timeout|session)$/.test(kind)) yield 'transient'
   if (Array.isArray(errors)) for (const inner of errors) yield* judge(inner, seen, atLogin)
   yield* judge(cause, seen, atLogin)
