@@ -2,11 +2,10 @@ import { readFileSync } from 'node:fs'
 import type { WriteStream } from 'node:tty'
 import { parseArgs } from 'node:util'
 import { check } from './check.js'
-import { makePalette, wantsColor } from './palette.js'
-import { printReport } from './print.js'
+import { makePalette, printReport, wantsColor } from './print.js'
 
 /** 0: it works. 1: it does not. 2: the command was not understood. */
-export type ExitCode = 0 | 1 | 2
+type ExitCode = 0 | 1 | 2
 
 /** What the command has to do with the process it runs in. */
 export interface Surroundings {
@@ -53,28 +52,22 @@ export async function run(args: readonly string[], { env, stdout, stderr }: Surr
 }
 
 type Command =
-  | { readonly kind: 'wrong'; readonly why: string }
-  | { readonly kind: 'help' | 'version' }
-  | {
-      readonly kind: 'check'
-      readonly conninfo: string | undefined
-      readonly json: boolean
-      readonly color: boolean
-    }
+  | { kind: 'wrong'; why: string }
+  | { kind: 'help' | 'version' }
+  | { kind: 'check'; conninfo: string | undefined; json: boolean; color: boolean }
 
 /** An argument may hold a password, so none is quoted. */
 function understand(args: readonly string[]): Command {
+  const wrong = (why: string): Command => ({ kind: 'wrong', why })
   const parsed = parse(args)
-  if (parsed === null) return { kind: 'wrong', why: 'there is an option that is not known, or has a value' }
+  if (parsed === null) return wrong('there is an option that is not known, or has a value')
   const { values, positionals } = parsed
   if (values.help) return { kind: 'help' }
   if (values.version) return { kind: 'version' }
   const [command, conninfo, ...more] = positionals
-  if (command === undefined) return { kind: 'wrong', why: 'what to do? There is one command, check' }
-  if (command !== 'check') return { kind: 'wrong', why: 'the only command is check' }
-  if (more.length > 0) {
-    return { kind: 'wrong', why: 'the connection string must be one argument; put it in quotes' }
-  }
+  if (command === undefined) return wrong('what to do? There is one command, check')
+  if (command !== 'check') return wrong('the only command is check')
+  if (more.length > 0) return wrong('the connection string must be one argument; put it in quotes')
   return { kind: 'check', conninfo, json: values.json, color: !values['no-color'] }
 }
 

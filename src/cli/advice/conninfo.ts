@@ -3,89 +3,78 @@ import { keywordMeantBy } from '../../conninfo/other-names.js'
 import { nearestName } from '../../util/nearest-name.js'
 import type { Problem } from '../report.js'
 
-interface Rule {
-  readonly pattern: RegExp
-  readonly advice: (match: RegExpExecArray) => string
-}
+const PERCENT_CODES =
+  'In a URI, write the special characters of a password as percent codes: "@" is %40, ":" %3A, "/" %2F, "?" %3F, ' +
+  '"#" %23, "%" %25.'
 
-const rules: readonly Rule[] = [
+/** What to do about a message. The first that fits counts. */
+const rules: readonly { readonly pattern: RegExp; readonly advice: string }[] = [
   {
     pattern: /"@" behind the host/,
-    advice: () =>
-      'In a URI, write the special characters of a password as percent codes: "@" is %40, ":" %3A, "/" %2F, "?" %3F, ' +
-      '"#" %23, "%" %25. Nothing was tried, since a part of the password would have been shown as something else. If ' +
+    advice:
+      `${PERCENT_CODES} Nothing was tried, since a part of the password would have been shown as something else. If ` +
       'the "@" is part of a database’s name, write it as %40, too.',
   },
   {
     pattern: /write an "@" in a password as %40/,
-    advice: () =>
-      'In a URI, write the special characters of a password as percent codes: "@" is %40, ":" %3A, "/" %2F, "?" %3F, ' +
-      '"#" %23, "%" %25.',
+    advice: PERCENT_CODES,
   },
   {
     pattern: /^missing "=" after/,
-    advice: () =>
+    advice:
       'A connection string is a URI (postgresql://user@host/dbname) or a list such as host=… dbname=…. A value with ' +
       "spaces goes in single quotes: password='a b'. To name only a database, write dbname=NAME.",
   },
   {
-    pattern: /^invalid (?:connection option|URI query parameter):? "([^"]*)"/,
-    advice: ([, name = '']) => adviseOnName(name),
-  },
-  {
     pattern: /^unterminated quoted string/,
-    advice: () =>
-      "A value begins with a single quote and does not end with one. Inside, write a quote as \\' .",
+    advice: "A value begins with a single quote and does not end with one. Inside, write a quote as \\' .",
   },
   {
     pattern: /percent-encoded|unexpected spaces/,
-    advice: () =>
+    advice:
       'In a URI, "%" must be followed by two hexadecimal digits; write a percent sign as %25 and a space as %20.',
   },
   {
     pattern: /for connection option "port"|invalid port number/,
-    advice: () =>
+    advice:
       'A port is a number from 1 to 65535. In a URI, what follows a colon is taken for it: if that is a password with ' +
       'special characters, write "/" as %2F, "?" as %3F, "#" as %23 and "@" as %40.',
   },
   {
     pattern: /^could not match/,
-    advice: () =>
-      'Lists of hosts, addresses and ports go together: as many of each, or one port for all hosts.',
+    advice: 'Lists of hosts, addresses and ports go together: as many of each, or one port for all hosts.',
   },
   {
     pattern: /definition of service|service file/,
-    advice: () =>
+    advice:
       'Services are defined in the file that PGSERVICEFILE names, in ~/.pg_service.conf, or in pg_service.conf in ' +
       'the folder that PGSYSCONFDIR names: [name] on a line, then keyword=value lines without spaces round the "=".',
   },
   {
     pattern: /^could not parse network address/,
-    advice: () => 'hostaddr takes a numeric IPv4 or IPv6 address; a name goes into host.',
+    advice: 'hostaddr takes a numeric IPv4 or IPv6 address; a name goes into host.',
   },
   {
     pattern: /^weak sslmode/,
-    advice: () => 'Give the sslmode that the message names, or leave it out.',
+    advice: 'Give the sslmode that the message names, or leave it out.',
   },
   {
     pattern: /not supported|not compiled in|cannot be met/,
-    advice: () =>
+    advice:
       'libpq can do this and this library cannot; since leaving it out would be weaker than what was asked for, it is ' +
       'an error. Leave the parameter out, or give a value that is supported.',
   },
 ]
 
+const GENERAL =
+  'See "Parameter Key Words" in the chapter on libpq of PostgreSQL’s manual for what is allowed.'
+
 /** What to do about a bad connection string. */
-export function adviseOnConninfo(message: string): Problem {
-  for (const { pattern, advice } of rules) {
-    const match = pattern.exec(message)
-    if (match !== null) return { code: 'conninfo', message, advice: advice(match) }
-  }
-  return {
-    code: 'conninfo',
-    message,
-    advice: 'See "Parameter Key Words" in the chapter on libpq of PostgreSQL’s manual for what is allowed.',
-  }
+export function diagnoseConninfo(message: string): Problem {
+  const [, name] = /^invalid (?:connection option|URI query parameter):? "([^"]*)"/.exec(message) ?? []
+  const rule = rules.find(({ pattern }) => pattern.test(message))
+  const advice = name === undefined ? (rule?.advice ?? GENERAL) : adviseOnName(name)
+  return { code: 'conninfo', message, advice }
 }
 
 function adviseOnName(name: string): string {

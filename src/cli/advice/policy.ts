@@ -33,26 +33,26 @@ export const policyRules: readonly Rule[] = [
   {
     code: 'private-key',
     applies: says(/private key file/),
-    advice: () =>
+    advice:
       'The client’s certificate is of no use without its key. Name the key with sslkey, and let nobody but its owner ' +
       'read it: chmod 0600. sslcertmode=disable sends no certificate.',
   },
   {
     code: 'file-unreadable',
     applies: says(/^could not read/),
-    advice: () => 'Check the spelling of the path, and that the operating system’s user may read it.',
+    advice: 'Check the spelling of the path, and that the operating system’s user may read it.',
   },
   {
     code: 'tls-files',
     applies: says(/^could not set up TLS/),
-    advice: () =>
+    advice:
       'One of the files (sslrootcert, sslcert, sslkey, sslcrl) is not in the PEM format, the key does not fit the ' +
       'certificate, or the key is behind a password and sslpassword is missing or wrong.',
   },
   {
     code: 'host-name-missing',
     applies: says(/host name must be specified/),
-    advice: () => 'sslmode=verify-full compares the certificate with a name. Give host beside hostaddr.',
+    advice: 'sslmode=verify-full compares the certificate with a name. Give host beside hostaddr.',
   },
   {
     code: 'channel-binding',
@@ -72,14 +72,14 @@ export const policyRules: readonly Rule[] = [
   {
     code: 'method-unsupported',
     applies: says(/not supported/),
-    advice: () =>
+    advice:
       'The server asks for a way to log in that this client does not have. Have a line for this user in pg_hba.conf ' +
       'with scram-sha-256, cert, or peer.',
   },
   {
     code: 'policy',
     applies: ({ error }) => error.kind === 'policy',
-    advice: () => 'What the connection parameters ask for is not met; the message says what.',
+    advice: 'What the connection parameters ask for is not met; the message says what.',
   },
 ]
 

@@ -39,7 +39,7 @@ export const refusalRules: readonly Rule[] = [
   {
     code: 'too-many-connections',
     applies: code(/^53300$/),
-    advice: () =>
+    advice:
       'All connections that the server, the database or the role may have are in use. See who has them in ' +
       'pg_stat_activity, close what is idle, share connections (this library, a pooler), or raise max_connections ' +
       'or the CONNECTION LIMIT.',
@@ -48,12 +48,12 @@ export const refusalRules: readonly Rule[] = [
     code: 'shutting-down',
     applies: (failed) =>
       code(/^57P0[12]$/)(failed) || (isUnavailable(failed) && /shutting/.test(failed.error.reason)),
-    advice: () => 'The server is shutting down or restarting. Try again in a moment.',
+    advice: 'The server is shutting down or restarting. Try again in a moment.',
   },
   {
     code: 'starting-up',
     applies: code(/^57P03$/),
-    advice: () =>
+    advice:
       'The server is not ready yet: it is starting, or recovering after a crash. Try again in a moment; if it stays ' +
       'like this, its log says how far it is. A standby that never lets anybody in may have hot_standby = off.',
   },
@@ -81,7 +81,7 @@ export const refusalRules: readonly Rule[] = [
   {
     code: 'refused-by-pooler',
     applies: code(/^08P01$/),
-    advice: () =>
+    advice:
       'This is probably a pooler such as PgBouncer: check that it knows the database and the user, and let it pass ' +
       'what it does not know with ignore_startup_parameters.',
   },
@@ -92,7 +92,7 @@ export const accessRules: readonly Rule[] = [
   {
     code: 'pg-hba-reject',
     applies: (failed) => isUnauthorized(failed) && /pg_hba\.conf rejects/.test(failed.error.reason),
-    advice: () =>
+    advice:
       'A line of the server’s pg_hba.conf says "reject" for this user, database, address and encryption. Remove it, ' +
       'or put one that allows the login above it, and reload with: SELECT pg_reload_conf()',
   },
@@ -106,7 +106,7 @@ export const accessRules: readonly Rule[] = [
   {
     code: 'client-certificate',
     applies: (failed) => isUnauthorized(failed) && routineOf(failed) === 'ClientAuthentication',
-    advice: () =>
+    advice:
       'The server wants a certificate of the client’s. Give one with sslcert and sslkey; by default it is ' +
       '~/.postgresql/postgresql.crt with postgresql.key. It must be signed by an authority in the server’s ssl_ca_file.',
   },

@@ -18,7 +18,7 @@ export interface FailedAttempt {
 export interface Rule {
   readonly code: string
   readonly applies: (failed: FailedAttempt) => boolean
-  readonly advice: (failed: FailedAttempt) => string
+  readonly advice: string | ((failed: FailedAttempt) => string)
 }
 
 /** The name of the function in the server that refused: unlike the message, it is never translated. */

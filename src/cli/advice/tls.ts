@@ -26,13 +26,13 @@ export const tlsRules: readonly Rule[] = [
   {
     code: 'certificate-expired',
     applies: says(/certificate (?:has expired|is not yet valid)/),
-    advice: () =>
+    advice:
       'The server’s certificate has expired or is not valid yet. Renew it, and check this machine’s clock.',
   },
   {
     code: 'certificate-revoked',
     applies: says(/certificate revoked|CRL/i),
-    advice: () =>
+    advice:
       'The server’s certificate is on a revocation list (sslcrl, sslcrldir, ~/.postgresql/root.crl), or the list ' +
       'itself is out of date or of another authority. The server needs a new certificate, or this machine a new list.',
   },
@@ -55,14 +55,14 @@ export const tlsRules: readonly Rule[] = [
   {
     code: 'client-certificate',
     applies: says(/unknown ca|certificate required|bad certificate|certificate unknown/i),
-    advice: () =>
+    advice:
       'The server did not accept the client’s certificate. The one that sslcert names (default: ' +
       '~/.postgresql/postgresql.crt) must be signed by an authority in the server’s ssl_ca_file.',
   },
   {
     code: 'tls-version',
     applies: says(/protocol version|unsupported protocol|no protocols available|wrong version/i),
-    advice: () =>
+    advice:
       'The server and this client have no version of TLS in common, or what answers does not speak TLS. See ' +
       'ssl_min_protocol_version and ssl_max_protocol_version here and on the server; versions before 1.2 need an ' +
       'explicit ssl_min_protocol_version.',
@@ -70,14 +70,14 @@ export const tlsRules: readonly Rule[] = [
   {
     code: 'tls-direct',
     applies: (failed) => isTls(failed) && failed.plan.tls.negotiation === 'direct',
-    advice: () =>
+    advice:
       'sslnegotiation=direct begins with TLS at once, which servers before PostgreSQL 17, those without ssl = on, and ' +
       'some poolers do not understand. Leave it out.',
   },
   {
     code: 'tls-failed',
     applies: isTls,
-    advice: () =>
+    advice:
       'The encryption broke off while it was agreed on; the server’s log may say why. A proxy or another service may ' +
       'be in between. sslmode=disable shows whether it works without, but sends everything in clear.',
   },
