@@ -8,62 +8,50 @@ const PERCENT_CODES =
   '"#" %23, "%" %25.'
 
 /** What to do about a message. The first that fits counts. */
-const rules: readonly { readonly pattern: RegExp; readonly advice: string }[] = [
-  {
-    pattern: /"@" behind the host/,
-    advice:
-      `${PERCENT_CODES} Nothing was tried, since a part of the password would have been shown as something else. If ` +
+const rules: readonly (readonly [pattern: RegExp, advice: string])[] = [
+  [
+    /"@" behind the host/,
+    `${PERCENT_CODES} Nothing was tried, since a part of the password would have been shown as something else. If ` +
       'the "@" is part of a database’s name, write it as %40, too.',
-  },
-  {
-    pattern: /write an "@" in a password as %40/,
-    advice: PERCENT_CODES,
-  },
-  {
-    pattern: /^missing "=" after/,
-    advice:
-      'A connection string is a URI (postgresql://user@host/dbname) or a list such as host=… dbname=…. A value with ' +
+  ],
+  [/write an "@" in a password as %40/, PERCENT_CODES],
+  [
+    /^missing "=" after/,
+    'A connection string is a URI (postgresql://user@host/dbname) or a list such as host=… dbname=…. A value with ' +
       "spaces goes in single quotes: password='a b'. To name only a database, write dbname=NAME.",
-  },
-  {
-    pattern: /^unterminated quoted string/,
-    advice: "A value begins with a single quote and does not end with one. Inside, write a quote as \\' .",
-  },
-  {
-    pattern: /percent-encoded|unexpected spaces/,
-    advice:
-      'In a URI, "%" must be followed by two hexadecimal digits; write a percent sign as %25 and a space as %20.',
-  },
-  {
-    pattern: /for connection option "port"|invalid port number/,
-    advice:
-      'A port is a number from 1 to 65535. In a URI, what follows a colon is taken for it: if that is a password with ' +
+  ],
+  [
+    /^unterminated quoted string/,
+    "A value begins with a single quote and does not end with one. Inside, write a quote as \\' .",
+  ],
+  [
+    /percent-encoded|unexpected spaces/,
+    'In a URI, "%" must be followed by two hexadecimal digits; write a percent sign as %25 and a space as %20.',
+  ],
+  [
+    /for connection option "port"|invalid port number/,
+    'A port is a number from 1 to 65535. In a URI, what follows a colon is taken for it: if that is a password with ' +
       'special characters, write "/" as %2F, "?" as %3F, "#" as %23 and "@" as %40.',
-  },
-  {
-    pattern: /^could not match/,
-    advice: 'Lists of hosts, addresses and ports go together: as many of each, or one port for all hosts.',
-  },
-  {
-    pattern: /definition of service|service file/,
-    advice:
-      'Services are defined in the file that PGSERVICEFILE names, in ~/.pg_service.conf, or in pg_service.conf in ' +
+  ],
+  [
+    /^could not match/,
+    'Lists of hosts, addresses and ports go together: as many of each, or one port for all hosts.',
+  ],
+  [
+    /definition of service|service file/,
+    'Services are defined in the file that PGSERVICEFILE names, in ~/.pg_service.conf, or in pg_service.conf in ' +
       'the folder that PGSYSCONFDIR names: [name] on a line, then keyword=value lines without spaces round the "=".',
-  },
-  {
-    pattern: /^could not parse network address/,
-    advice: 'hostaddr takes a numeric IPv4 or IPv6 address; a name goes into host.',
-  },
-  {
-    pattern: /^weak sslmode/,
-    advice: 'Give the sslmode that the message names, or leave it out.',
-  },
-  {
-    pattern: /not supported|not compiled in|cannot be met/,
-    advice:
-      'libpq can do this and this library cannot; since leaving it out would be weaker than what was asked for, it is ' +
+  ],
+  [
+    /^could not parse network address/,
+    'hostaddr takes a numeric IPv4 or IPv6 address; a name goes into host.',
+  ],
+  [/^weak sslmode/, 'Give the sslmode that the message names, or leave it out.'],
+  [
+    /not supported|not compiled in|cannot be met/,
+    'libpq can do this and this library cannot; since leaving it out would be weaker than what was asked for, it is ' +
       'an error. Leave the parameter out, or give a value that is supported.',
-  },
+  ],
 ]
 
 const GENERAL =
@@ -72,8 +60,8 @@ const GENERAL =
 /** What to do about a bad connection string. */
 export function diagnoseConninfo(message: string): Problem {
   const [, name] = /^invalid (?:connection option|URI query parameter):? "([^"]*)"/.exec(message) ?? []
-  const rule = rules.find(({ pattern }) => pattern.test(message))
-  const advice = name === undefined ? (rule?.advice ?? GENERAL) : adviseOnName(name)
+  const rule = rules.find(([pattern]) => pattern.test(message))
+  const advice = name === undefined ? (rule?.[1] ?? GENERAL) : adviseOnName(name)
   return { code: 'conninfo', message, advice }
 }
 

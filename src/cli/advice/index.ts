@@ -3,26 +3,29 @@ import type { Problem } from '../report.js'
 import { networkRules } from './network.js'
 import { policyRules, sessionRules } from './policy.js'
 import { accessRules, refusalRules } from './refusal.js'
-import type { FailedAttempt } from './rule.js'
+import type { FailedAttempt, Rules } from './rule.js'
 import { tlsRules } from './tls.js'
 
 export { diagnoseConninfo } from './conninfo.js'
 
 /** The first that applies counts. */
-const rules = [...networkRules, ...policyRules, ...sessionRules, ...refusalRules, ...tlsRules, ...accessRules]
+const rules = [networkRules, policyRules, sessionRules, refusalRules, tlsRules, accessRules].flatMap(
+  Object.entries<Rules[string]>,
+)
 
 /** The names of all kinds of problems. */
 export const problemCodes: readonly string[] = [
-  ...new Set([...rules.map(({ code }) => code), 'unknown', 'conninfo', 'silent-server', 'connection-lost']),
+  ...new Set([...rules.map(([code]) => code), 'unknown', 'conninfo', 'silent-server', 'connection-lost']),
 ]
 
 /** What kind of failure it is, and what to do about it. */
 export function diagnose(failed: FailedAttempt): Problem {
   const message = failed.error.reason
-  const rule = rules.find(({ applies }) => applies(failed))
-  if (rule === undefined) return { code: 'unknown', message, advice: 'The server’s log may say more.' }
-  const { code, advice } = rule
-  return { code, message, advice: typeof advice === 'string' ? advice : advice(failed) }
+  for (const [code, [applies, advice]] of rules) {
+    if (applies(failed))
+      return { code, message, advice: typeof advice === 'string' ? advice : advice(failed) }
+  }
+  return { code: 'unknown', message, advice: 'The server’s log may say more.' }
 }
 
 /** What to do about a connection that was opened, and then gave no answers. */

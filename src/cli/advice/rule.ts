@@ -14,12 +14,12 @@ export interface FailedAttempt {
   readonly fileWarnings: readonly string[]
 }
 
-/** A kind of problem: how it is recognised, and what to do about it. */
-export interface Rule {
-  readonly code: string
-  readonly applies: (failed: FailedAttempt) => boolean
-  readonly advice: string | ((failed: FailedAttempt) => string)
-}
+/** Kinds of problems by their names: how each is recognised, and what to do about it. */
+export type Rules = Readonly<
+  Record<string, readonly [applies: (failed: FailedAttempt) => boolean, advice: Advice]>
+>
+
+type Advice = string | ((failed: FailedAttempt) => string)
 
 /** The name of the function in the server that refused: unlike the message, it is never translated. */
 export function routineOf({ error }: FailedAttempt): string {
