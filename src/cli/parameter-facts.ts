@@ -8,11 +8,7 @@ import type { ParameterFacts } from './report.js'
 /** Time for each attempt when `connect_timeout` does not say: libpq would wait for as long as the system does. */
 export const ATTEMPT_MILLIS = 10_000
 
-/**
- * Every parameter that has a value, with secrets masked, in libpq's order.
- *
- * @throws ConninfoError
- */
+/** Every parameter that has a value, with secrets masked, in libpq's order. Throws a ConninfoError. */
 export function listParameters(conninfo: string | undefined, env: NodeJS.ProcessEnv): ParameterFacts[] {
   const resolved = showBound(resolveConninfo(conninfo, env))
   const listed = [...keywords].flatMap(([name, { effect }]): ParameterFacts[] => {

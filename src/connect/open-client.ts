@@ -53,11 +53,7 @@ class Opening {
     this.#options = options
   }
 
-  /**
-   * Tries the hosts in order.
-   *
-   * @throws ConnectError when none would do; the caller's signal's reason
-   */
+  /** Tries the hosts in order. Throws a ConnectError when none would do; the caller's signal's reason. */
   async tryHosts(hosts: readonly HostPlan[], wanted: TargetSessionAttrs): Promise<OpenedClient> {
     this.#errors = []
     for (const host of hosts) {

@@ -22,11 +22,7 @@ export function parseInteger(keyword: string, text: string): number {
   throw new ConninfoError(`invalid integer value "${shown}" for connection option "${keyword}"`)
 }
 
-/**
- * One of a fixed set of values.
- *
- * @throws ConninfoError in libpq's words
- */
+/** One of a fixed set of values. Throws a ConninfoError in libpq's words. */
 export function parseChoice<T extends string>(keyword: string, text: string, choices: readonly T[]): T {
   const choice = choices.find((candidate) => candidate === text)
   if (choice === undefined) throw new ConninfoError(`invalid ${keyword} value: "${quoteValue(text)}"`)
