@@ -107,22 +107,21 @@ class TextReader {
   }
 
   #note(kind: TokenKind, token: string): void {
+    const isSymbol = kind === 'symbol'
+    if (isSymbol && token === ';' && this.#parentheses === 0) {
+      this.#current = null
+      return
+    }
     if (kind === 'word') {
       if (token === 'ATOMIC' && this.#lastWord === 'BEGIN') this.holdsBody = true
       this.#lastWord = token
     }
-    if (kind === 'symbol') {
-      if (token === ';' && this.#parentheses === 0) {
-        this.#current = null
-        return
-      }
-      if (token === '(') this.#parentheses++
-      else if (token === ')') this.#parentheses = Math.max(0, this.#parentheses - 1)
-    }
+    if (isSymbol && token === '(') this.#parentheses++
+    else if (isSymbol && token === ')') this.#parentheses = Math.max(0, this.#parentheses - 1)
     if (this.#current === null) this.statements.push((this.#current = []))
+    if (this.#current.length >= OPENING_LENGTH) return
     // A leading parenthesis, "(SELECT 1) UNION …", leaves the word after it as the first.
-    const isParenthesis = kind === 'symbol' && (token === '(' || token === ')')
-    if (isParenthesis || this.#current.length >= OPENING_LENGTH) return
+    if (isSymbol && (token === '(' || token === ')')) return
     this.#current.push(kind === 'name' ? `"${token}"` : markOf(kind, token))
   }
 }

@@ -23,7 +23,7 @@ export function readTokens(text: string, onToken: OnToken): boolean {
   let i = 0
   while (i < text.length) {
     const char = text.charCodeAt(i)
-    const gap = isSpace(char) ? i + 1 : skipComment(text, i)
+    const gap = isSpace(char) ? i + 1 : skipComment(text, i, char)
     const end = gap === i ? tokenEnd(text, i, char) : gap
     if (end < 0) return false
     if (gap === i) {
@@ -67,6 +67,8 @@ const QUOTE = 39
 const DOUBLE_QUOTE = 34
 const DOLLAR = 36
 const AMPERSAND = 38
+const MINUS = 45
+const SLASH = 47
 const LETTER_E = 101
 
 function isSpace(char: number): boolean {
@@ -104,7 +106,8 @@ function numberEnd(text: string, from: number): number {
 }
 
 /** The index behind the comment that begins at `i`; `i` itself where there is none; -1 where it never ends. */
-function skipComment(text: string, i: number): number {
+function skipComment(text: string, i: number, char: number): number {
+  if (char !== MINUS && char !== SLASH) return i
   if (text.startsWith('--', i)) {
     const end = text.slice(i).search(/[\n\r]/)
     return end < 0 ? text.length : i + end

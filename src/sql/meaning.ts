@@ -73,8 +73,9 @@ export class Meaning {
 
   #noteName(kind: 'word' | 'name', token: string): void {
     // INSERT INTO and MERGE INTO fill a table that is there already.
-    const fills = this.#previous === 'INSERT' || this.#previous === 'MERGE'
-    if (kind === 'word' && token === 'INTO' && !fills) this.createsTable = true
+    if (token === 'INTO' && kind === 'word' && !/^(?:INSERT|MERGE)$/.test(this.#previous)) {
+      this.createsTable = true
+    }
     const goesOn = this.#previous === '.' && this.#name !== null
     this.#schema = goesOn ? this.#name : null
     if (!goesOn) this.#before = this.#previous
