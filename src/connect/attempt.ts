@@ -47,29 +47,20 @@ interface AttemptContext {
  */
 export async function attempt(target: AttemptTarget, context: AttemptContext): Promise<OpenedClient> {
   const [first, second] = encryptions(context.plan, target)
-  try {
-    return await attemptWith(first, target, context)
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error
-    if (second === undefined || !mayFallBack(error)) throw new AttemptError(target, error, first)
-    return fallBack(second, target, context, error)
-  }
+  const opened = await attemptWith(first, target, context).catch(onlyFailure)
+  if (!(opened instanceof Failure)) return opened
+  if (second === undefined || !mayFallBack(opened)) throw new AttemptError(target, opened, first)
+  const again = await attemptWith(second, target, context).catch(onlyFailure)
+  if (!(again instanceof Failure)) return again
+  const [before, after] = second === 'tls' ? ['without', 'with'] : ['with', 'without']
+  const reason = `${opened.message} (${before} SSL), then ${again.message} (${after} SSL)`
+  throw new AttemptError(target, new Failure(again.kind, reason, again.cause ?? again), second)
 }
 
-async function fallBack(
-  encryption: Encryption,
-  target: AttemptTarget,
-  context: AttemptContext,
-  before: Failure,
-): Promise<OpenedClient> {
-  try {
-    return await attemptWith(encryption, target, context)
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error
-    const [first, second] = encryption === 'tls' ? ['without', 'with'] : ['with', 'without']
-    const reason = `${before.message} (${first} SSL), then ${error.message} (${second} SSL)`
-    throw new AttemptError(target, new Failure(error.kind, reason, error.cause ?? error), encryption)
-  }
+/** Gives a failure, and throws whatever else it is. */
+function onlyFailure(error: unknown): Failure {
+  if (error instanceof Failure) return error
+  throw error
 }
 
 /** The encryptions to try. Unix sockets are never encrypted, whatever `sslmode` is: libpq's rule. */

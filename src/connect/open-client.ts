@@ -5,7 +5,7 @@ import { now } from '../util/clock.js'
 import { attempt, type OpenedClient, type OpenStep } from './attempt.js'
 import { AttemptError, Failure, type AttemptTarget } from './attempt-error.js'
 import { findAddresses, systemLookUp, type LookUp } from './look-up.js'
-import { isPoolerWithoutServer } from './transient.js'
+import { isPoolerWithoutServer } from './reasons.js'
 import { withDeadline } from './with-deadline.js'
 
 /** What bounds and observes an opening. */

@@ -102,7 +102,7 @@ export function isSecret(name: string): boolean {
   return keywords.get(name)?.secret === true
 }
 
-/** Stores a value under its keyword, or what the old name `requiressl` means; false for a name that libpq does not know. */
+/** Stores a value under its keyword, or what the old name `requiressl` means. Gives false for an unknown name. */
 export function storeKeyword(found: Map<string, string>, name: string, value: string): boolean {
   if (name === 'requiressl') found.set('sslmode', value.startsWith('1') ? 'require' : 'prefer')
   else if (isKeyword(name)) found.set(name, value)
