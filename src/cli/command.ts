@@ -29,46 +29,29 @@ out, or everything without it, comes from the service file, the environment (PGH
 exit status: 0 if the connection works, 1 if it does not, 2 if the command was not understood
 `
 
-/** Runs the command. */
+/** Runs the command. An argument may hold a password, so none is quoted. */
 export async function run(args: readonly string[], { env, stdout, stderr }: Surroundings): Promise<ExitCode> {
-  const command = understand(args)
-  switch (command.kind) {
-    case 'wrong':
-      stderr.write(`pg-managed-connection: ${command.why}\n\n${USAGE}`)
-      return 2
-    case 'help':
-      stdout.write(USAGE)
-      return 0
-    case 'version':
-      stdout.write(`${readVersion()}\n`)
-      return 0
-    case 'check': {
-      const report = await check(command.conninfo, env)
-      const palette = makePalette(command.color && wantsColor(stdout, env))
-      stdout.write(command.json ? `${JSON.stringify(report, null, 2)}\n` : printReport(report, palette))
-      return report.ok ? 0 : 1
-    }
+  const refuse = (why: string): ExitCode => {
+    stderr.write(`pg-managed-connection: ${why}\n\n${USAGE}`)
+    return 2
   }
-}
-
-type Command =
-  | { kind: 'wrong'; why: string }
-  | { kind: 'help' | 'version' }
-  | { kind: 'check'; conninfo: string | undefined; json: boolean; color: boolean }
-
-/** An argument may hold a password, so none is quoted. */
-function understand(args: readonly string[]): Command {
-  const wrong = (why: string): Command => ({ kind: 'wrong', why })
+  const answer = (text: string): ExitCode => {
+    stdout.write(text)
+    return 0
+  }
   const parsed = parse(args)
-  if (parsed === null) return wrong('there is an option that is not known, or has a value')
+  if (parsed === null) return refuse('there is an option that is not known, or has a value')
   const { values, positionals } = parsed
-  if (values.help) return { kind: 'help' }
-  if (values.version) return { kind: 'version' }
+  if (values.help) return answer(USAGE)
+  if (values.version) return answer(`${readVersion()}\n`)
   const [command, conninfo, ...more] = positionals
-  if (command === undefined) return wrong('what to do? There is one command, check')
-  if (command !== 'check') return wrong('the only command is check')
-  if (more.length > 0) return wrong('the connection string must be one argument; put it in quotes')
-  return { kind: 'check', conninfo, json: values.json, color: !values['no-color'] }
+  if (command === undefined) return refuse('what to do? There is one command, check')
+  if (command !== 'check') return refuse('the only command is check')
+  if (more.length > 0) return refuse('the connection string must be one argument; put it in quotes')
+  const report = await check(conninfo, env)
+  const palette = makePalette(!values['no-color'] && wantsColor(stdout, env))
+  stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : printReport(report, palette))
+  return report.ok ? 0 : 1
 }
 
 function parse(args: readonly string[]) {

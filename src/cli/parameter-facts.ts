@@ -37,16 +37,7 @@ function showBound(resolved: Record<string, ResolvedParameter>): Record<string, 
 
 /** Where a value comes from, in words. */
 export function describeSource({ source, detail }: Pick<ParameterFacts, 'source' | 'detail'>): string {
-  switch (source) {
-    case 'string':
-      return 'connection string'
-    case 'environment':
-    case 'service file':
-    case 'password file':
-      return `${source} ${detail ?? ''}`
-    case 'default':
-      return detail === null ? 'default' : `default (${detail})`
-    default:
-      return source
-  }
+  if (source === 'string') return 'connection string'
+  if (source === 'default') return detail === null ? source : `${source} (${detail})`
+  return `${source} ${detail ?? ''}`
 }
