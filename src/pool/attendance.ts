@@ -1,6 +1,6 @@
 import { timerFor } from '../util/timer.js'
 
-/** Counts what `end()` waits for: whoever connects, is connected, or has asked for a query. */
+/** Counts what `end()` waits for: borrowings, from connect() to release(), and queries that are not answered. */
 export class Attendance {
   #count = 0
   #onEmpty: (() => void) | null = null

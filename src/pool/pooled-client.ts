@@ -16,14 +16,14 @@ import { asInPg } from './pg-error.js'
 import { ClientShape } from './pg.js'
 import { NotificationTap, Probe } from './probes.js'
 
-/** pg's letters. While something is in flight nobody knows. */
+/** pg's letters. While something is in flight the status is not known. */
 const LETTERS = { idle: 'I', intrans: 'T', inerror: 'E', active: null, unknown: null } as const
 
 type Shape = Pick<PoolClient, 'release' | 'getTransactionStatus' | 'setTypeParser' | 'getTypeParser'>
 
 /**
  * One borrowing of the connection, in the shape of `pg.PoolClient`. Each `connect()` gives a new one, so that what is
- * kept after its release reaches nobody: its queries reject with `ConnectionReleasedError`.
+ * kept after its release does no harm: its queries reject with `ConnectionReleasedError`.
  */
 export class PooledClient extends ClientShape implements Shape {
   readonly #connection: Connection
@@ -129,7 +129,7 @@ export class PooledClient extends ClientShape implements Shape {
   #leave(error: unknown): Promise<void> {
     this.#released = true
     this.#tap?.close()
-    // What was left is settled with the release: nobody has to wait for it.
+    // What was left is settled with the release; its rejections need not be handled.
     for (const watched of this.#pending) watched.catch(() => {})
     return this.#onRelease(error)
   }

@@ -98,7 +98,7 @@ function wordEnd(text: string, from: number): number {
   return i
 }
 
-/** Digits only: what may follow them (a point, an exponent) matters to nobody here. */
+/** Digits only: what may follow them (a point, an exponent) does not matter here. */
 function numberEnd(text: string, from: number): number {
   let i = from + 1
   while (i < text.length && isDigit(text.charCodeAt(i))) i++
