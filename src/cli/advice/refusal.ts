@@ -1,9 +1,12 @@
 import { userInfo } from 'node:os'
-import { originOf, routineOf, type FailedAttempt, type Rules } from './rule.js'
+import { isFailure, originOf, type FailedAttempt, type Rules } from './rule.js'
 
-const code = (pattern: RegExp) => (failed: FailedAttempt) =>
-  failed.error.kind === 'refused' && pattern.test(failed.error.code ?? '')
-const isUnauthorized = code(/^28000$/)
+const code = (pattern: RegExp) => isFailure('refused', { code: pattern })
+const unauthorized = (signs: { reason?: RegExp; routine?: RegExp }) =>
+  isFailure('refused', { code: /^28000$/, ...signs })
+
+/** Where the server finds that the role is missing, or may not log in: before anything is asked of the client. */
+const ABOUT_ROLE = /^InitializeSessionUserId$/
 
 /** What the server refuses for reasons that it says clearly. */
 export const refusalRules: Rules = {
@@ -15,12 +18,12 @@ export const refusalRules: Rules = {
       `new one with: ALTER ROLE ${quote(failed.plan.user)} PASSWORD '…'`,
   ],
   'role-may-not-log-in': [
-    (failed) => isUnauthorized(failed) && isAboutRole(failed) && /not permitted/.test(failed.error.reason),
+    unauthorized({ routine: ABOUT_ROLE, reason: /not permitted/ }),
     ({ plan }) =>
       `"${plan.user}" is a role for granting rights. Let it log in with: ALTER ROLE ${quote(plan.user)} LOGIN`,
   ],
   'role-missing': [
-    (failed) => isUnauthorized(failed) && isAboutRole(failed),
+    unauthorized({ routine: ABOUT_ROLE }),
     (failed) =>
       `The server has no role "${failed.plan.user}" (user, from: ${originOf(failed, 'user')}). Give another user, ` +
       `or make it with: CREATE ROLE ${quote(failed.plan.user)} LOGIN PASSWORD '…'`,
@@ -38,7 +41,8 @@ export const refusalRules: Rules = {
       'or the CONNECTION LIMIT.',
   ],
   'shutting-down': [
-    (failed) => code(/^57P0[12]$/)(failed) || (isUnavailable(failed) && /shutting/.test(failed.error.reason)),
+    (failed) =>
+      code(/^57P0[12]$/)(failed) || isFailure('refused', { code: /^57P03$/, reason: /shutting/ })(failed),
     'The server is shutting down or restarting. Try again in a moment.',
   ],
   'starting-up': [
@@ -47,13 +51,13 @@ export const refusalRules: Rules = {
       'like this, its log says how far it is. A standby that never lets anybody in may have hot_standby = off.',
   ],
   'database-closed': [
-    (failed) => code(/^55000$/)(failed) && routineOf(failed).startsWith('CheckMyDatabase'),
+    isFailure('refused', { code: /^55000$/, routine: /^CheckMyDatabase/ }),
     ({ plan }) =>
       `Nobody may connect to "${plan.database}". Open it with: ` +
       `ALTER DATABASE ${quote(plan.database)} ALLOW_CONNECTIONS true`,
   ],
   'no-connect-privilege': [
-    (failed) => code(/^42501$/)(failed) && routineOf(failed).startsWith('CheckMyDatabase'),
+    isFailure('refused', { code: /^42501$/, routine: /^CheckMyDatabase/ }),
     ({ plan }) =>
       `"${plan.user}" may not connect to this database. Allow it with: ` +
       `GRANT CONNECT ON DATABASE ${quote(plan.database)} TO ${quote(plan.user)}`,
@@ -74,18 +78,18 @@ export const refusalRules: Rules = {
 /** What the server refuses because of pg_hba.conf; less certain, since encryption may have failed before. */
 export const accessRules: Rules = {
   'pg-hba-reject': [
-    (failed) => isUnauthorized(failed) && /pg_hba\.conf rejects/.test(failed.error.reason),
+    unauthorized({ reason: /pg_hba\.conf rejects/ }),
     'A line of the server’s pg_hba.conf says "reject" for this user, database, address and encryption. Remove it, ' +
       'or put one that allows the login above it, and reload with: SELECT pg_reload_conf()',
   ],
   'no-pg-hba-entry': [
-    (failed) => isUnauthorized(failed) && /pg_hba\.conf/.test(failed.error.reason),
+    unauthorized({ reason: /pg_hba\.conf/ }),
     (failed) =>
       `No line of the server's pg_hba.conf lets this user in from here${describeEncryption(failed)}. Add one, such as\n` +
       `    ${describeLine(failed)}\nand reload with: SELECT pg_reload_conf()`,
   ],
   'client-certificate': [
-    (failed) => isUnauthorized(failed) && routineOf(failed) === 'ClientAuthentication',
+    unauthorized({ routine: /^ClientAuthentication$/ }),
     'The server wants a certificate of the client’s. Give one with sslcert and sslkey; by default it is ' +
       '~/.postgresql/postgresql.crt with postgresql.key. It must be signed by an authority in the server’s ssl_ca_file.',
   ],
@@ -98,20 +102,11 @@ export const accessRules: Rules = {
       'line applies.',
   ],
   refused: [
-    ({ error }) => error.kind === 'refused',
+    isFailure('refused'),
     ({ error }) =>
       `The server refused the session with SQLSTATE ${error.code ?? 'unknown'}; its log may say more. The manual's ` +
       'appendix "PostgreSQL Error Codes" explains the code.',
   ],
-}
-
-/** The role is missing, or may not log in: found before anything is asked of the client. */
-function isAboutRole(failed: FailedAttempt): boolean {
-  return routineOf(failed) === 'InitializeSessionUserId'
-}
-
-function isUnavailable({ error }: FailedAttempt): boolean {
-  return error.code === '57P03'
 }
 
 function describePassword(failed: FailedAttempt): string {
