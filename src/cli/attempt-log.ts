@@ -1,4 +1,3 @@
-import type { HostPlan } from '../conninfo/hosts.js'
 import type { ConnectPlan } from '../conninfo/plan.js'
 import type { AttemptError, AttemptTarget, OpenStep } from '../connect/index.js'
 import { roundMillis, type AttemptFacts, type Problem } from './report.js'
@@ -10,48 +9,43 @@ export class AttemptLog {
   #target: AttemptTarget | null = null
   #started = performance.now()
 
-  /** @param diagnose says what to make of a failure */
+  /** @param diagnose says what to make of a failure; `socket` is the Unix socket that was tried, if it was one */
   constructor(diagnose: (error: AttemptError, socket: string | null) => Problem) {
     this.#diagnose = diagnose
   }
 
   /** To be handed to `openClient`. */
   readonly onStep = (step: OpenStep): void => {
-    switch (step.kind) {
-      case 'look-up':
-        this.#started = performance.now()
-        return
-      case 'attempt':
-        this.#target = step.target
-        return
-      case 'opened': {
-        const { host, port, address = null, socket = null } = step.target
-        return this.#add({ host, port, address, socket, outcome: 'connected', ...step, problem: null })
-      }
-      case 'failed':
-        return this.#addFailure(step.error)
+    if (step.kind === 'look-up') this.#started = performance.now()
+    else if (step.kind === 'attempt') this.#target = step.target
+    else if (step.kind === 'failed') this.#addFailure(step.error)
+    else {
+      const { host, port, address = null, socket = null } = step.target
+      this.#add({ host, port, address, socket, outcome: 'connected', ...step, problem: null })
     }
   }
 
   /** What was tried, and then the hosts of the plan that were not. */
   list(plan: ConnectPlan): AttemptFacts[] {
-    const left = plan.hosts.filter((host) => !this.#rows.some((row) => isOf(row, host)))
-    return [...this.#rows, ...left.map(untried)]
+    const untried = { outcome: 'not tried', encryption: null, millis: null, problem: null } as const
+    const places = plan.hosts.map(({ host, port, hostaddr: address = null, socket = null }) => {
+      return { host, port, address, socket }
+    })
+    const left = places.filter(
+      ({ host, port, address }) =>
+        !this.#rows.some(
+          (row) => row.host === host && row.port === port && (address === null || row.address === address),
+        ),
+    )
+    return [...this.#rows, ...left.map((place) => ({ ...place, ...untried }))]
   }
 
   #addFailure(error: AttemptError): void {
-    const tried = this.#target
     const { host, port, address } = error
-    const socket = tried?.socket ?? null
-    this.#add({
-      host,
-      port,
-      address,
-      socket,
-      outcome: 'failed',
-      encryption: tried === null ? null : error.encryption,
-      problem: this.#diagnose(error, socket),
-    })
+    const socket = this.#target?.socket ?? null
+    const encryption = this.#target && error.encryption
+    const problem = this.#diagnose(error, socket)
+    this.#add({ host, port, address, socket, outcome: 'failed', encryption, problem })
   }
 
   #add({ host, port, address, socket, outcome, encryption, problem }: Omit<AttemptFacts, 'millis'>): void {
@@ -59,22 +53,5 @@ export class AttemptLog {
     this.#rows.push({ host, port, address, socket, outcome, encryption, millis, problem })
     this.#target = null
     this.#started = performance.now()
-  }
-}
-
-function isOf(row: AttemptFacts, { host, hostaddr, port }: HostPlan): boolean {
-  return row.host === host && row.port === port && (hostaddr === undefined || row.address === hostaddr)
-}
-
-function untried({ host, hostaddr, port, socket }: HostPlan): AttemptFacts {
-  return {
-    host,
-    port,
-    address: hostaddr ?? null,
-    socket: socket ?? null,
-    outcome: 'not tried',
-    encryption: null,
-    millis: null,
-    problem: null,
   }
 }

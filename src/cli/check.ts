@@ -1,17 +1,23 @@
 import { findPassword } from '../conninfo/password-file.js'
 import { planConnection, type ConnectPlan } from '../conninfo/plan.js'
 import { AttemptError, openClient, type OpenedClient } from '../connect/index.js'
-import { withDeadline } from '../connect/with-deadline.js'
 import { internals } from '../pg/driver.js'
+import { withDeadline } from '../connect/with-deadline.js'
 import { ConnectError, ConninfoError } from '../errors.js'
 import { diagnose, diagnoseConninfo, diagnoseSession } from './advice/index.js'
 import { AttemptLog } from './attempt-log.js'
 import { examine } from './examine.js'
-import { ATTEMPT_MILLIS, FAREWELL_MILLIS, OPENING_MILLIS, QUESTIONS_MILLIS } from './limits.js'
-import { listParameters } from './parameter-facts.js'
-import type { ConnectionFacts, ParameterFacts, Problem, Report } from './report.js'
+import { ATTEMPT_MILLIS, listParameters } from './parameter-facts.js'
+import type { ParameterFacts, Report } from './report.js'
 import { refuseStrayAt } from './stray-at.js'
 import { warnOf } from './warnings.js'
+
+/** Time for all attempts together, whatever `connect_timeout` says. */
+const OPENING_MILLIS = 60_000
+
+/** Time for the questions to the server, and for saying good-bye. */
+const QUESTIONS_MILLIS = 10_000
+const FAREWELL_MILLIS = 1_000
 
 /**
  * Connects as `ManagedConnection` would, and says what came of it and why. Takes a bounded time, and never throws
@@ -24,50 +30,37 @@ export async function check(conninfo: string | undefined, env: NodeJS.ProcessEnv
   try {
     refuseStrayAt(conninfo)
     parameters = listParameters(conninfo, env)
-    const plan = bound(planConnection(conninfo, env))
-    return await tryPlan(plan, parameters)
+    const plan = planConnection(conninfo, env)
+    const connectTimeoutMillis = plan.connectTimeoutMillis || ATTEMPT_MILLIS
+    return await tryPlan({ ...plan, connectTimeoutMillis }, parameters)
   } catch (error) {
     if (!(error instanceof ConninfoError)) throw error
-    const problem = diagnoseConninfo(error)
+    const problem = diagnoseConninfo(error.message)
     return { ok: false, parameters, attempts: [], connection: null, problem, warnings: [] }
   }
-}
-
-function bound(plan: ConnectPlan): ConnectPlan {
-  return { ...plan, connectTimeoutMillis: plan.connectTimeoutMillis || ATTEMPT_MILLIS }
 }
 
 async function tryPlan(plan: ConnectPlan, parameters: readonly ParameterFacts[]): Promise<Report> {
   const fileWarnings = warnOfPasswordFile(plan)
   const log = new AttemptLog((error, socket) => diagnose({ error, socket, plan, parameters, fileWarnings }))
   const { connection, problem } = await connectAndExamine(plan, log)
-  const attempts = log.list(plan)
-  return {
-    ok: problem === null,
-    parameters,
-    attempts,
-    connection,
-    problem,
-    warnings: [...fileWarnings, ...warnOf(parameters, connection)],
-  }
+  const warnings = [...fileWarnings, ...warnOf(parameters, connection)]
+  return { ok: problem === null, parameters, attempts: log.list(plan), connection, problem, warnings }
 }
 
 /** Why a password file that is there will not be read. */
 function warnOfPasswordFile({ hosts, password, database, user }: ConnectPlan): string[] {
   if (password.kind !== 'file') return []
-  const warnings = hosts.map(({ host, hostaddr, port }) => {
-    const login = { host: host || (hostaddr ?? ''), port, database, user }
-    return findPassword(password.file, login).warning
+  const warnings = hosts.map(({ host, hostaddr = '', port }) => {
+    return findPassword(password.file, { host: host || hostaddr, port, database, user }).warning
   })
   return [...new Set(warnings)].filter((warning) => warning !== undefined)
 }
 
-interface Outcome {
-  readonly connection: ConnectionFacts | null
-  readonly problem: Problem | null
-}
-
-async function connectAndExamine(plan: ConnectPlan, log: AttemptLog): Promise<Outcome> {
+async function connectAndExamine(
+  plan: ConnectPlan,
+  log: AttemptLog,
+): Promise<Pick<Report, 'connection' | 'problem'>> {
   let opened: OpenedClient
   try {
     const deadline = performance.now() + OPENING_MILLIS

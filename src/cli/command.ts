@@ -2,11 +2,10 @@ import { readFileSync } from 'node:fs'
 import type { WriteStream } from 'node:tty'
 import { parseArgs } from 'node:util'
 import { check } from './check.js'
-import { makePalette, wantsColor } from './palette.js'
-import { printReport } from './print.js'
+import { makePalette, printReport, wantsColor } from './print.js'
 
 /** 0: it works. 1: it does not. 2: the command was not understood. */
-export type ExitCode = 0 | 1 | 2
+type ExitCode = 0 | 1 | 2
 
 /** What the command has to do with the process it runs in. */
 export interface Surroundings {
@@ -30,52 +29,29 @@ out, or everything without it, comes from the service file, the environment (PGH
 exit status: 0 if the connection works, 1 if it does not, 2 if the command was not understood
 `
 
-/** Runs the command. */
+/** Runs the command. An argument may hold a password, so none is quoted. */
 export async function run(args: readonly string[], { env, stdout, stderr }: Surroundings): Promise<ExitCode> {
-  const command = understand(args)
-  switch (command.kind) {
-    case 'wrong':
-      stderr.write(`pg-managed-connection: ${command.why}\n\n${USAGE}`)
-      return 2
-    case 'help':
-      stdout.write(USAGE)
-      return 0
-    case 'version':
-      stdout.write(`${readVersion()}\n`)
-      return 0
-    case 'check': {
-      const report = await check(command.conninfo, env)
-      const palette = makePalette(command.color && wantsColor(stdout, env))
-      stdout.write(command.json ? `${JSON.stringify(report, null, 2)}\n` : printReport(report, palette))
-      return report.ok ? 0 : 1
-    }
+  const refuse = (why: string): ExitCode => {
+    stderr.write(`pg-managed-connection: ${why}\n\n${USAGE}`)
+    return 2
   }
-}
-
-type Command =
-  | { readonly kind: 'wrong'; readonly why: string }
-  | { readonly kind: 'help' | 'version' }
-  | {
-      readonly kind: 'check'
-      readonly conninfo: string | undefined
-      readonly json: boolean
-      readonly color: boolean
-    }
-
-/** An argument may hold a password, so none is quoted. */
-function understand(args: readonly string[]): Command {
+  const answer = (text: string): ExitCode => {
+    stdout.write(text)
+    return 0
+  }
   const parsed = parse(args)
-  if (parsed === null) return { kind: 'wrong', why: 'there is an option that is not known, or has a value' }
+  if (parsed === null) return refuse('there is an option that is not known, or has a value')
   const { values, positionals } = parsed
-  if (values.help) return { kind: 'help' }
-  if (values.version) return { kind: 'version' }
+  if (values.help) return answer(USAGE)
+  if (values.version) return answer(`${readVersion()}\n`)
   const [command, conninfo, ...more] = positionals
-  if (command === undefined) return { kind: 'wrong', why: 'what to do? There is one command, check' }
-  if (command !== 'check') return { kind: 'wrong', why: 'the only command is check' }
-  if (more.length > 0) {
-    return { kind: 'wrong', why: 'the connection string must be one argument; put it in quotes' }
-  }
-  return { kind: 'check', conninfo, json: values.json, color: !values['no-color'] }
+  if (command === undefined) return refuse('what to do? There is one command, check')
+  if (command !== 'check') return refuse('the only command is check')
+  if (more.length > 0) return refuse('the connection string must be one argument; put it in quotes')
+  const report = await check(conninfo, env)
+  const palette = makePalette(!values['no-color'] && wantsColor(stdout, env))
+  stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : printReport(report, palette))
+  return report.ok ? 0 : 1
 }
 
 function parse(args: readonly string[]) {

@@ -1,14 +1,12 @@
 import { checkServerIdentity, type PeerCertificate } from 'node:tls'
-import type pg from 'pg'
 import type { OpenedClient, TlsFacts } from '../connect/index.js'
 import { abortable } from '../connect/with-deadline.js'
 import { roundMillis, type CertificateFacts, type ConnectionFacts, type EncryptionFacts } from './report.js'
 
+/** How often the round trip is measured. */
 const SAMPLES = 9
 
-/** Since this version the server says itself how the user logged in. */
-const KNOWS_SYSTEM_USER = 160_000
-
+/** Gives the first row; an empty one when the server refuses the question. */
 type Ask = (text: string) => Promise<Record<string, unknown>>
 
 /**
@@ -18,12 +16,23 @@ type Ask = (text: string) => Promise<Record<string, unknown>>
  */
 export async function examine(opened: OpenedClient, signal: AbortSignal): Promise<ConnectionFacts> {
   const { session, client, target } = opened
-  const ask: Ask = (text) => askServer(client, text, signal)
-  const { whoami, systemUser } = await askWho(ask)
+  const ask: Ask = async (text) => {
+    try {
+      const { rows } = await abortable(signal, client.query<Record<string, unknown>>(text))
+      return rows[0] ?? {}
+    } catch (error) {
+      // The server said no, and the connection goes on.
+      if ((error as { severity?: unknown }).severity === 'ERROR') return {}
+      throw error
+    }
+  }
+  const whoami = await ask(WHOAMI)
+  // Since PostgreSQL 16 the server says how the user logged in.
+  const { method } = Number(whoami['version']) >= 160_000 ? await ask('SELECT system_user AS method') : {}
   return {
     serverVersion: session.serverVersion,
     tls: session.tls && describeTls(session.tls, target.host),
-    authentication: { asked: session.loginMethod, systemUser },
+    authentication: { asked: session.loginMethod, systemUser: text(method) },
     role: {
       current: text(whoami['current']),
       session: text(whoami['session']),
@@ -36,39 +45,11 @@ export async function examine(opened: OpenedClient, signal: AbortSignal): Promis
   }
 }
 
-async function askWho(ask: Ask): Promise<{ whoami: Record<string, unknown>; systemUser: string | null }> {
-  const whoami = await ask(
-    'SELECT current_user AS current, session_user AS session, pg_catalog.current_database() AS database, ' +
-      'pg_catalog.pg_is_in_recovery() AS in_recovery, ' +
-      "pg_catalog.current_setting('transaction_read_only') AS read_only, " +
-      "pg_catalog.current_setting('is_superuser') AS superuser, " +
-      "pg_catalog.current_setting('server_version_num') AS version",
-  )
-  const knows = Number(whoami['version']) >= KNOWS_SYSTEM_USER
-  const { method } = knows ? await ask('SELECT system_user AS method') : {}
-  return { whoami, systemUser: text(method) }
-}
-
-/** The first row; an empty one when the server refuses the question. */
-async function askServer(
-  client: pg.Client,
-  statement: string,
-  signal: AbortSignal,
-): Promise<Record<string, unknown>> {
-  try {
-    const { rows } = await abortable(signal, client.query<Record<string, unknown>>(statement))
-    return rows[0] ?? {}
-  } catch (error) {
-    if (isAnswer(error)) return {}
-    throw error
-  }
-}
-
-/** Whether the server said no, and the connection goes on. */
-function isAnswer(error: unknown): boolean {
-  const { severity } = error as { severity?: unknown }
-  return severity === 'ERROR'
-}
+const WHOAMI = `SELECT current_user AS current, session_user AS session, pg_catalog.current_database() AS database,
+  pg_catalog.pg_is_in_recovery() AS in_recovery,
+  pg_catalog.current_setting('transaction_read_only') AS read_only,
+  pg_catalog.current_setting('is_superuser') AS superuser,
+  pg_catalog.current_setting('server_version_num') AS version`
 
 async function measure(ask: Ask): Promise<ConnectionFacts['roundTrip']> {
   const millis: number[] = []
@@ -91,13 +72,7 @@ function flag(value: unknown): boolean | null {
 }
 
 function describeTls(tls: TlsFacts, host: string): EncryptionFacts {
-  const { protocol, cipher, verified, certificate } = tls
-  return {
-    protocol,
-    cipher,
-    verified,
-    certificate: certificate && describeCertificate(certificate, host),
-  }
+  return { ...tls, certificate: tls.certificate && describeCertificate(tls.certificate, host) }
 }
 
 function describeCertificate(
@@ -105,8 +80,9 @@ function describeCertificate(
   host: string,
 ): CertificateFacts {
   return {
-    subject: onOneLine(subject),
-    issuer: onOneLine(issuer),
+    // A distinguished name has a line for each of its parts.
+    subject: subject.replace(/\n/g, ', '),
+    issuer: issuer.replace(/\n/g, ', '),
     names,
     validFrom: new Date(validFrom).toISOString(),
     validUntil: new Date(validTo).toISOString(),
@@ -120,9 +96,4 @@ function matches(subject: string, names: string, host: string): boolean {
   const CN = /^CN=(.*)$/m.exec(subject)?.[1] ?? ''
   const known = { subject: { CN }, ...(names === '' ? {} : { subjectaltname: names }) }
   return checkServerIdentity(host, known as PeerCertificate) === undefined
-}
-
-/** A distinguished name has a line for each of its parts. */
-function onOneLine(name: string): string {
-  return name.replace(/\n/g, ', ')
 }

@@ -6,7 +6,7 @@ process.removeAllListeners('warning')
 process.on('warning', ({ name, message }) => {
   if (name !== 'ConninfoWarning') process.stderr.write(`${name}: ${message}\n`)
 })
-// Whoever reads only the first lines hangs up early.
+// A program that reads only the first lines closes its end early.
 process.stdout.on('error', () => process.exit())
 
 /** An unforeseen error may quote anything, so only where it happened is shown. */

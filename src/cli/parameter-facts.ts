@@ -1,27 +1,30 @@
-import { isSecret, keywords } from '../conninfo/keywords.js'
-import { MASK, mayHoldSecret } from '../conninfo/quote.js'
+import { keywords } from '../conninfo/keywords.js'
+import { mustHide } from '../conninfo/mask.js'
 import { resolveConninfo, type ResolvedParameter } from '../conninfo/resolve.js'
-import { ATTEMPT_MILLIS } from './limits.js'
+import { MASK } from '../conninfo/secret.js'
+import { environmentSettings } from '../conninfo/startup-settings.js'
 import type { ParameterFacts } from './report.js'
 
-/** Variables that are no connection parameters, yet set something for the session, as with libpq. */
-const SESSION_VARIABLES = ['PGDATESTYLE', 'PGTZ', 'PGGEQO'] as const
+/** Time for each attempt when `connect_timeout` does not say: libpq would wait for as long as the system does. */
+export const ATTEMPT_MILLIS = 10_000
 
-/** Where a part of a password may have gone astray. */
-const FREE_TEXT: ReadonlySet<string> = new Set(['options', 'dbname', 'host', 'port'])
-
-/**
- * Every parameter that has a value, with secrets masked, in libpq's order.
- *
- * @throws ConninfoError
- */
+/** Every parameter that has a value, with secrets masked, in libpq's order. Throws a ConninfoError. */
 export function listParameters(conninfo: string | undefined, env: NodeJS.ProcessEnv): ParameterFacts[] {
   const resolved = showBound(resolveConninfo(conninfo, env))
   const listed = [...keywords].flatMap(([name, { effect }]): ParameterFacts[] => {
-    const parameter = resolved[name]
-    return parameter === undefined || isEmptyDefault(parameter) ? [] : [describe(name, parameter, effect)]
+    const { value = '', source = 'default', detail = null } = resolved[name] ?? {}
+    if (value === '' && source === 'default') return []
+    return [{ name, value: mustHide(name, value) ? MASK : value, source, detail, effect }]
   })
-  return [...listed, ...listSessionVariables(env)]
+  // These are no connection parameters, yet set something for the session.
+  const settings = environmentSettings(env).map(([name, , value]): ParameterFacts => ({
+    name,
+    value,
+    source: 'environment',
+    detail: name,
+    effect: 'honoured',
+  }))
+  return [...listed, ...settings]
 }
 
 /** The bound that is the check's own is shown like one that was given. */
@@ -32,42 +35,9 @@ function showBound(resolved: Record<string, ResolvedParameter>): Record<string, 
   return { ...resolved, connect_timeout: { value: String(ATTEMPT_MILLIS / 1000), source: 'default', detail } }
 }
 
-function isEmptyDefault({ value, source }: ResolvedParameter): boolean {
-  return value === '' && source === 'default'
-}
-
-function describe(
-  name: string,
-  { value, source, detail }: ResolvedParameter,
-  effect: ParameterFacts['effect'],
-): ParameterFacts {
-  return { name, value: hides(name, value) ? MASK : value, source, detail: detail ?? null, effect }
-}
-
-function hides(name: string, value: string): boolean {
-  return isSecret(name) || value.includes('://') || (FREE_TEXT.has(name) && mayHoldSecret(value))
-}
-
-function listSessionVariables(env: NodeJS.ProcessEnv): ParameterFacts[] {
-  return SESSION_VARIABLES.flatMap((name): ParameterFacts[] => {
-    const value = env[name]
-    if (value === undefined || value.toLowerCase() === 'default') return []
-    return [{ name, value, source: 'environment', detail: name, effect: 'honoured' }]
-  })
-}
-
 /** Where a value comes from, in words. */
 export function describeSource({ source, detail }: Pick<ParameterFacts, 'source' | 'detail'>): string {
-  switch (source) {
-    case 'string':
-      return 'connection string'
-    case 'environment':
-    case 'service file':
-    case 'password file':
-      return `${source} ${detail ?? ''}`
-    case 'default':
-      return detail === null ? 'default' : `default (${detail})`
-    default:
-      return source
-  }
+  if (source === 'string') return 'connection string'
+  if (source === 'default') return detail === null ? source : `${source} (${detail})`
+  return `${source} ${detail ?? ''}`
 }

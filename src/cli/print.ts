@@ -1,5 +1,6 @@
+import type { WriteStream } from 'node:tty'
+import { styleText } from 'node:util'
 import type { LoginMethod } from '../connect/index.js'
-import type { Palette } from './palette.js'
 import { describeSource } from './parameter-facts.js'
 import type {
   AttemptFacts,
@@ -19,31 +20,24 @@ const LINE_WIDTH = 100
 /** A report for people. */
 export function printReport(report: Report, palette: Palette): string {
   const { parameters, attempts, connection, problem, warnings } = report
-  const sections = [
-    section('Parameters', printParameters(parameters, palette), palette),
-    section(
-      'Hosts',
-      attempts.flatMap((one) => printAttempt(one, palette)),
-      palette,
-    ),
-    section('Connection', connection === null ? [] : printConnection(connection), palette),
-    section(
-      'Warnings',
-      warnings.map((warning) => palette.warning(`! ${onePiece(warning)}`)),
-      palette,
-    ),
-    // The problem of an attempt stands with the attempt.
-    section('Problem', isSaid(problem, attempts) ? [] : printProblem(problem, palette), palette),
-  ]
+  // The problem of an attempt stands with the attempt.
+  const isSaid = attempts.some((attempt) => attempt.problem === problem)
+  const sections: Record<string, string[]> = {
+    Parameters: printParameters(parameters, palette),
+    Hosts: attempts.flatMap((one) => printAttempt(one, palette)),
+    Connection: connection === null ? [] : printConnection(connection),
+    Warnings: warnings.map((warning) => palette.warning(`! ${onePiece(warning)}`)),
+    Problem: problem === null || isSaid ? [] : printProblem(problem, palette),
+  }
+  const printed = Object.entries(sections)
+    .filter(([, lines]) => lines.length > 0)
+    .map(([title, lines]) => {
+      return [palette.heading(title), ...lines.map((line) => line.replace(/^(?=.)/gm, '  '))].join('\n')
+    })
   const verdict = report.ok
     ? palette.good('The connection works.')
     : palette.bad('The connection does not work.')
-  return `${[...sections.filter((text) => text !== ''), verdict].join('\n\n')}\n`
-}
-
-function section(title: string, lines: readonly string[], { heading }: Palette): string {
-  if (lines.length === 0) return ''
-  return [heading(title), ...lines.map((line) => line.replace(/^(?=.)/gm, '  '))].join('\n')
+  return `${[...printed, verdict].join('\n\n')}\n`
 }
 
 function printParameters(parameters: readonly ParameterFacts[], { dim }: Palette): string[] {
@@ -61,21 +55,18 @@ function printParameters(parameters: readonly ParameterFacts[], { dim }: Palette
 
 function printAttempt(attempt: AttemptFacts, palette: Palette): string[] {
   const where = describeWhere(attempt)
-  switch (attempt.outcome) {
-    case 'connected':
-      return [`${palette.good('✔')} ${where}: connected in ${formatMillis(attempt.millis!)}`]
-    case 'not tried':
-      return [palette.dim(`- ${where}: not tried`)]
-    case 'failed': {
-      const [first = '', ...rest] = printProblem(attempt.problem, palette)
-      const took = palette.dim(`(${formatMillis(attempt.millis!)})`)
-      return [`${palette.bad('✘')} ${where}: ${first} ${took}`, ...rest.map((line) => `  ${line}`)]
-    }
-  }
+  const { outcome, millis, problem } = attempt
+  if (outcome === 'not tried') return [palette.dim(`- ${where}: not tried`)]
+  const took = formatMillis(millis!)
+  if (problem === null) return [`${palette.good('✔')} ${where}: connected in ${took}`]
+  const [first = '', ...rest] = printProblem(problem, palette)
+  return [
+    `${palette.bad('✘')} ${where}: ${first} ${palette.dim(`(${took})`)}`,
+    ...rest.map((line) => `  ${line}`),
+  ]
 }
 
-function printProblem(problem: Problem | null, { bad }: Palette): string[] {
-  if (problem === null) return []
+function printProblem(problem: Problem, { bad }: Palette): string[] {
   const [first = '', ...rest] = visible(problem.message).split('\n')
   return [
     bad(first.trim()),
@@ -98,11 +89,6 @@ function wrap(text: string): string[] {
   })
 }
 
-/** Attempts say themselves what came of them. */
-function isSaid(problem: Problem | null, attempts: readonly AttemptFacts[]): boolean {
-  return problem === null || attempts.some((attempt) => attempt.problem === problem)
-}
-
 function describeWhere({ host, address, socket, port }: AttemptFacts): string {
   if (socket !== null) return `socket ${onePiece(socket)}`
   const name = host === '' ? address : host
@@ -112,11 +98,12 @@ function describeWhere({ host, address, socket, port }: AttemptFacts): string {
 
 function printConnection(connection: ConnectionFacts): string[] {
   const { tls, role, roundTrip } = connection
+  const { asked, systemUser } = connection.authentication
   const rows: [string, string][] = [
     ['server', `PostgreSQL ${connection.serverVersion}`],
     ['encryption', tls === null ? 'not encrypted' : `${tls.protocol}, ${tls.cipher}`],
     ...(tls === null ? [] : printCertificate(tls)),
-    ['authentication', describeAuthentication(connection.authentication)],
+    ['authentication', systemUser === null ? ASKED[asked] : `${ASKED[asked]}; for the server: ${systemUser}`],
     ['role', describeRole(role)],
     ['database', connection.database ?? UNKNOWN],
     ['access', describeAccess(connection)],
@@ -154,10 +141,6 @@ const ASKED: Readonly<Record<LoginMethod, string>> = {
   'scram-sha-256-plus': 'scram-sha-256 with channel binding',
 }
 
-function describeAuthentication({ asked, systemUser }: ConnectionFacts['authentication']): string {
-  return systemUser === null ? ASKED[asked] : `${ASKED[asked]}; for the server: ${systemUser}`
-}
-
 function describeRole({ current, session, superuser }: ConnectionFacts['role']): string {
   if (current === null) return UNKNOWN
   const login = session === null || session === current ? '' : `, logged in as ${session}`
@@ -172,11 +155,8 @@ function describeAccess({ readOnly, inRecovery }: ConnectionFacts): string {
 }
 
 function formatMillis(millis: number): string {
-  return millis < 10
-    ? `${millis.toFixed(2)} ms`
-    : millis < 1000
-      ? `${millis.toFixed(0)} ms`
-      : `${(millis / 1000).toFixed(1)} s`
+  if (millis < 10) return `${millis.toFixed(2)} ms`
+  return millis < 1000 ? `${millis.toFixed(0)} ms` : `${(millis / 1000).toFixed(1)} s`
 }
 
 /** What a server or a file says must not steer the terminal. */
@@ -186,4 +166,35 @@ function visible(text: string): string {
 
 function onePiece(text: string): string {
   return visible(text).replace(/\n/g, ' ')
+}
+
+/** How the parts of a report look. */
+export interface Palette {
+  readonly heading: (text: string) => string
+  readonly dim: (text: string) => string
+  readonly good: (text: string) => string
+  readonly bad: (text: string) => string
+  readonly warning: (text: string) => string
+}
+
+type Format = Parameters<typeof styleText>[0]
+
+/** Whether a stream is to be written to in colour: a terminal that has colours, unless the environment says no. */
+export function wantsColor(stream: Partial<WriteStream>, env: NodeJS.ProcessEnv): boolean {
+  if (env['NO_COLOR']) return false
+  return stream.isTTY === true && stream.hasColors?.(env) === true
+}
+
+/** Colours, or none. */
+export function makePalette(color: boolean): Palette {
+  // It is decided already whether the stream takes colours.
+  const paint = (format: Format) => (text: string) =>
+    color && text !== '' ? styleText(format, text, { validateStream: false }) : text
+  return {
+    heading: paint('bold'),
+    dim: paint('dim'),
+    good: paint('green'),
+    bad: paint('red'),
+    warning: paint('yellow'),
+  }
 }

@@ -1,4 +1,4 @@
-import type { Encryption, LoginMethod } from '../connect/index.js'
+import type { Encryption, LoginMethod, TlsFacts } from '../connect/index.js'
 import type { KeywordEffect } from '../conninfo/keywords.js'
 import type { ParameterSource } from '../conninfo/resolve.js'
 
@@ -39,26 +39,15 @@ export interface AttemptFacts {
 }
 
 /** The server's certificate. */
-export interface CertificateFacts {
-  readonly subject: string
-  readonly issuer: string
-  /** The names that it is made out to besides its subject. */
-  readonly names: string
-  /** ISO 8601, as the next. */
-  readonly validFrom: string
+export interface CertificateFacts extends Omit<NonNullable<TlsFacts['certificate']>, 'validTo'> {
+  /** ISO 8601, as `validFrom`. */
   readonly validUntil: string
   /** Whether it is made out to the host that was asked for; null when only an address was given. */
   readonly matchesHost: boolean | null
-  /** SHA-256. */
-  readonly fingerprint: string
 }
 
 /** How the connection is encrypted. */
-export interface EncryptionFacts {
-  readonly protocol: string
-  readonly cipher: string
-  /** Whether the certificate was checked against trusted authorities. */
-  readonly verified: boolean
+export interface EncryptionFacts extends Omit<TlsFacts, 'certificate'> {
   readonly certificate: CertificateFacts | null
 }
 

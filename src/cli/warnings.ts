@@ -3,7 +3,6 @@ import type { CertificateFacts, ConnectionFacts, EncryptionFacts, ParameterFacts
 
 /** A certificate that ends sooner is worth a word. */
 const SOON_DAYS = 14
-
 const DAY_MILLIS = 86_400_000
 
 /** What works, and yet is probably not what is wanted. */
@@ -18,21 +17,17 @@ export function warnOf(
 }
 
 function warnOfTls({ verified, certificate }: EncryptionFacts): string[] {
-  const unverified = verified
-    ? []
-    : [
-        'the server’s certificate was not verified, so anybody on the way could pose as the server; ' +
-          'sslmode=verify-full with an sslrootcert checks it',
-      ]
-  return certificate === null ? unverified : [...unverified, ...warnOfAge(certificate)]
+  const warnings = certificate === null ? [] : warnOfAge(certificate)
+  if (verified) return warnings
+  const unverified =
+    'the server’s certificate was not verified, so anybody on the way could pose as the server; ' +
+    'sslmode=verify-full with an sslrootcert checks it'
+  return [unverified, ...warnings]
 }
 
 function warnOfAge({ validUntil }: CertificateFacts): string[] {
   const days = Math.floor((Date.parse(validUntil) - Date.now()) / DAY_MILLIS)
   if (days >= SOON_DAYS) return []
-  return [
-    days < 0
-      ? `the server’s certificate expired on ${validUntil}`
-      : `the server’s certificate expires in ${days} day${days === 1 ? '' : 's'}, on ${validUntil}`,
-  ]
+  if (days < 0) return [`the server’s certificate expired on ${validUntil}`]
+  return [`the server’s certificate expires in ${days} day${days === 1 ? '' : 's'}, on ${validUntil}`]
 }

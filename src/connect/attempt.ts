@@ -1,17 +1,41 @@
 import type { Socket } from 'node:net'
+import type { Client } from 'pg'
 import type { ConnectPlan, TargetSessionAttrs } from '../conninfo/plan.js'
 import { AttemptError, Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
-import { cancelSession } from './cancel.js'
+import { cancelSession, type CancelOptions } from './cancel.js'
+import { dial } from './dial.js'
 import { logIn, Refusal, type LoggedIn } from './log-in.js'
-import type { OpenedClient, OpenStep } from './opened-client.js'
 import { internals } from '../pg/driver.js'
 import { makeConnected } from '../pg/patches.js'
 import { readBeforeError } from './read-before-error.js'
-import { dial } from './dial.js'
+import type { SessionFacts } from './session-facts.js'
 import { checkSession } from './target-session.js'
 
+/** What happens while a connection is opened. */
+export type OpenStep =
+  | { readonly kind: 'look-up'; readonly host: string }
+  | { readonly kind: 'attempt'; readonly target: AttemptTarget; readonly encryption: Encryption }
+  | { readonly kind: 'failed'; readonly error: AttemptError }
+  | { readonly kind: 'opened'; readonly target: AttemptTarget; readonly encryption: Encryption }
+
+/** A connection that is open and ready for statements. */
+export interface OpenedClient {
+  /** Connected, with `pipeline: true`. It has an `error` listener that does nothing; add one that does. */
+  readonly client: Client
+  /** Whom it is connected to. */
+  readonly target: AttemptTarget
+  readonly encryption: Encryption
+  readonly session: SessionFacts
+  /**
+   * Asks the server to cancel what this session is doing. Does nothing over a stream that the user gave.
+   *
+   * @throws AttemptError when the request could not be delivered, or the signal's reason
+   */
+  cancel(options?: CancelOptions): Promise<void>
+}
+
 /** What an attempt needs to know. */
-export interface AttemptContext {
+interface AttemptContext {
   readonly plan: ConnectPlan
   readonly wanted: TargetSessionAttrs
   readonly signal: AbortSignal
@@ -25,29 +49,20 @@ export interface AttemptContext {
  */
 export async function attempt(target: AttemptTarget, context: AttemptContext): Promise<OpenedClient> {
   const [first, second] = encryptions(context.plan, target)
-  try {
-    return await attemptWith(first, target, context)
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error
-    if (second === undefined || !mayFallBack(error)) throw new AttemptError(target, error, first)
-    return fallBack(second, target, context, error)
-  }
+  const opened = await attemptWith(first, target, context).catch(onlyFailure)
+  if (!(opened instanceof Failure)) return opened
+  if (second === undefined || !mayFallBack(opened)) throw new AttemptError(target, opened, first)
+  const again = await attemptWith(second, target, context).catch(onlyFailure)
+  if (!(again instanceof Failure)) return again
+  const [before, after] = second === 'tls' ? ['without', 'with'] : ['with', 'without']
+  const reason = `${opened.message} (${before} SSL), then ${again.message} (${after} SSL)`
+  throw new AttemptError(target, new Failure(again.kind, reason, again.cause ?? again), second)
 }
 
-async function fallBack(
-  encryption: Encryption,
-  target: AttemptTarget,
-  context: AttemptContext,
-  before: Failure,
-): Promise<OpenedClient> {
-  try {
-    return await attemptWith(encryption, target, context)
-  } catch (error) {
-    if (!(error instanceof Failure)) throw error
-    const [first, second] = encryption === 'tls' ? ['without', 'with'] : ['with', 'without']
-    const reason = `${before.message} (${first} SSL), then ${error.message} (${second} SSL)`
-    throw new AttemptError(target, new Failure(error.kind, reason, error.cause ?? error), encryption)
-  }
+/** Gives a failure, and throws whatever else it is. */
+function onlyFailure(error: unknown): Failure {
+  if (error instanceof Failure) return error
+  throw error
 }
 
 /** The encryptions to try. Unix sockets are never encrypted, whatever `sslmode` is: libpq's rule. */
@@ -56,16 +71,9 @@ function encryptions(plan: ConnectPlan, target: AttemptTarget): [Encryption, Enc
   const { mode } = plan.tls
   // A stream that the user gave cannot be dialed again.
   if (plan.stream !== undefined && (mode === 'allow' || mode === 'prefer')) return ['none']
-  switch (mode) {
-    case 'disable':
-      return ['none']
-    case 'allow':
-      return ['none', 'tls']
-    case 'prefer':
-      return ['tls', 'none']
-    default:
-      return ['tls']
-  }
+  if (mode === 'disable') return ['none']
+  if (mode === 'allow') return ['none', 'tls']
+  return mode === 'prefer' ? ['tls', 'none'] : ['tls']
 }
 
 /**

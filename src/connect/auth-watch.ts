@@ -6,8 +6,6 @@ import type { DriverConnection } from '../pg/driver.js'
 /** How the server let the user in. `'none'`: it asked for nothing (trust, peer, a client certificate). */
 export type LoginMethod = 'none' | 'password' | 'md5' | 'scram-sha-256' | 'scram-sha-256-plus'
 
-const SCRAM_PLUS = 'SCRAM-SHA-256-PLUS'
-
 /**
  * Listens to what the server asks for during authentication, before pg answers it, and finds what `require_auth`
  * and `channel_binding` forbid.
@@ -47,26 +45,29 @@ export class AuthWatch {
 
   #askedSasl(mechanisms: readonly string[]): void {
     const { channelBinding } = this.#plan
-    if (channelBinding === 'require' && this.#encryption !== 'tls') {
-      this.#forbid('channel binding required, but SSL not in use')
-    } else if (channelBinding === 'require' && !mechanisms.includes(SCRAM_PLUS)) {
+    const isEncrypted = this.#encryption === 'tls'
+    const offersBinding = mechanisms.includes('SCRAM-SHA-256-PLUS')
+    if (channelBinding === 'require' && !(isEncrypted && offersBinding)) {
       this.#forbid(
-        'channel binding is required, but server did not offer an authentication method that supports channel binding',
+        isEncrypted
+          ? 'channel binding is required, but server did not offer an authentication method that supports channel binding'
+          : 'channel binding required, but SSL not in use',
       )
     }
     this.#asked('scram-sha-256', 'server requested SCRAM-SHA-256 authentication')
-    const bound =
-      this.#encryption === 'tls' && channelBinding !== 'disable' && mechanisms.includes(SCRAM_PLUS)
-    if (bound) this.method = 'scram-sha-256-plus'
+    if (isEncrypted && offersBinding && channelBinding !== 'disable') this.method = 'scram-sha-256-plus'
   }
 
   #over(): void {
     this.accepted = true
-    const finished = this.method === 'none' || !this.method.startsWith('scram') || this.#proven
-    if (this.#plan.channelBinding === 'require' && !(this.method === 'scram-sha-256-plus' && this.#proven)) {
+    const isBound = this.method === 'scram-sha-256-plus' && this.#proven
+    if (this.#plan.channelBinding === 'require' && !isBound) {
       this.#forbid('channel binding required, but server authenticated client without channel binding')
     }
-    if (this.method === 'none' || !finished) this.#require('none', 'server did not complete authentication')
+    const isUnproven = this.method.startsWith('scram') && !this.#proven
+    if (this.method === 'none' || isUnproven) {
+      this.#require('none', 'server did not complete authentication')
+    }
   }
 
   #require(method: AuthMethod, what: string): void {

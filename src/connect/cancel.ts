@@ -1,10 +1,12 @@
 import type { ConnectPlan } from '../conninfo/plan.js'
 import { AttemptError, Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
-import { withDeadline } from './with-deadline.js'
-import type { DriverClient } from '../pg/driver.js'
 import { dial } from './dial.js'
+import type { DriverClient } from '../pg/driver.js'
 import { isNetworkError } from './reasons.js'
 import { waitFor } from './wait-for.js'
+import { withDeadline } from './with-deadline.js'
+
+type SessionKey = Pick<DriverClient, 'processID' | 'secretKey'>
 
 /** What bounds a CancelRequest. */
 export interface CancelOptions {
@@ -12,8 +14,6 @@ export interface CancelOptions {
   /** In milliseconds; 0 or `Infinity`: no limit. Default: 10 000. */
   readonly timeoutMillis?: number
 }
-
-const DEFAULT_TIMEOUT = 10_000
 
 /** "1234" and "5678", two halves of what is not a version of the protocol. */
 const CANCEL_CODE = (1234 << 16) | 5678
@@ -25,13 +25,13 @@ const CANCEL_CODE = (1234 << 16) | 5678
  * @throws AttemptError, or the signal's reason
  */
 export async function cancelSession(
-  session: Pick<DriverClient, 'processID' | 'secretKey'>,
+  session: SessionKey,
   target: AttemptTarget,
   encryption: Encryption,
   plan: ConnectPlan,
   options: CancelOptions = {},
 ): Promise<void> {
-  const limits = { signal: options.signal, timeoutMillis: options.timeoutMillis ?? DEFAULT_TIMEOUT }
+  const limits = { signal: options.signal, timeoutMillis: options.timeoutMillis ?? 10_000 }
   try {
     await withDeadline(limits, async (signal) => {
       const { socket, encryption: agreed } = await dial(target, plan, encryption, signal)
@@ -55,11 +55,10 @@ export async function cancelSession(
   }
 }
 
-function cancelRequest({ processID, secretKey }: Pick<DriverClient, 'processID' | 'secretKey'>): Buffer {
+function cancelRequest({ processID, secretKey }: SessionKey): Buffer {
   const request = Buffer.alloc(16)
-  request.writeInt32BE(16, 0)
-  request.writeInt32BE(CANCEL_CODE, 4)
-  request.writeInt32BE(processID ?? 0, 8)
-  request.writeInt32BE(secretKey ?? 0, 12)
+  for (const [index, word] of [16, CANCEL_CODE, processID ?? 0, secretKey ?? 0].entries()) {
+    request.writeInt32BE(word, 4 * index)
+  }
   return request
 }

@@ -1,14 +1,15 @@
+import { appendFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
-import { connect as connectTls, type TLSSocket } from 'node:tls'
+import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import type { ConnectPlan } from '../conninfo/plan.js'
 import type { TlsPlan } from '../conninfo/tls-plan.js'
 import { Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
 import { isNetworkError, networkFailure } from './reasons.js'
-import { logKeys, PROTOCOL_NAME, tlsOptions } from './tls-options.js'
+import { PROTOCOL_NAME, tlsOptions } from './tls-options.js'
 import { waitFor } from './wait-for.js'
 
 /** A socket that leads to the server. */
-export interface Reached {
+interface Reached {
   readonly socket: Socket
   /** What came of the wish for encryption: with `prefer` the server may decline. */
   readonly encryption: Encryption
@@ -68,14 +69,10 @@ async function encrypt(
   }
   // TLS reports what happens to the socket beneath; this only keeps the same error from being unhandled.
   socket.on('error', () => {})
-  const secured = startTls(() =>
-    connectTls({
-      ...options,
-      ...(plan.negotiation === 'direct' ? { ALPNProtocols: [PROTOCOL_NAME] } : {}),
-      socket,
-    }),
-  )
-  if (plan.keyLogFile !== undefined) secured.on('keylog', (line) => logKeys(plan.keyLogFile!, line))
+  const protocols = plan.negotiation === 'direct' ? { ALPNProtocols: [PROTOCOL_NAME] } : {}
+  const secured = startTls({ ...options, ...protocols, socket })
+  const { keyLogFile } = plan
+  if (keyLogFile !== '') secured.on('keylog', (line) => appendFileSync(keyLogFile, line, { mode: 0o600 }))
   await waitFor(secured, 'secureConnect', signal)
   if (plan.negotiation === 'direct' && secured.alpnProtocol !== PROTOCOL_NAME) {
     secured.destroy()
@@ -88,9 +85,9 @@ async function encrypt(
 }
 
 /** Node throws at once for a certificate or key that it cannot read. */
-function startTls(start: () => TLSSocket): TLSSocket {
+function startTls(options: ConnectionOptions): TLSSocket {
   try {
-    return start()
+    return connectTls(options)
   } catch (error) {
     throw new Failure('policy', `could not set up TLS: ${(error as Error).message}`, error)
   }

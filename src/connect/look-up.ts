@@ -1,7 +1,7 @@
 import { lookup } from 'node:dns'
 import { isIP } from 'node:net'
 import type { HostPlan } from '../conninfo/hosts.js'
-import { Failure } from './attempt-error.js'
+import { Failure, type FailureKind } from './attempt-error.js'
 import { abortable } from './with-deadline.js'
 
 /** Finds the addresses of a name, in the order in which they are to be tried. */
@@ -16,41 +16,32 @@ export const systemLookUp: LookUp = (name) =>
     })
   })
 
+/** The words of libpq for what a look-up fails with. */
+const REASONS: Readonly<Record<string, string>> = {
+  ENOTFOUND: 'Name or service not known',
+  EAI_AGAIN: 'Temporary failure in name resolution',
+}
+
 /** The addresses of a host that is not a Unix socket; a look-up that is answered too late is dropped. */
 export async function findAddresses(
-  host: HostPlan,
+  { host, hostaddr }: HostPlan,
   lookUp: LookUp,
   signal: AbortSignal,
 ): Promise<readonly string[]> {
-  if (host.hostaddr !== undefined) return [host.hostaddr]
-  if (isIP(host.host) !== 0) return [host.host]
+  if (hostaddr !== undefined) return [hostaddr]
+  if (isIP(host) !== 0) return [host]
+  const notFound = (kind: FailureKind, why: string, cause?: unknown) =>
+    new Failure(kind, `could not translate host name "${host}" to address: ${why}`, cause)
   try {
-    const found = await abortable(signal, lookUp(host.host))
+    const found = await abortable(signal, lookUp(host))
     if (found.length > 0) return found
   } catch (error) {
-    if (signal.aborted) throw expired(signal.reason, host.host)
-    throw new Failure('network', notFound(host.host, describeLookUp(error)), error)
+    const reason: unknown = signal.reason
+    // Time ran out before there was an address that a message could name.
+    if (reason instanceof Failure && reason.kind === 'timeout') throw notFound('timeout', reason.message)
+    if (signal.aborted) throw reason
+    const { code = '', message } = error as NodeJS.ErrnoException
+    throw notFound('network', REASONS[code] ?? message, error)
   }
-  throw new Failure('network', notFound(host.host, 'no address associated with it'))
-}
-
-function notFound(name: string, why: string): string {
-  return `could not translate host name "${name}" to address: ${why}`
-}
-
-/** Time ran out before there was an address that a message could name. */
-function expired(reason: unknown, name: string): unknown {
-  const timeout = reason instanceof Failure && reason.kind === 'timeout'
-  return timeout ? new Failure('timeout', notFound(name, reason.message)) : reason
-}
-
-function describeLookUp(error: unknown): string {
-  switch ((error as NodeJS.ErrnoException | undefined)?.code) {
-    case 'ENOTFOUND':
-      return 'Name or service not known'
-    case 'EAI_AGAIN':
-      return 'Temporary failure in name resolution'
-    default:
-      return error instanceof Error ? error.message : String(error)
-  }
+  throw notFound('network', 'no address associated with it')
 }

@@ -1,6 +1,5 @@
-import { findPassword } from '../conninfo/password-file.js'
+import { passwordFromFile } from '../conninfo/password-file.js'
 import type { ConnectPlan } from '../conninfo/plan.js'
-import { warnOnce } from '../conninfo/warn-once.js'
 import { Failure, type AttemptTarget } from './attempt-error.js'
 
 /**
@@ -29,12 +28,7 @@ async function askSource(plan: ConnectPlan, target: AttemptTarget): Promise<stri
       throw new Failure('policy', 'the password function failed', error)
     }
   }
-  const found = findPassword(password.file, {
-    host: target.host || target.address || '',
-    port: target.port,
-    database: plan.database,
-    user: plan.user,
-  })
-  if (found.warning !== undefined) warnOnce(found.warning)
-  return found.password
+  const { port, address = '', host } = target
+  const { database, user } = plan
+  return passwordFromFile(password.file, { host: host || address, port, database, user })
 }

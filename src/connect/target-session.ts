@@ -2,8 +2,8 @@ import type pg from 'pg'
 import type { TargetSessionAttrs } from '../conninfo/plan.js'
 import { ask } from '../pg/ask.js'
 import { Failure } from './attempt-error.js'
-import { abortable } from './with-deadline.js'
 import type { LoggedIn } from './log-in.js'
+import { abortable } from './with-deadline.js'
 
 /**
  * Checks that a session is what `target_session_attrs` asks for. Since PostgreSQL 14 the server says so by itself;
@@ -17,21 +17,17 @@ export async function checkSession(
   signal: AbortSignal,
 ): Promise<void> {
   if (wanted === 'any') return
-  const ask = (text: string) => abortable(signal, askServer(client, text))
+  const isTrue = (text: string) => abortable(signal, askServer(client, text))
+  const { inHotStandby, defaultReadOnly } = session
   if (wanted === 'read-write' || wanted === 'read-only') {
-    const told = session.inHotStandby === null || session.defaultReadOnly === null
-    const readOnly = told
-      ? await ask('SHOW transaction_read_only')
-      : session.inHotStandby === true || session.defaultReadOnly === true
+    const isSilent = inHotStandby === null || defaultReadOnly === null
+    const readOnly = isSilent ? await isTrue('SHOW transaction_read_only') : inHotStandby || defaultReadOnly
     if (readOnly === (wanted === 'read-only')) return
-    throw new Failure('session', wanted === 'read-only' ? 'session is not read-only' : 'session is read-only')
+    throw new Failure('session', readOnly ? 'session is read-only' : 'session is not read-only')
   }
-  const standby = session.inHotStandby ?? (await ask('SELECT pg_catalog.pg_is_in_recovery()'))
+  const standby = inHotStandby ?? (await isTrue('SELECT pg_catalog.pg_is_in_recovery()'))
   if (standby === (wanted !== 'primary')) return
-  throw new Failure(
-    'session',
-    standby ? 'server is in hot standby mode' : 'server is not in hot standby mode',
-  )
+  throw new Failure('session', `server is ${standby ? '' : 'not '}in hot standby mode`)
 }
 
 async function askServer(client: pg.Client, text: string): Promise<boolean> {

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
 import { join } from 'node:path'
-import * as tls from 'node:tls'
+import { rootCertificates, type SecureContextOptions } from 'node:tls'
 import type { FileChoice, TlsPlan } from '../conninfo/tls-plan.js'
 import { Failure } from './attempt-error.js'
 
@@ -27,7 +27,7 @@ function readChoice({ file, given }: FileChoice, what: string, { mode }: TlsPlan
 }
 
 /** The authorities to verify the server's certificate against; null when there are none. */
-export function readRoots(plan: TlsPlan): Buffer | readonly string[] | null {
+export function readRoots(plan: TlsPlan): Buffer | string[] | null {
   const { mode, rootCertificate } = plan
   if (rootCertificate === 'system') return systemRoots()
   if (mode.startsWith('verify') && !existsSync(rootCertificate.file)) {
@@ -42,9 +42,9 @@ export function readRoots(plan: TlsPlan): Buffer | readonly string[] | null {
 }
 
 /** What OpenSSL would trust: the system's authorities, or else those that Node brings. */
-function systemRoots(): Buffer | readonly string[] {
+function systemRoots(): Buffer | string[] {
   const bundle = [process.env['SSL_CERT_FILE'], ...SYSTEM_BUNDLES].find((file) => file && existsSync(file))
-  return bundle === undefined ? tls.rootCertificates : readFileSync(bundle)
+  return bundle === undefined ? [...rootCertificates] : readFileSync(bundle)
 }
 
 /** The revocation lists to check certificates against. */
@@ -65,15 +65,19 @@ function readDirectory(directory: string): Buffer[] {
 }
 
 /** The client's certificate and its key; null when there is none. */
-export function readIdentity(plan: TlsPlan): { cert: Buffer; key: Buffer } | null {
-  const { certificate, key } = plan
-  const cert = certificate === null ? null : readChoice(certificate, 'certificate file', plan)
+export function readIdentity(plan: TlsPlan): SecureContextOptions | null {
+  const { certificate, key, keyPassword } = plan
+  const cert = certificate && readChoice(certificate, 'certificate file', plan)
   if (cert === null) return null
   if (!existsSync(key.file)) {
     throw new Failure('policy', `certificate present, but not private key file "${key.file}"`)
   }
   checkKeyAccess(key.file)
-  return { cert, key: readChoice(key, 'private key file', plan)! }
+  return {
+    cert,
+    key: readChoice(key, 'private key file', plan)!,
+    ...(keyPassword ? { passphrase: keyPassword.reveal() } : {}),
+  }
 }
 
 /** A key that others can read is not used; one that root owns may be shared with a group. */

@@ -1,9 +1,8 @@
-import { appendFileSync } from 'node:fs'
+import { X509Certificate } from 'node:crypto'
 import { isIP } from 'node:net'
 import type { ConnectionOptions } from 'node:tls'
 import type { TlsPlan } from '../conninfo/tls-plan.js'
 import { Failure } from './attempt-error.js'
-import { checkCertificateName } from './certificate-name.js'
 import { readIdentity, readRevocations, readRoots } from './tls-files.js'
 
 /** The protocol's name in TLS. */
@@ -24,7 +23,7 @@ export function tlsOptions(plan: TlsPlan, host: string): ConnectionOptions {
     servername: plan.sendName ? name : '',
     ALPNProtocols: [PROTOCOL_NAME],
     ...verification(plan, host),
-    ...identity(plan),
+    ...readIdentity(plan),
     ...(plan.minVersion ? { minVersion: plan.minVersion } : {}),
     ...(plan.maxVersion ? { maxVersion: plan.maxVersion } : {}),
   }
@@ -39,23 +38,35 @@ function verification(plan: TlsPlan, host: string): ConnectionOptions {
   }
   const revocations = readRevocations(plan)
   return {
-    ca: Buffer.isBuffer(roots) ? roots : [...roots],
+    ca: roots,
     ...(revocations.length > 0 ? { crl: revocations } : {}),
     rejectUnauthorized: true,
     checkServerIdentity: (_name, { raw }) => {
-      const fault = plan.mode === 'verify-full' ? checkCertificateName(raw, host) : null
+      const fault = plan.mode === 'verify-full' ? checkName(new X509Certificate(raw), host) : null
       return fault === null ? undefined : new Failure('tls', fault)
     },
   }
 }
 
-function identity(plan: TlsPlan): ConnectionOptions {
-  const found = readIdentity(plan)
-  if (found === null) return {}
-  return { ...found, ...(plan.keyPassword ? { passphrase: plan.keyPassword.reveal() } : {}) }
-}
-
-/** Appends a line of session keys to the file that `sslkeylogfile` names. */
-export function logKeys(file: string, line: Buffer): void {
-  appendFileSync(file, line, { mode: 0o600 })
+/**
+ * Whether a certificate is made out to the host: one of its alternative names, or its common name when it has no
+ * alternative names of the kind. A `*` stands for the whole of the leftmost label only.
+ *
+ * @returns null when it is, else why not
+ * @see PostgreSQL manual, "Client Verification of Server Certificates" (libpq)
+ */
+function checkName(certificate: X509Certificate, host: string): string | null {
+  const { subject, subjectAltName } = certificate
+  const commonName = /^CN=(.*)$/m.exec(subject)?.[1] ?? ''
+  const options = { partialWildcards: false, multiLabelWildcards: false, subject: 'default' } as const
+  const matches =
+    isIP(host) === 0
+      ? certificate.checkHost(host, options) !== undefined
+      : certificate.checkIP(host) !== undefined || (subjectAltName === undefined && commonName === host)
+  if (matches) return null
+  // The first name, and how many more there are: libpq's way to say it.
+  const names = subjectAltName?.split(', ').map((name) => name.replace(/^[A-Za-z ]+:/, '')) ?? [commonName]
+  const others = names.length - 1
+  const more = others === 0 ? '' : ` (and ${others} other ${others === 1 ? 'name' : 'names'})`
+  return `server certificate for "${names[0]}"${more} does not match host name "${host}"`
 }

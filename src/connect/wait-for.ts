@@ -19,7 +19,7 @@ export function waitFor<T>(socket: Socket, event: string, signal: AbortSignal): 
     }
     const fail = (error: unknown) =>
       settle(() => {
-        // An error that comes after this one has nobody left to tell.
+        // An error that comes after this one must not be an uncaught exception.
         socket.on('error', () => {}).destroy()
         reject(error as Error)
       })

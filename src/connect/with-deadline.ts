@@ -2,7 +2,7 @@ import { timerFor } from '../util/timer.js'
 import { Failure } from './attempt-error.js'
 
 /** What bounds a piece of work in time. */
-export interface Limits {
+interface Limits {
   /** The caller's signal: its reason is what the work rejects with. */
   readonly signal?: AbortSignal | undefined
   /** How long the work may take, in milliseconds; 0 or `Infinity`: without limit. */
@@ -41,7 +41,7 @@ export async function abortable<T>(signal: AbortSignal, promise: Promise<T>): Pr
     return await Promise.race([promise, aborted])
   } finally {
     signal.removeEventListener('abort', stop)
-    // Whichever loses must not be reported as unhandled.
+    // The one that comes second must not be reported as unhandled.
     promise.catch(() => {})
     aborted.catch(() => {})
   }

@@ -1,8 +1,8 @@
 import { isIP } from 'node:net'
 import { ConninfoError } from '../errors.js'
-import { parseInteger } from './check-value.js'
 import { defaultHost, socketPath } from './local-defaults.js'
-import { quoteValue } from './quote.js'
+import { quoteValue } from './secret.js'
+import { parseInteger, textOf, type Values } from './values.js'
 
 /** One entry of the list of hosts. */
 export interface HostPlan {
@@ -15,11 +15,6 @@ export interface HostPlan {
   readonly socket?: string
 }
 
-const DEFAULT_PORT = 5432
-
-/** Any map of resolved parameters. */
-type Values = ReadonlyMap<string, { readonly value: string }>
-
 /**
  * The hosts to try, in the order in which they were given.
  *
@@ -27,9 +22,7 @@ type Values = ReadonlyMap<string, { readonly value: string }>
  * @throws ConninfoError when the lists do not match, and for a bad port or address
  */
 export function expandHosts(values: Values): [HostPlan, ...HostPlan[]] {
-  const hosts = list(values, 'host')
-  const addresses = list(values, 'hostaddr')
-  const ports = list(values, 'port')
+  const [hosts, addresses, ports] = [list(values, 'host'), list(values, 'hostaddr'), list(values, 'port')]
   const count = Math.max(addresses.length || hosts.length, 1)
   if (hosts.length > 0 && hosts.length !== count) {
     throw new ConninfoError(`could not match ${hosts.length} host names to ${count} hostaddr values`)
@@ -45,34 +38,22 @@ export function expandHosts(values: Values): [HostPlan, ...HostPlan[]] {
 }
 
 function list(values: Values, keyword: string): string[] {
-  const text = values.get(keyword)?.value ?? ''
+  const text = textOf(values, keyword)
   return text === '' ? [] : text.split(',')
 }
 
 /** `found` remembers the default host for each port: finding it asks the file system. */
 function planHost(given: string, hostaddr: string, portText: string, found: Map<number, string>): HostPlan {
-  const port = readPort(portText)
+  const port = portText === '' ? 5432 : parseInteger('port', portText)
+  if (port < 1 || port > 65535) throw new ConninfoError(`invalid port number: "${quoteValue(portText)}"`)
   if (hostaddr !== '') {
-    if (isIP(hostaddr) === 0) {
-      throw new ConninfoError(`could not parse network address "${quoteValue(hostaddr)}"`)
-    }
-    return { host: given, hostaddr, port }
+    if (isIP(hostaddr) !== 0) return { host: given, hostaddr, port }
+    throw new ConninfoError(`could not parse network address "${quoteValue(hostaddr)}"`)
   }
   if (given === '' && !found.has(port)) found.set(port, defaultHost(port))
   const host = given === '' ? found.get(port)! : given
   if (/^[/@]/.test(host)) return { host, port, socket: socketPath(host, port) }
-  if (host.includes('@')) {
-    // Nearly always the rest of a password that was not percent-encoded, so it is not shown.
-    throw new ConninfoError(
-      'could not translate host name "***" to address; write an "@" in a password as %40',
-    )
-  }
-  return { host, port }
-}
-
-function readPort(text: string): number {
-  if (text === '') return DEFAULT_PORT
-  const port = parseInteger('port', text)
-  if (port < 1 || port > 65535) throw new ConninfoError(`invalid port number: "${quoteValue(text)}"`)
-  return port
+  if (!host.includes('@')) return { host, port }
+  // Nearly always the rest of a password that was not percent-encoded, so it is not shown.
+  throw new ConninfoError('could not translate host name "***" to address; write an "@" in a password as %40')
 }

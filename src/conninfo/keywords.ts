@@ -22,8 +22,8 @@ export interface Keyword {
   readonly fallback?: string
   /** Never shown: not in a message, not in a description. */
   readonly secret?: true
-  /** What the parameter must look like when it is not free text. */
-  readonly integer?: true
+  /** An object may give it as a number; `'checked'`: it must be a whole number in a string, too. */
+  readonly number?: 'checked' | 'accepted'
 }
 
 const table = {
@@ -32,23 +32,23 @@ const table = {
   password: { effect: 'honoured', env: 'PGPASSWORD', secret: true },
   passfile: { effect: 'honoured', env: 'PGPASSFILE' },
   channel_binding: { effect: 'honoured', env: 'PGCHANNELBINDING', fallback: 'prefer' },
-  connect_timeout: { effect: 'honoured', env: 'PGCONNECT_TIMEOUT', integer: true },
+  connect_timeout: { effect: 'honoured', env: 'PGCONNECT_TIMEOUT', number: 'checked' },
   dbname: { effect: 'honoured', env: 'PGDATABASE' },
   host: { effect: 'honoured', env: 'PGHOST' },
   hostaddr: { effect: 'honoured', env: 'PGHOSTADDR' },
-  port: { effect: 'honoured', env: 'PGPORT', fallback: '5432' },
+  port: { effect: 'honoured', env: 'PGPORT', fallback: '5432', number: 'accepted' },
   client_encoding: { effect: 'partly', env: 'PGCLIENTENCODING' },
   options: { effect: 'honoured', env: 'PGOPTIONS', fallback: '' },
   application_name: { effect: 'honoured', env: 'PGAPPNAME' },
   fallback_application_name: { effect: 'honoured' },
-  keepalives: { effect: 'honoured', integer: true },
-  keepalives_idle: { effect: 'honoured', integer: true },
-  keepalives_interval: { effect: 'without effect', integer: true },
-  keepalives_count: { effect: 'without effect', integer: true },
-  tcp_user_timeout: { effect: 'without effect', integer: true },
+  keepalives: { effect: 'honoured', number: 'checked' },
+  keepalives_idle: { effect: 'honoured', number: 'checked' },
+  keepalives_interval: { effect: 'without effect', number: 'checked' },
+  keepalives_count: { effect: 'without effect', number: 'checked' },
+  tcp_user_timeout: { effect: 'without effect', number: 'checked' },
   sslmode: { effect: 'honoured', env: 'PGSSLMODE', fallback: 'prefer' },
   sslnegotiation: { effect: 'honoured', env: 'PGSSLNEGOTIATION', fallback: 'postgres' },
-  sslcompression: { effect: 'without effect', env: 'PGSSLCOMPRESSION', fallback: '0' },
+  sslcompression: { effect: 'without effect', env: 'PGSSLCOMPRESSION', fallback: '0', number: 'accepted' },
   sslcert: { effect: 'honoured', env: 'PGSSLCERT' },
   sslkey: { effect: 'partly', env: 'PGSSLKEY' },
   sslcertmode: { effect: 'partly', env: 'PGSSLCERTMODE', fallback: 'allow' },
@@ -56,7 +56,7 @@ const table = {
   sslrootcert: { effect: 'honoured', env: 'PGSSLROOTCERT' },
   sslcrl: { effect: 'honoured', env: 'PGSSLCRL' },
   sslcrldir: { effect: 'honoured', env: 'PGSSLCRLDIR' },
-  sslsni: { effect: 'honoured', env: 'PGSSLSNI', fallback: '1' },
+  sslsni: { effect: 'honoured', env: 'PGSSLSNI', fallback: '1', number: 'accepted' },
   requirepeer: { effect: 'refused', env: 'PGREQUIREPEER' },
   require_auth: { effect: 'partly', env: 'PGREQUIREAUTH' },
   min_protocol_version: { effect: 'partly', env: 'PGMINPROTOCOLVERSION' },
@@ -66,7 +66,7 @@ const table = {
   gssencmode: { effect: 'partly', env: 'PGGSSENCMODE', fallback: 'disable' },
   krbsrvname: { effect: 'without effect', env: 'PGKRBSRVNAME', fallback: 'postgres' },
   gsslib: { effect: 'without effect', env: 'PGGSSLIB' },
-  gssdelegation: { effect: 'without effect', env: 'PGGSSDELEGATION', fallback: '0' },
+  gssdelegation: { effect: 'without effect', env: 'PGGSSDELEGATION', fallback: '0', number: 'accepted' },
   replication: { effect: 'partly' },
   target_session_attrs: { effect: 'honoured', env: 'PGTARGETSESSIONATTRS', fallback: 'any' },
   load_balance_hosts: { effect: 'honoured', env: 'PGLOADBALANCEHOSTS', fallback: 'disable' },
@@ -79,8 +79,15 @@ const table = {
   sslkeylogfile: { effect: 'honoured' },
 } as const satisfies Record<string, Keyword>
 
+type Table = typeof table
+
 /** The name of a connection parameter of libpq. */
-export type KeywordName = keyof typeof table
+export type KeywordName = keyof Table
+
+/** Those whose values may be numbers. */
+export type NumericKeyword = {
+  [K in KeywordName]: Table[K] extends { number: string } ? K : never
+}[KeywordName]
 
 /** The table of connection parameters, in libpq's order. */
 export const keywords: ReadonlyMap<string, Keyword> = new Map(Object.entries(table))
@@ -93,4 +100,12 @@ export function isKeyword(name: string): name is KeywordName {
 /** Whether the value of this parameter must never be shown. */
 export function isSecret(name: string): boolean {
   return keywords.get(name)?.secret === true
+}
+
+/** Stores a value under its keyword, or what the old name `requiressl` means. Gives false for an unknown name. */
+export function storeKeyword(found: Map<string, string>, name: string, value: string): boolean {
+  if (name === 'requiressl') found.set('sslmode', value.startsWith('1') ? 'require' : 'prefer')
+  else if (isKeyword(name)) found.set(name, value)
+  else return false
+  return true
 }

@@ -15,18 +15,8 @@ const SYSTEM_DIRECTORIES = [
   '/opt/homebrew/etc/postgresql',
 ] as const
 
-/** The files of the user's that libpq reads unless it is told of others. */
-export interface UserFiles {
-  readonly password: string
-  readonly service: string
-  readonly certificate: string
-  readonly key: string
-  readonly rootCertificate: string
-  readonly revocationList: string
-}
-
-/** The paths of the user's files, whether or not they exist. */
-export function userFiles(env: NodeJS.ProcessEnv): UserFiles {
+/** The paths of the user's files that libpq reads unless it is told of others, whether or not they exist. */
+export function userFiles(env: NodeJS.ProcessEnv) {
   const windows = process.platform === 'win32'
   const home = windows ? join(env['APPDATA'] ?? homedir(), 'postgresql') : env['HOME'] || homedir()
   const certificates = windows ? home : join(home, '.postgresql')

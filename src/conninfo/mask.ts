@@ -1,9 +1,9 @@
-import type { ConnectionParameters } from './parameters.js'
 import { isKeyword, isSecret } from './keywords.js'
-import { readPairs } from './parse-keyword-value.js'
-import { isUri, parseUri } from './parse-uri.js'
-import { isPlainWord, MASK, mayHoldSecret } from './quote.js'
+import { readPairs } from './keyword-value.js'
+import type { ConnectionParameters } from './parameters.js'
+import { isPlainWord, MASK, mayHoldSecret } from './secret.js'
 import { splitParameters } from './split-parameters.js'
+import { isUri, parseUri } from './uri.js'
 
 /**
  * A connection string or object as it may be shown: a string the way the user wrote it, an object as a
@@ -20,24 +20,25 @@ export function describeConninfo(conninfo?: string | ConnectionParameters): stri
   }
 }
 
+/** Where a database may be given as a whole connection string, and a part of a password may have gone astray. */
+const FREE_TEXT: ReadonlySet<string> = new Set(['options', 'dbname', 'host', 'port'])
+
+/** Whether a parameter's value must be hidden: it is a secret, or looks as if it held one. */
+export function mustHide(keyword: string, value: string): boolean {
+  return isSecret(keyword) || (FREE_TEXT.has(keyword) ? mayHoldSecret(value) : value.includes('://'))
+}
+
 function describeParameters(parameters: ConnectionParameters): string {
   const { values, names } = splitParameters(parameters)
   return [...names.keys()]
     .filter((keyword) => keyword === 'password' || values.has(keyword))
-    .map((keyword) => `${keyword}=${isSecret(keyword) ? MASK : quotePlain(keyword, values.get(keyword)!)}`)
+    .map((keyword) => `${keyword}=${describeValue(keyword, values.get(keyword) ?? '')}`)
     .join(' ')
 }
 
-function quotePlain(keyword: string, value: string): string {
-  if (looksSecret(keyword, value)) return MASK
+function describeValue(keyword: string, value: string): string {
+  if (mustHide(keyword, value)) return MASK
   return /^[^\s'\\]+$/.test(value) ? value : `'${value.replace(/['\\]/g, '\\$&')}'`
-}
-
-/** A database may be given as a whole connection string, and a part of a password may have gone astray. */
-function looksSecret(keyword: string, value: string): boolean {
-  return keyword === 'options' || keyword === 'dbname' || keyword === 'host' || keyword === 'port'
-    ? mayHoldSecret(value)
-    : value.includes('://')
 }
 
 function describeKeywordValue(text: string): string {
@@ -48,7 +49,7 @@ function describeKeywordValue(text: string): string {
     for (const { name, value, valueStart, end } of readPairs(text)) {
       const known = isKeyword(name) || name === 'requiressl'
       if (!known && (hid || !isPlainWord(name))) return hid ? shown : `${shown}${MASK}`
-      const hide = !known || isSecret(name) || looksSecret(name, value)
+      const hide = !known || mustHide(name, value)
       shown += hide ? `${text.slice(copied, valueStart)}${MASK}` : text.slice(copied, end)
       hid ||= hide
       copied = end
@@ -64,17 +65,12 @@ const URI = /^(.*?:\/\/)((?:[^@/]*@)?[^?]*)(\??)([^]*)$/
 
 function describeUri(uri: string): string {
   const [, scheme = '', head = '', question = '', query = ''] = URI.exec(uri) ?? []
-  if (!parses(uri)) return scheme + MASK
-  return scheme + maskLogin(head) + question + describeQuery(query)
-}
-
-function parses(uri: string): boolean {
   try {
     parseUri(uri)
-    return true
   } catch {
-    return false
+    return scheme + MASK
   }
+  return scheme + maskLogin(head) + question + query.split('&').map(describePiece).join('&')
 }
 
 /**
@@ -88,16 +84,11 @@ function maskLogin(text: string): string {
   return text.replace(/:(?![0-9]*(?:[,/?]|$))[^,/?[\]:]*(?=[,/?]|$)/g, `:${MASK}`)
 }
 
-function describeQuery(query: string): string {
-  return query
-    .split('&')
-    .map((piece) => {
-      const equals = piece.indexOf('=')
-      const name = decode(piece.slice(0, equals))
-      const hide = isSecret(name) || looksSecret(name, decode(piece.slice(equals + 1)))
-      return hide ? `${piece.slice(0, equals)}=${MASK}` : piece
-    })
-    .join('&')
+/** One `name=value` of a URI's query. */
+function describePiece(piece: string): string {
+  const equals = piece.indexOf('=')
+  const hide = mustHide(decode(piece.slice(0, equals)), decode(piece.slice(equals + 1)))
+  return hide ? `${piece.slice(0, equals)}=${MASK}` : piece
 }
 
 function decode(text: string): string {

@@ -4,45 +4,40 @@ import { didYouMean } from '../util/nearest-name.js'
 import { isParameter, PARAMETER_NAMES } from './pg-names.js'
 
 /** What people write, and what libpq calls it. */
-const OTHER_NAMES: Readonly<Record<string, string>> = {
-  database: 'dbname',
-  db: 'dbname',
-  username: 'user',
-  server: 'host',
-  hostname: 'host',
-  passwd: 'password',
-  pwd: 'password',
-  ssl: 'sslmode',
-  sslca: 'sslrootcert',
-  timeout: 'connect_timeout',
-  connecttimeout: 'connect_timeout',
-  connect_timeout_ms: 'connect_timeout',
-  statement_timeout: 'options=-cstatement_timeout=…',
-  search_path: 'options=-csearch_path=…',
-  schema: 'options=-csearch_path=…',
-}
+const OTHER_NAMES: ReadonlyMap<string, string> = new Map([
+  ['database', 'dbname'],
+  ['db', 'dbname'],
+  ['username', 'user'],
+  ['server', 'host'],
+  ['hostname', 'host'],
+  ['passwd', 'password'],
+  ['pwd', 'password'],
+  ['ssl', 'sslmode'],
+  ['sslca', 'sslrootcert'],
+  ['timeout', 'connect_timeout'],
+  ['connecttimeout', 'connect_timeout'],
+  ['connect_timeout_ms', 'connect_timeout'],
+  ['statement_timeout', 'options=-cstatement_timeout=…'],
+  ['search_path', 'options=-csearch_path=…'],
+  ['schema', 'options=-csearch_path=…'],
+])
+
+/** Options of `pg.Pool` that have no meaning for one connection, and what is there instead. */
+const POOL_OPTIONS: ReadonlyMap<string, string> = new Map([
+  ...['max', 'min', 'poolSize', 'maxUses', 'Client', 'Promise'].map((name) => [name, ''] as const),
+  ['maxLifetimeSeconds', ', or give maxLifetimeMillis in the second argument'],
+  ['log', ', and listen to the events'],
+  ['verify', ', or give onConnect in the second argument'],
+])
 
 /** The keyword that is meant by another name; undefined where none comes to mind. */
 export function keywordMeantBy(name: string): string | undefined {
-  return Object.hasOwn(OTHER_NAMES, name.toLowerCase()) ? OTHER_NAMES[name.toLowerCase()] : undefined
-}
-
-/** Options of `pg.Pool` that have no meaning for one connection, and what is there instead. */
-const POOL_OPTIONS: Readonly<Record<string, string>> = {
-  max: '',
-  min: '',
-  poolSize: '',
-  maxUses: '',
-  maxLifetimeSeconds: ', or give maxLifetimeMillis in the second argument',
-  log: ', and listen to the events',
-  Client: '',
-  Promise: '',
-  verify: ', or give onConnect in the second argument',
+  return OTHER_NAMES.get(name.toLowerCase())
 }
 
 /**
- * The end of a message about a connection parameter that nobody knows: where it belongs, or what was meant. Empty
- * where nothing comes to mind.
+ * The end of a message about an unknown connection parameter: where it belongs, or what was meant. Empty where nothing
+ * comes to mind.
  */
 export function explainStrayParameter(name: string): string {
   if (OPTION_NAMES.has(name)) return '; it is an option of the manager: give it in the second argument'
@@ -58,6 +53,7 @@ export function explainStrayOption(name: string): string | undefined {
 }
 
 function explainPoolOption(name: string): string | undefined {
-  if (!Object.hasOwn(POOL_OPTIONS, name)) return undefined
-  return `; it is an option of a pool, and here is one connection: leave it out${POOL_OPTIONS[name]}`
+  const instead = POOL_OPTIONS.get(name)
+  if (instead === undefined) return undefined
+  return `; it is an option of a pool, and here is one connection: leave it out${instead}`
 }

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { ConnectionOptions } from 'node:tls'
-import type { KeywordName } from './keywords.js'
+import type { KeywordName, NumericKeyword } from './keywords.js'
 
 /** A password, or a function that is asked for one at each connection attempt that needs it. */
 export type Password = string | (() => string | Promise<string>)
@@ -13,19 +13,6 @@ export interface TypeParsers {
   // eslint-disable-next-line @typescript-eslint/no-explicit-any -- pg's own signature, which takes any parser
   getTypeParser(oid: number, format?: any): any
 }
-
-/** Keywords of libpq's whose values are numbers. */
-type NumericKeyword =
-  | 'port'
-  | 'connect_timeout'
-  | 'keepalives'
-  | 'keepalives_idle'
-  | 'keepalives_interval'
-  | 'keepalives_count'
-  | 'tcp_user_timeout'
-  | 'sslcompression'
-  | 'sslsni'
-  | 'gssdelegation'
 
 /** The parameters by libpq's names. */
 export type LibpqParameters = {

@@ -1,6 +1,6 @@
 import { ConninfoError } from '../errors.js'
-import { parseKeywordValue } from './parse-keyword-value.js'
-import { isUri, parseUri } from './parse-uri.js'
+import { parseKeywordValue } from './keyword-value.js'
+import { isUri, parseUri } from './uri.js'
 
 /** The parameters that a connection string of either form gives, in a map. */
 export function parseToMap(conninfo: string): Map<string, string> {

@@ -1,5 +1,4 @@
 import { ConninfoError } from '../errors.js'
-import { parseChoice, parseInteger } from './check-value.js'
 import { expandHosts, type HostPlan } from './hosts.js'
 import { keywords } from './keywords.js'
 import type { StreamSource, TypeParsers } from './parameters.js'
@@ -9,32 +8,18 @@ import { resolveSources, type Resolution } from './resolve.js'
 import { Secret } from './secret.js'
 import { planStartup } from './startup-settings.js'
 import { planTls, type TlsPlan } from './tls-plan.js'
+import { parseChoice, parseInteger, textOf, type Values } from './values.js'
+
+const SESSION_ATTRS = ['any', 'read-write', 'read-only', 'primary', 'standby', 'prefer-standby'] as const
 
 /** What a session must be like to be taken: libpq's `target_session_attrs`. */
-export const TARGET_SESSION_ATTRS = [
-  'any',
-  'read-write',
-  'read-only',
-  'primary',
-  'standby',
-  'prefer-standby',
-] as const
-
-/** What a session must be like to be taken. */
-export type TargetSessionAttrs = (typeof TARGET_SESSION_ATTRS)[number]
+export type TargetSessionAttrs = (typeof SESSION_ATTRS)[number]
 
 /** Where the password comes from: a text, a function, or a password file that is read at each attempt. */
-export type PasswordSource =
+type PasswordSource =
   | { readonly kind: 'text'; readonly secret: Secret }
   | { readonly kind: 'function'; readonly get: () => string | Promise<string> }
   | { readonly kind: 'file'; readonly file: string }
-
-/** TCP keepalives. */
-export interface KeepAlivePlan {
-  readonly enabled: boolean
-  /** Silence before the first one, in milliseconds; 0: the system's default. */
-  readonly initialDelayMillis: number
-}
 
 /** Everything needed to open a connection, checked. Nothing in it shows a secret when it is inspected. */
 export interface ConnectPlan {
@@ -52,13 +37,14 @@ export interface ConnectPlan {
   readonly channelBinding: 'disable' | 'prefer' | 'require'
   /** What the start-up packet says. */
   readonly startup: Readonly<Record<string, string>>
-  readonly keepAlive: KeepAlivePlan
+  /** TCP keepalives, and the silence before the first one, in milliseconds; 0: the system's default. */
+  readonly keepAlive: { readonly enabled: boolean; readonly initialDelayMillis: number }
   /** A stream to speak over instead of dialing. */
-  readonly stream?: StreamSource
-  readonly types?: TypeParsers
-  readonly scramMaxIterations?: number
+  readonly stream: StreamSource | undefined
+  readonly types: TypeParsers | undefined
+  readonly scramMaxIterations: number | undefined
   /** pg's `query_timeout`, in milliseconds, as the default of the manager's option of this name. */
-  readonly statementTimeoutMillis?: number
+  readonly statementTimeoutMillis: number | undefined
 }
 
 /**
@@ -73,79 +59,62 @@ export interface ConnectPlan {
 export function planConnection(conninfo?: GivenConninfo, env: NodeJS.ProcessEnv = process.env): ConnectPlan {
   const resolution = resolveSources(conninfo, env)
   const { values, driver } = resolution
-  const text = (keyword: string) => values.get(keyword)?.value ?? ''
-  checkIntegers(values)
-  refuseUnsupported(values, text)
+  const text = (keyword: string) => textOf(values, keyword)
+  for (const [name, { value }] of values) {
+    if (keywords.get(name)?.number === 'checked') parseInteger(name, value)
+  }
+  refuseUnsupported(values)
   const tls = planTls(values, driver.ssl, env)
   return {
     hosts: expandHosts(values),
     user: text('user'),
     database: text('dbname'),
     password: planPassword(resolution),
-    connectTimeoutMillis: driver.connectionTimeoutMillis ?? seconds('connect_timeout', values),
+    connectTimeoutMillis: driver.connectionTimeoutMillis ?? seconds('connect_timeout', values) ?? 0,
     tls,
-    targetSessionAttrs: parseChoice(
-      'target_session_attrs',
-      text('target_session_attrs'),
-      TARGET_SESSION_ATTRS,
-    ),
+    targetSessionAttrs: parseChoice('target_session_attrs', text('target_session_attrs'), SESSION_ATTRS),
     loadBalanceHosts: parseChoice('load_balance_hosts', text('load_balance_hosts'), ['disable', 'random']),
     requireAuth: parseRequireAuth(text('require_auth')),
     channelBinding: planChannelBinding(text('channel_binding'), tls),
     startup: planStartup(values, driver, env),
     keepAlive: {
       enabled: text('keepalives') === '' || parseInteger('keepalives', text('keepalives')) !== 0,
-      initialDelayMillis: planKeepAliveDelay(resolution),
+      initialDelayMillis:
+        driver.keepAliveInitialDelayMillis ?? seconds('keepalives_idle', values) ?? KEEPALIVE_DELAY_MILLIS,
     },
-    ...(driver.stream === undefined ? {} : { stream: driver.stream }),
-    ...(driver.types === undefined ? {} : { types: driver.types }),
-    ...(driver.scramMaxIterations === undefined ? {} : { scramMaxIterations: driver.scramMaxIterations }),
-    ...(driver.query_timeout ? { statementTimeoutMillis: driver.query_timeout } : {}),
+    stream: driver.stream,
+    types: driver.types,
+    scramMaxIterations: driver.scramMaxIterations,
+    statementTimeoutMillis: driver.query_timeout || undefined,
   }
 }
 
-type Values = Resolution['values']
+/** By default the system waits for two hours, and for as long a quiet connection whose other end is gone looks well. */
+const KEEPALIVE_DELAY_MILLIS = 30_000
 
-function checkIntegers(values: Values): void {
-  for (const [name, { value }] of values) {
-    if (keywords.get(name)?.integer === true) parseInteger(name, value)
-  }
-}
-
-/** A number of seconds in milliseconds; libpq takes what is not above zero as "not set". */
-function seconds(keyword: string, values: Values): number {
+/** A number of seconds in milliseconds; libpq takes what is not above zero as "no limit". */
+function seconds(keyword: string, values: Values): number | undefined {
   const given = values.get(keyword)
-  return given === undefined ? 0 : Math.max(parseInteger(keyword, given.value), 0) * 1000
+  return given && Math.max(parseInteger(keyword, given.value), 0) * 1000
 }
 
 function planPassword({ values, driver }: Resolution): PasswordSource {
   const { password } = driver
   if (typeof password === 'function') return { kind: 'function', get: password }
-  const text = values.get('password')?.value ?? ''
+  const text = textOf(values, 'password')
   if (text !== '') return { kind: 'text', secret: new Secret(text) }
-  return { kind: 'file', file: values.get('passfile')!.value }
+  return { kind: 'file', file: textOf(values, 'passfile') }
 }
 
 function planChannelBinding(text: string, tls: TlsPlan): ConnectPlan['channelBinding'] {
   const binding = parseChoice('channel_binding', text, ['disable', 'prefer', 'require'])
-  if (binding === 'require' && tls.mode === 'disable') {
-    throw new ConninfoError('channel binding required, but SSL not in use')
-  }
-  return binding
+  if (binding !== 'require' || tls.mode !== 'disable') return binding
+  throw new ConninfoError('channel binding required, but SSL not in use')
 }
-
-/** By default the system waits for two hours: as long, a quiet connection whose other end is gone looks well. */
-const KEEPALIVE_DELAY_MILLIS = 30_000
-
-function planKeepAliveDelay({ values, driver }: Resolution): number {
-  if (driver.keepAliveInitialDelayMillis !== undefined) return driver.keepAliveInitialDelayMillis
-  return values.has('keepalives_idle') ? seconds('keepalives_idle', values) : KEEPALIVE_DELAY_MILLIS
-}
-
-const PROTOCOL_VERSIONS = ['3.0', '3.2', 'latest'] as const
 
 /** Refuses what would be weaker, or not what was asked for, if it were left out. */
-function refuseUnsupported(values: Values, text: (keyword: string) => string): void {
+function refuseUnsupported(values: Values): void {
+  const text = (keyword: string) => textOf(values, keyword)
   if (parseChoice('gssencmode', text('gssencmode'), ['disable', 'prefer', 'require']) === 'require') {
     throw new ConninfoError('gssencmode value "require" invalid when GSSAPI support is not compiled in')
   }
@@ -161,20 +130,18 @@ function refuseUnsupported(values: Values, text: (keyword: string) => string): v
       'replication is not supported: such a session takes no statements as others do; use a pg.Client for it',
     )
   }
-  refuseProtocolVersion(values)
-}
-
-/** pg speaks version 3.0 of the protocol only. */
-function refuseProtocolVersion(values: Values): void {
-  const read = (keyword: string, otherwise: number) => {
-    const given = values.get(keyword)
-    return given === undefined
-      ? otherwise
-      : PROTOCOL_VERSIONS.indexOf(parseChoice(keyword, given.value, PROTOCOL_VERSIONS))
-  }
-  const least = read('min_protocol_version', 0)
-  if (least > read('max_protocol_version', PROTOCOL_VERSIONS.length)) {
+  const least = protocolVersion('min_protocol_version', values) ?? 0
+  if (least > (protocolVersion('max_protocol_version', values) ?? Infinity)) {
     throw new ConninfoError('"min_protocol_version" is greater than "max_protocol_version"')
   }
+  // pg speaks version 3.0 only.
   if (least > 0) throw new ConninfoError('min_protocol_version above 3.0 is not supported')
+}
+
+const PROTOCOL_VERSIONS = ['3.0', '3.2', 'latest'] as const
+
+/** The rank of the version that a parameter names. */
+function protocolVersion(keyword: string, values: Values): number | undefined {
+  const given = values.get(keyword)
+  return given && PROTOCOL_VERSIONS.indexOf(parseChoice(keyword, given.value, PROTOCOL_VERSIONS))
 }

@@ -19,14 +19,9 @@ export function readConninfo(given: GivenConninfo): string | ConnectionParameter
   }
   if (given instanceof URL) return given.href
   const members = readMembers(given, isParameter)
-  if (members.size === 0 && !isPlain(given)) {
-    // A promise, a map, a date: taken for "nothing given", it would lead to a server that nobody meant.
-    throw new ConninfoError('the connection parameters are an object without any connection parameter in it')
-  }
-  return Object.fromEntries(members)
-}
-
-function isPlain(given: object): boolean {
-  const prototype: unknown = Reflect.getPrototypeOf(given)
-  return prototype === null || Object.hasOwn(prototype as object, 'isPrototypeOf')
+  const prototype: object | null = Reflect.getPrototypeOf(given)
+  const isPlain = prototype === null || Object.hasOwn(prototype, 'isPrototypeOf')
+  if (members.size > 0 || isPlain) return Object.fromEntries(members)
+  // A promise, a map, a date: taken for "nothing given", it would lead to a server that nobody meant.
+  throw new ConninfoError('the connection parameters are an object without any connection parameter in it')
 }

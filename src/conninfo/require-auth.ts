@@ -1,8 +1,8 @@
 import { ConninfoError } from '../errors.js'
-import { parseChoice } from './check-value.js'
+import { parseChoice } from './values.js'
 
 /** The ways to log in that `require_auth` has names for. `'none'`: the server asked for nothing. */
-export const AUTH_METHODS = ['password', 'md5', 'gss', 'sspi', 'scram-sha-256', 'oauth', 'none'] as const
+const AUTH_METHODS = ['password', 'md5', 'gss', 'sspi', 'scram-sha-256', 'oauth', 'none'] as const
 
 /** A way to log in. */
 export type AuthMethod = (typeof AUTH_METHODS)[number]
@@ -25,30 +25,25 @@ export interface RequireAuth {
  */
 export function parseRequireAuth(text: string): RequireAuth | null {
   if (text === '') return null
-  const items = text.split(',')
-  const negative = items[0]!.startsWith('!')
+  const negative = text.startsWith('!')
   const named = new Set<AuthMethod>()
-  for (const item of items) {
+  for (const item of text.split(',')) {
     const method = parseChoice('require_auth', item.replace(/^!/, ''), AUTH_METHODS)
-    refuseMixture(item, negative)
-    if (named.has(method))
+    if (item.startsWith('!') !== negative) {
+      throw new ConninfoError(
+        negative
+          ? `require_auth method "${item}" cannot be mixed with negative methods`
+          : `negative require_auth method "${item}" cannot be mixed with non-negative methods`,
+      )
+    }
+    if (named.has(method)) {
       throw new ConninfoError(`require_auth method "${item}" is specified more than once`)
+    }
     named.add(method)
   }
   const allowed = new Set(AUTH_METHODS.filter((method) => named.has(method) !== negative))
-  if (!SUPPORTED.some((method) => allowed.has(method))) {
-    throw new ConninfoError(
-      `require_auth value "${text}" cannot be met: this client supports none of its methods`,
-    )
-  }
-  return { text, allowed }
-}
-
-function refuseMixture(item: string, negative: boolean): void {
-  if (item.startsWith('!') === negative) return
+  if (SUPPORTED.some((method) => allowed.has(method))) return { text, allowed }
   throw new ConninfoError(
-    negative
-      ? `require_auth method "${item}" cannot be mixed with negative methods`
-      : `negative require_auth method "${item}" cannot be mixed with non-negative methods`,
+    `require_auth value "${text}" cannot be met: this client supports none of its methods`,
   )
 }

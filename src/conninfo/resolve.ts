@@ -1,12 +1,12 @@
 import { expandHosts } from './hosts.js'
-import { keywords } from './keywords.js'
+import { keywords, type Keyword } from './keywords.js'
 import { localUser, userFiles } from './local-defaults.js'
 import { parseToMap } from './parse.js'
-import { findPassword } from './password-file.js'
+import { passwordFromFile } from './password-file.js'
 import { readConninfo, type GivenConninfo } from './read-conninfo.js'
 import { findService } from './service-file.js'
 import { splitParameters, type DriverParameters } from './split-parameters.js'
-import { warnOnce } from './warn-once.js'
+import { textOf } from './values.js'
 
 /**
  * Where a value comes from: the connection string, the object of parameters, a function in it, the service file,
@@ -26,12 +26,10 @@ export interface ResolvedParameter {
 
 /** Every source of parameters put together. */
 export interface Resolution {
-  readonly values: ReadonlyMap<string, ResolvedParameter>
+  readonly values: Map<string, ResolvedParameter>
   /** What only pg has a name for. */
   readonly driver: DriverParameters
 }
-
-type Values = Map<string, ResolvedParameter>
 
 /**
  * Puts together what is given, the service file, the environment and the defaults, the first that has a value
@@ -39,28 +37,34 @@ type Values = Map<string, ResolvedParameter>
  */
 export function resolveSources(conninfo: GivenConninfo, env: NodeJS.ProcessEnv): Resolution {
   const { values, driver } = readGiven(conninfo)
-  addService(values, env)
-  const sslmodeIsDefault = addEnvironmentAndDefaults(values, env)
-  if (sslmodeIsDefault && values.get('sslrootcert')?.value === 'system') {
+  const service = values.get('service')?.value ?? env['PGSERVICE']
+  if (service !== undefined) {
+    const { file, parameters } = findService(service, env)
+    for (const [name, value] of parameters) {
+      if (!values.has(name)) values.set(name, { value, source: 'service file', detail: file })
+    }
+  }
+  for (const [name, keyword] of keywords) {
+    const parameter = values.get(name) ?? standIn(name, keyword, env)
+    if (parameter !== null) values.set(name, parameter)
+  }
+  if (values.get('sslmode')!.source === 'default' && textOf(values, 'sslrootcert') === 'system') {
     values.set('sslmode', { value: 'verify-full', source: 'default', detail: 'sslrootcert=system' })
   }
   // Given as empty means not given, where libpq has something better to offer.
-  if (!values.get('user')?.value) values.set('user', { value: localUser(), source: 'default' })
-  if (!values.get('dbname')?.value) {
-    values.set('dbname', { value: values.get('user')!.value, source: 'default', detail: 'user' })
+  if (textOf(values, 'user') === '') values.set('user', { value: localUser(), source: 'default' })
+  if (textOf(values, 'dbname') === '') {
+    values.set('dbname', { value: textOf(values, 'user'), source: 'default', detail: 'user' })
   }
-  if (!values.get('passfile')?.value) {
+  if (textOf(values, 'passfile') === '') {
     values.set('passfile', { value: userFiles(env).password, source: 'default' })
   }
   return { values, driver }
 }
 
-function readGiven(given: GivenConninfo): {
-  values: Values
-  driver: DriverParameters
-} {
+function readGiven(given: GivenConninfo): Resolution {
   const conninfo = readConninfo(given)
-  const values: Values = new Map()
+  const values = new Map<string, ResolvedParameter>()
   if (conninfo === undefined) return { values, driver: {} }
   if (typeof conninfo === 'string') {
     for (const [name, value] of parseToMap(conninfo)) values.set(name, { value, source: 'string' })
@@ -68,37 +72,21 @@ function readGiven(given: GivenConninfo): {
   }
   const split = splitParameters(conninfo)
   for (const [name, value] of split.values) {
-    values.set(name, { value, source: 'parameters', detail: split.names.get(name) ?? name })
+    values.set(name, { value, source: 'parameters', detail: split.names.get(name)! })
   }
   if (typeof split.driver.password === 'function') values.set('password', { value: '', source: 'function' })
   return { values, driver: split.driver }
 }
 
-function addService(values: Values, env: NodeJS.ProcessEnv): void {
-  const service = values.get('service')?.value ?? env['PGSERVICE']
-  if (service === undefined) return
-  const { file, parameters } = findService(service, env)
-  for (const [name, value] of parameters) {
-    if (!values.has(name)) values.set(name, { value, source: 'service file', detail: file })
+/** What the environment, or else libpq's default, gives for a parameter. */
+function standIn(name: string, keyword: Keyword, env: NodeJS.ProcessEnv): ResolvedParameter | null {
+  const { env: variable = '', fallback } = keyword
+  const value = env[variable]
+  if (value !== undefined) return { value, source: 'environment', detail: variable }
+  if (name === 'sslmode' && env['PGREQUIRESSL']?.startsWith('1')) {
+    return { value: 'require', source: 'environment', detail: 'PGREQUIRESSL' }
   }
-}
-
-/** Fills in what is still open; true when nothing but libpq's default decided `sslmode`. */
-function addEnvironmentAndDefaults(values: Values, env: NodeJS.ProcessEnv): boolean {
-  let sslmodeIsDefault = false
-  for (const [name, { env: variable, fallback }] of keywords) {
-    const value = variable === undefined ? undefined : env[variable]
-    if (values.has(name)) continue
-    if (value !== undefined) {
-      values.set(name, { value, source: 'environment', detail: variable! })
-    } else if (name === 'sslmode' && env['PGREQUIRESSL']?.startsWith('1')) {
-      values.set(name, { value: 'require', source: 'environment', detail: 'PGREQUIRESSL' })
-    } else if (fallback !== undefined) {
-      values.set(name, { value: fallback, source: 'default' })
-      sslmodeIsDefault ||= name === 'sslmode'
-    }
-  }
-  return sslmodeIsDefault
+  return fallback === undefined ? null : { value: fallback, source: 'default' }
 }
 
 /**
@@ -127,25 +115,20 @@ export function resolveConninfo(
   conninfo?: GivenConninfo,
   env: NodeJS.ProcessEnv = process.env,
 ): Record<string, ResolvedParameter> {
-  const { values: sources } = resolveSources(conninfo, env)
-  const values = new Map(sources)
+  const { values } = resolveSources(conninfo, env)
   const [first] = expandHosts(values)
-  if (!values.get('host')?.value && !values.get('hostaddr')?.value) {
+  if (textOf(values, 'host') === '' && textOf(values, 'hostaddr') === '') {
     values.set('host', { value: first.host, source: 'default' })
   }
-  const password = values.get('password')
-  if (password?.source !== 'function' && !password?.value) {
-    const file = values.get('passfile')!.value
-    const found = findPassword(file, {
+  if (values.get('password')?.source !== 'function' && textOf(values, 'password') === '') {
+    const file = textOf(values, 'passfile')
+    const value = passwordFromFile(file, {
       host: first.host || first.hostaddr!,
       port: first.port,
-      database: values.get('dbname')!.value,
-      user: values.get('user')!.value,
+      database: textOf(values, 'dbname'),
+      user: textOf(values, 'user'),
     })
-    if (found.warning !== undefined) warnOnce(found.warning)
-    if (found.password !== undefined) {
-      values.set('password', { value: found.password, source: 'password file', detail: file })
-    }
+    if (value !== undefined) values.set('password', { value, source: 'password file', detail: file })
   }
   return Object.fromEntries(values)
 }

@@ -3,22 +3,20 @@ import { ConninfoError } from '../errors.js'
 import { isKeyword } from './keywords.js'
 import { systemServiceFiles, userFiles } from './local-defaults.js'
 
-/** What a service stands for, and the file that says so. */
-export interface Service {
-  readonly file: string
-  readonly parameters: ReadonlyMap<string, string>
-}
-
 /** libpq reads lines into a buffer of this many bytes, and refuses what does not fit. */
 const LINE_BYTES = 1024
 
 /**
  * Looks a service up: in `PGSERVICEFILE` or else `~/.pg_service.conf`, then in the system-wide file.
  *
+ * @returns what it stands for, and the file that says so
  * @see PostgreSQL manual, "The Connection Service File" (libpq)
  * @throws ConninfoError when no file defines the service, or one is malformed
  */
-export function findService(service: string, env: NodeJS.ProcessEnv): Service {
+export function findService(
+  service: string,
+  env: NodeJS.ProcessEnv,
+): { file: string; parameters: ReadonlyMap<string, string> } {
   const given = env['PGSERVICEFILE']
   if (given !== undefined && !existsSync(given)) {
     throw new ConninfoError(`service file "${given}" not found`)
@@ -33,7 +31,6 @@ export function findService(service: string, env: NodeJS.ProcessEnv): Service {
 function readService(file: string, service: string): Map<string, string> | null {
   let found: Map<string, string> | null = null
   for (const [index, text] of readLines(file).entries()) {
-    const at = `in service file "${file}", line ${index + 1}`
     if (Buffer.byteLength(text) + 1 >= LINE_BYTES - 1) {
       throw new ConninfoError(`line ${index + 1} too long in service file "${file}"`)
     }
@@ -43,7 +40,7 @@ function readService(file: string, service: string): Map<string, string> | null 
       if (found !== null) return found
       if (line.startsWith(`[${service}]`)) found = new Map()
     } else if (found !== null) {
-      readSetting(line, at, found)
+      readSetting(line, `in service file "${file}", line ${index + 1}`, found)
     }
   }
   return found
@@ -60,11 +57,8 @@ function readLines(file: string): string[] {
 /** One `keyword=value`; the first of several wins. A line is never quoted: it may hold a password. */
 function readSetting(line: string, at: string, found: Map<string, string>): void {
   if (line.startsWith('ldap:')) throw new ConninfoError(`LDAP is not supported ${at}`)
-  const equals = line.indexOf('=')
-  const name = line.slice(0, equals)
-  if (name === 'service' && equals > 0) {
-    throw new ConninfoError(`nested service specifications not supported ${at}`)
-  }
-  if (equals < 0 || !isKeyword(name)) throw new ConninfoError(`syntax error ${at}`)
-  if (!found.has(name)) found.set(name, line.slice(equals + 1))
+  const [, name = '', value = ''] = /^([^=]*)=(.*)$/s.exec(line) ?? []
+  if (name === 'service') throw new ConninfoError(`nested service specifications not supported ${at}`)
+  if (!isKeyword(name)) throw new ConninfoError(`syntax error ${at}`)
+  if (!found.has(name)) found.set(name, value)
 }

@@ -4,7 +4,7 @@ import { explainStrayParameter } from './other-names.js'
 import type { ConnectionParameters, PgParameters } from './parameters.js'
 import { parseToMap } from './parse.js'
 import { pgNames } from './pg-names.js'
-import { quoteName } from './quote.js'
+import { quoteName } from './secret.js'
 
 /** What only pg has a name for, and what libpq's text cannot say exactly. */
 export type DriverParameters = {
@@ -23,12 +23,6 @@ export interface SplitParameters {
   readonly driver: DriverParameters
 }
 
-/** What `ssl` decides by itself. */
-const TLS_KEYWORDS = [...keywords.keys()].filter((name) => /^ssl(?!negotiation)/.test(name))
-
-/** Keywords that may be given as a number although libpq does not insist on one. */
-const ALSO_NUMERIC: ReadonlySet<string> = new Set(['port', 'sslcompression', 'sslsni', 'gssdelegation'])
-
 /**
  * Takes an object of parameters apart into libpq's keywords and what only pg knows.
  *
@@ -38,10 +32,9 @@ export function splitParameters(parameters: ConnectionParameters): SplitParamete
   const values = new Map<string, string>()
   const names = new Map<string, string>()
   const driver: Record<string, unknown> = {}
-  const put = (keyword: string, text: string | null, name: string) => {
+  const put: Put = (keyword, text, name) => {
     const other = names.get(keyword)
-    if (other !== undefined)
-      throw new ConninfoError(`${name} and ${other} give the same thing; give one of them`)
+    if (other !== undefined) throw givenTwice(name, other)
     names.set(keyword, name)
     if (text !== null) values.set(keyword, text)
   }
@@ -52,18 +45,27 @@ export function splitParameters(parameters: ConnectionParameters): SplitParamete
     else if (isKeyword(name)) put(name, keywordText(name, value), name)
     else throw unknownParameter(name)
   }
-  if (driver['ssl'] !== undefined) refuseTlsKeywords(names)
+  if (driver['ssl'] !== undefined) {
+    // `ssl` decides by itself what these would.
+    const both = [...names.keys()].find((keyword) => /^ssl(?!negotiation)/.test(keyword))
+    if (both !== undefined) throw givenTwice('ssl', names.get(both)!)
+  }
   return { values, names, driver: driver as DriverParameters }
+}
+
+/** Takes a keyword as given under a name; with null for its text it has no value yet. */
+type Put = (keyword: string, text: string | null, name: string) => void
+
+function givenTwice(name: string, other: string): ConninfoError {
+  return new ConninfoError(`${name} and ${other} give the same thing; give one of them`)
 }
 
 function unknownParameter(name: string): ConninfoError {
   const shown = quoteName(name, '')
-  // What is not shown may be a part of a password, and must not be told by what is like it either.
+  // What is not shown may be a part of a password, so no similar name may be shown either.
   const hint = shown === name ? explainStrayParameter(name) : ''
   return new ConninfoError(`invalid connection option "${shown}"${hint}`)
 }
-
-type Put = (keyword: string, text: string | null, name: string) => void
 
 function putString(value: unknown, put: Put): void {
   if (typeof value !== 'string') throw new ConninfoError('connectionString must be a string')
@@ -74,28 +76,20 @@ function putPg(name: keyof PgParameters, value: unknown, put: Put, driver: Recor
   const { must, check, keyword, text } = pgNames[name]
   if (!check(value)) throw new ConninfoError(`${name} must be ${must}`)
   if (keyword !== undefined) {
-    const said = typeof value === 'string' ? value : (text?.(value as never) ?? null)
-    put(keyword, said === null ? null : checkText(name, said), name)
+    const said = typeof value === 'string' ? checkText(name, value) : (text?.(value as never) ?? null)
+    put(keyword, said, name)
   }
   if (typeof value !== 'string') driver[name] = value
 }
 
 function keywordText(name: KeywordName, value: unknown): string {
-  const numeric = keywords.get(name)?.integer === true || ALSO_NUMERIC.has(name)
-  if (numeric && typeof value === 'number' && Number.isSafeInteger(value)) return String(value)
-  if (typeof value !== 'string') {
-    throw new ConninfoError(`${name} must be a string${numeric ? ' or a whole number' : ''}`)
-  }
-  return checkText(name, value)
+  const mayBeNumber = keywords.get(name)!.number !== undefined
+  if (mayBeNumber && Number.isSafeInteger(value)) return String(value)
+  if (typeof value === 'string') return checkText(name, value)
+  throw new ConninfoError(`${name} must be a string${mayBeNumber ? ' or a whole number' : ''}`)
 }
 
 function checkText(name: string, text: string): string {
   if (text.includes('\0')) throw new ConninfoError(`${name} contains a zero byte`)
   return text
-}
-
-function refuseTlsKeywords(names: ReadonlyMap<string, string>): void {
-  const both = TLS_KEYWORDS.find((keyword) => names.has(keyword))
-  if (both === undefined) return
-  throw new ConninfoError(`ssl and ${names.get(both)} give the same thing; give one of them`)
 }

@@ -3,5 +3,4 @@
  *
  * @module pg-managed-connection/otel
  */
-export { instrument } from './instrument.js'
-export type { Instrumentation, InstrumentOptions, Measurable } from './instrument.js'
+export { instrument, type Instrumentation, type InstrumentOptions, type Measurable } from './instrument.js'

@@ -1,7 +1,5 @@
-/** The entry: a manager's figures as OpenTelemetry's metrics of a connection pool. */
 import { metrics, type Attributes, type BatchObservableResult, type Meter } from '@opentelemetry/api'
-import { createObserved, createRecorded, inState, POOL_NAME, type Observed } from './metrics.js'
-import type { ConnectEvent, ManagedConnection } from '../index.js'
+import type { ManagedConnection } from '../index.js'
 
 /** Options of `instrument`. */
 export interface InstrumentOptions {
@@ -22,8 +20,7 @@ export interface Instrumentation extends Disposable {
 /** What is used of a manager: its public events and figures. */
 export type Measurable = Pick<ManagedConnection, 'closed' | 'stats' | 'on' | 'off' | 'toString'>
 
-const METER_NAME = 'pg-managed-connection'
-const MILLIS_A_SECOND = 1_000
+const PREFIX = 'db.client.connection'
 
 /**
  * Measures a manager by OpenTelemetry's semantic conventions (`db.client.connection.*`) until it is told to stop.
@@ -39,49 +36,63 @@ const MILLIS_A_SECOND = 1_000
  */
 export function instrument(manager: Measurable, options: InstrumentOptions = {}): Instrumentation {
   if (typeof manager?.on !== 'function') throw new TypeError('instrument() takes a ManagedConnection')
-  const { name = String(manager), meter = metrics.getMeter(METER_NAME) } = options
-  const pool = { [POOL_NAME]: name }
-  const stops = [observe(manager, meter, pool), record(manager, meter, pool)]
+  const { name = String(manager), meter = metrics.getMeter('pg-managed-connection') } = options
+  const pool = { [`${PREFIX}.pool.name`]: name }
+  const stopObserving = observe(manager, meter, pool)
+  const stopRecording = record(manager, meter, pool)
   const stop = (): void => {
-    for (const one of stops) one()
+    stopObserving()
+    stopRecording()
   }
   return Object.assign(stop, { [Symbol.dispose]: stop })
 }
 
-/** What is looked up when metrics are collected. Gives the function that ends it. */
+/** Has figures looked up when metrics are collected. Gives the function that ends it. */
 function observe(manager: Measurable, meter: Meter, pool: Attributes): () => void {
-  const observed = createObserved(meter)
-  const look = (result: BatchObservableResult): void => report(manager, observed, pool, result)
-  const all = Object.values(observed) as Observed[keyof Observed][]
+  const gauge = (name: string, unit: string, description: string) =>
+    meter.createObservableUpDownCounter(`${PREFIX}.${name}`, { unit, description })
+  const count = gauge(
+    'count',
+    '{connection}',
+    'The number of connections in the state that the attribute says.',
+  )
+  const idleMax = gauge('idle.max', '{connection}', 'The maximum number of idle open connections allowed.')
+  const max = gauge('max', '{connection}', 'The maximum number of open connections allowed.')
+  const pending = gauge('pending_requests', '{request}', 'The number of requests that wait for a turn.')
+  const timeouts = meter.createObservableCounter(`${PREFIX}.timeouts`, {
+    unit: '{timeout}',
+    description: 'The number of requests that left the line because their time had passed.',
+  })
+  const look = (result: BatchObservableResult): void => {
+    const { held, inFlight, ...stats } = manager.stats
+    const used = !manager.closed && (held || inFlight > 0)
+    result.observe(count, used ? 1 : 0, { ...pool, [`${PREFIX}.state`]: 'used' })
+    result.observe(count, manager.closed || used ? 0 : 1, { ...pool, [`${PREFIX}.state`]: 'idle' })
+    result.observe(idleMax, 1, pool)
+    result.observe(max, 1, pool)
+    result.observe(pending, stats.waiting, pool)
+    result.observe(timeouts, stats.timeouts, pool)
+  }
+  const all = [count, idleMax, max, pending, timeouts]
   meter.addBatchObservableCallback(look, all)
   return () => meter.removeBatchObservableCallback(look, all)
 }
 
-function report(
-  manager: Measurable,
-  observed: Observed,
-  pool: Attributes,
-  result: BatchObservableResult,
-): void {
-  const { held, inFlight, waiting, timeouts } = manager.stats
-  const used = !manager.closed && (held || inFlight > 0)
-  result.observe(observed.count, used ? 1 : 0, inState(pool, 'used'))
-  result.observe(observed.count, manager.closed || used ? 0 : 1, inState(pool, 'idle'))
-  result.observe(observed.idleMax, 1, pool)
-  result.observe(observed.max, 1, pool)
-  result.observe(observed.pendingRequests, waiting, pool)
-  result.observe(observed.timeouts, timeouts, pool)
-}
+/** For times of connecting, waiting and holding, in seconds: from half a millisecond to ten seconds. */
+const BUCKETS = { explicitBucketBoundaries: [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10] }
 
-/** What is written down when it happens. Gives the function that ends it. */
+/** Writes times down when they are known. Gives the function that ends it. */
 function record(manager: Measurable, meter: Meter, pool: Attributes): () => void {
-  const { createTime, waitTime, useTime } = createRecorded(meter)
-  const onConnect = ({ openedMillis }: ConnectEvent): void =>
-    createTime.record(openedMillis / MILLIS_A_SECOND, pool)
-  const onAcquire = (event: { waitedMillis: number }): void =>
-    waitTime.record(event.waitedMillis / MILLIS_A_SECOND, pool)
-  const onRelease = (event: { heldMillis: number }): void =>
-    useTime.record(event.heldMillis / MILLIS_A_SECOND, pool)
+  const recorder = (name: string, description: string) => {
+    const histogram = meter.createHistogram(`${PREFIX}.${name}`, { unit: 's', description, advice: BUCKETS })
+    return (millis: number): void => histogram.record(millis / 1_000, pool)
+  }
+  const created = recorder('create_time', 'The time it took to open and set up a connection.')
+  const waited = recorder('wait_time', 'The time between asking for a turn and getting it.')
+  const used = recorder('use_time', 'The time between getting a turn and giving it back.')
+  const onConnect = (event: { openedMillis: number }): void => created(event.openedMillis)
+  const onAcquire = (event: { waitedMillis: number }): void => waited(event.waitedMillis)
+  const onRelease = (event: { heldMillis: number }): void => used(event.heldMillis)
   manager.on('connect', onConnect).on('acquire', onAcquire).on('release', onRelease)
   return () => void manager.off('connect', onConnect).off('acquire', onAcquire).off('release', onRelease)
 }

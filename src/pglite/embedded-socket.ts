@@ -1,29 +1,28 @@
-/**
- * What pg takes for a socket: whole messages go to PGlite, its answers come back. PGlite runs a statement on this
- * very thread; before each, everything else has a turn.
- *
- * States: `opening` (a start-up packet is awaited) → `open` (it has PGlite's only seat) → destroyed (Terminate, an
- * error, or whoever uses it has had enough; the seat is free once what was open is rolled back).
- */
-import { clock } from '../util/clock.js'
 import { AsyncResource } from 'node:async_hooks'
 import { Duplex } from 'node:stream'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
+import { clock } from '../util/clock.js'
 import { LONGEST_TIMER_MILLIS } from '../util/timer.js'
-import { ClientMessages, NO_ENCRYPTION, fatalError, notification } from './messages.js'
 import type { PGliteDatabase } from './database.js'
-import type { ClientRequest } from './messages.js'
+import { ClientMessages, fatalError, NO_ENCRYPTION, notification, type ClientRequest } from './messages.js'
 import type { Occupant, SessionLock } from './session-lock.js'
 
 /** How long its end waits, in milliseconds, for PGlite's own callers to let it clean up. */
 const LEAVE_MILLIS = 1_000
 
+/**
+ * What pg takes for a socket: whole messages go to PGlite, its answers come back. PGlite runs a statement on this
+ * very thread; before each, everything else has a turn.
+ *
+ * States: `opening` (a start-up packet is awaited) → `open` (it has PGlite's session) → destroyed (by Terminate, an
+ * error, or its user; the session is free once what was open is rolled back).
+ */
 export class EmbeddedSocket extends Duplex implements Occupant {
   readonly gone: Promise<void>
   readonly #db: PGliteDatabase
-  readonly #seat: SessionLock
+  readonly #session: SessionLock
   readonly #messages = new ClientMessages()
-  /** Answers come outside of the context of whoever asked. */
+  /** Answers come outside of the context in which was asked. */
   readonly #context = new AsyncResource('pg-managed-connection/pglite', { requireManualDestroy: false })
   #served: Promise<void> | null = null
   #unlisten: (() => void) | null = null
@@ -32,10 +31,10 @@ export class EmbeddedSocket extends Duplex implements Occupant {
   /** Keeps the process alive, as a socket does. */
   #life: NodeJS.Timeout | null = null
 
-  constructor(db: PGliteDatabase, seat: SessionLock) {
+  constructor(db: PGliteDatabase, session: SessionLock) {
     super({ allowHalfOpen: false })
     this.#db = db
-    this.#seat = seat
+    this.#session = session
     this.gone = new Promise((resolve) => {
       this.#left = resolve
     })
@@ -93,7 +92,7 @@ export class EmbeddedSocket extends Duplex implements Occupant {
 
   async #leave(): Promise<void> {
     await this.#served
-    await this.#seat.leave(this)
+    await this.#session.leave(this)
     this.#left()
   }
 
@@ -116,7 +115,7 @@ export class EmbeddedSocket extends Duplex implements Occupant {
   async #answer(request: ClientRequest): Promise<void> {
     switch (request.kind) {
       case 'messages':
-        for (const part of await this.#seat.run(request.bytes, request.ends)) await this.#say(part)
+        for (const part of await this.#session.run(request.bytes, request.ends)) await this.#say(part)
         return
       case 'startup':
         return this.#start(request.bytes, request.settings)
@@ -129,11 +128,11 @@ export class EmbeddedSocket extends Duplex implements Occupant {
   }
 
   async #start(bytes: Buffer, settings: ReadonlyMap<string, string>): Promise<void> {
-    await this.#seat.take(this, settings)
-    for (const part of await this.#seat.run(bytes, true)) await this.#say(part)
+    await this.#session.take(this, settings)
+    for (const part of await this.#session.run(bytes, true)) await this.#say(part)
     // What comes while PGlite's own callers speak would be told to them only.
     this.#unlisten = this.#db.onNotification((channel, payload) => {
-      if (!this.destroyed) this.push(notification(this.#seat.processID, channel, payload))
+      if (!this.destroyed) this.push(notification(this.#session.processID, channel, payload))
     })
   }
 
@@ -144,7 +143,7 @@ export class EmbeddedSocket extends Duplex implements Occupant {
     })
   }
 
-  /** PostgreSQL's own way to end a session: one last word, which is the cause for whoever waits. */
+  /** PostgreSQL's own way to end a session: one last error, the cause for all that is still to be answered. */
   #fail(error: Error & { code?: unknown }): void {
     if (this.destroyed) return
     const code = typeof error.code === 'string' ? error.code : 'XX000'

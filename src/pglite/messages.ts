@@ -4,8 +4,8 @@
  */
 
 const PROTOCOL_3 = 196_608
-const SSL_REQUEST = 80_877_103
-const GSSENC_REQUEST = 80_877_104
+/** For TLS, and for GSSAPI. */
+const ENCRYPTION_REQUESTS = [80_877_103, 80_877_104]
 
 const QUERY = 0x51
 const PARSE = 0x50
@@ -55,7 +55,7 @@ export class ClientMessages {
     if (this.#pending.length < length) return null
     const code = this.#pending.readUInt32BE(4)
     const bytes = this.#take(length)
-    if (code === SSL_REQUEST || code === GSSENC_REQUEST) return { kind: 'encryption' }
+    if (ENCRYPTION_REQUESTS.includes(code)) return { kind: 'encryption' }
     if (code !== PROTOCOL_3) return { kind: 'nonsense' }
     this.#started = true
     return { kind: 'startup', bytes, settings: readSettings(bytes) }

@@ -1,11 +1,9 @@
-/** The entry: a PGlite where pg would dial a server. */
-import { checkDatabase } from './database.js'
+import type { Duplex } from 'node:stream'
+import { checkDatabase, type PGliteDatabase } from './database.js'
 import { EmbeddedSocket } from './embedded-socket.js'
 import { SessionLock } from './session-lock.js'
-import type { Duplex } from 'node:stream'
-import type { PGliteDatabase } from './database.js'
 
-const seats = new WeakMap<PGliteDatabase, SessionLock>()
+const sessions = new WeakMap<PGliteDatabase, SessionLock>()
 
 /**
  * Gives the `stream` of a connection that leads to an embedded PostgreSQL, for a manager or for anything else that
@@ -27,8 +25,7 @@ const seats = new WeakMap<PGliteDatabase, SessionLock>()
  */
 export function pgliteStream(db: PGliteDatabase): () => Duplex {
   checkDatabase(db)
-  let seat = seats.get(db)
-  if (seat === undefined) seats.set(db, (seat = new SessionLock(db)))
-  const only = seat
-  return () => new EmbeddedSocket(db, only)
+  const session = sessions.get(db) ?? new SessionLock(db)
+  sessions.set(db, session)
+  return () => new EmbeddedSocket(db, session)
 }

@@ -1,19 +1,14 @@
-/**
- * PGlite is one session. Whoever speaks to it over a stream has the only seat, from its start-up until it is gone
- * and its transaction rolled back; and while its transaction is open, PGlite's own callers wait.
- */
-import { startupSettings } from './startup-settings.js'
 import type { PGliteDatabase } from './database.js'
 
-/** Whoever sits: a stream. */
+/** The stream that has the session. */
 export interface Occupant {
   readonly destroyed: boolean
   /** Resolves when it has left. */
   readonly gone: Promise<void>
 }
 
-/** Why a start-up is refused. */
-export class LockRefusal extends Error {
+/** Why a start-up is refused, by a SQLSTATE. */
+class LockRefusal extends Error {
   readonly code: string
 
   constructor(code: string, message: string) {
@@ -27,20 +22,23 @@ const CLEAN = `
   CLOSE ALL; RESET ALL; DEALLOCATE ALL; SELECT pg_advisory_unlock_all();
   DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES`
 
+/**
+ * PGlite is one session. A stream has it for itself from its start-up until it is gone and its transaction rolled
+ * back; and while its transaction is open, PGlite's own callers wait.
+ */
 export class SessionLock {
   readonly #db: PGliteDatabase
   #occupant: Occupant | null = null
-  /** Who PGlite's owner was before any stream came. */
-  #identity: { login: string; role: string } | null = null
+  /** Who PGlite's owner was before any stream came, and the server process that PGlite says it is. */
+  #identity: { login: string; role: string; pid: number } | null = null
+  /** Lets PGlite's own callers in again; null while they are not kept out. */
   #release: (() => void) | null = null
-  /** The server process that PGlite says it is. */
-  #processID = 0
 
   constructor(db: PGliteDatabase) {
     this.#db = db
   }
 
-  /** Takes the seat. @throws SeatRefusal, or what PostgreSQL says */
+  /** Takes the session. Throws a refusal, or what PostgreSQL says of the settings. */
   async take(occupant: Occupant, settings: ReadonlyMap<string, string>): Promise<void> {
     while (this.#occupant?.destroyed) await this.#occupant.gone
     if (this.#occupant !== null) {
@@ -48,35 +46,30 @@ export class SessionLock {
     }
     this.#occupant = occupant
     await this.#db.waitReady
-    this.refuseClosed()
-    await this.#learn()
+    this.#refuseClosed()
+    if (this.#identity === null) {
+      const { rows } = await this.#db.query<{ login: string; role: string; pid: number }>(
+        "SELECT session_user::text AS login, current_setting('role') AS role, pg_backend_pid() AS pid",
+      )
+      this.#identity = rows[0]!
+    }
     for (const [name, value] of startupSettings(settings)) {
       await this.#db.query('SELECT set_config($1, $2, false)', [name, value])
     }
   }
 
-  /** Throws when PGlite was closed. */
-  refuseClosed(): void {
+  #refuseClosed(): void {
     if (this.#db.closed) throw new LockRefusal('08004', 'PGlite is closed')
   }
 
-  async #learn(): Promise<void> {
-    if (this.#identity !== null) return
-    const { rows } = await this.#db.query<{ login: string; role: string; pid: number }>(
-      "SELECT session_user::text AS login, current_setting('role') AS role, pg_backend_pid() AS pid",
-    )
-    this.#identity = rows[0]!
-    this.#processID = rows[0]!.pid
-  }
-
   get processID(): number {
-    return this.#processID
+    return this.#identity?.pid ?? 0
   }
 
   /** Runs messages and gives the answer. The session stays this occupant's until it is idle again. */
   async run(bytes: Uint8Array, ends: boolean): Promise<Buffer[]> {
     await this.#hold()
-    this.refuseClosed()
+    this.#refuseClosed()
     const answer: Buffer[] = []
     // PGlite lends its memory for the duration of the call.
     const onRawData = (data: Uint8Array): void => void answer.push(Buffer.from(data))
@@ -107,17 +100,19 @@ export class SessionLock {
   }
 
   /**
-   * Gets up, if it was this one that sat, and leaves a session as clean as a new one behind: for the next, and for
-   * PGlite's own callers. Never rejects.
+   * Ends an occupant's use, and leaves a session as clean as a new one behind: for the next, and for PGlite's own
+   * callers. Never rejects.
    */
   async leave(occupant: Occupant): Promise<void> {
     if (this.#occupant !== occupant) return
     try {
-      if (this.#release !== null) await this.#rollBack()
+      // A Sync ends what a cursor had begun outside of a transaction, too.
+      if (this.#release !== null) await this.run(SYNC, true)
+      if (this.#release !== null) await this.run(ROLLBACK, true)
       this.#letGo()
       await this.#clean()
     } catch {
-      // PGlite is closed or broken: whoever comes next is told.
+      // PGlite is closed or broken, which the next start-up is told.
     } finally {
       this.#letGo()
       this.#occupant = null
@@ -132,13 +127,30 @@ export class SessionLock {
     await this.#db.query("SELECT set_config('session_authorization', $1, false)", [login])
     await this.#db.query("SELECT set_config('role', $1, false)", [role])
   }
-
-  async #rollBack(): Promise<void> {
-    // A Sync ends what a cursor had begun outside of a transaction, too.
-    await this.run(SYNC, true)
-    if (this.#release !== null) await this.run(ROLLBACK, true)
-  }
 }
 
 const SYNC = Buffer.from([0x53, 0, 0, 0, 4])
 const ROLLBACK = Buffer.from('Q\0\0\0\rROLLBACK\0', 'latin1')
+
+/** Not settings: PGlite has one user and one database. */
+const NO_SETTINGS = new Set(['user', 'database', 'replication', 'options'])
+
+/** The settings in a start-up packet, those in its `options` first. Throws for options that are no settings. */
+function startupSettings(given: ReadonlyMap<string, string>): [name: string, value: string][] {
+  const others = [...given].filter(([name]) => !NO_SETTINGS.has(name) && !name.startsWith('_pq_.'))
+  return [...readOptions(given.get('options') ?? ''), ...others]
+}
+
+/** `-c name=value` and `--name=value`; a backslash takes the next character as it is. */
+function readOptions(text: string): [string, string][] {
+  const words = text.match(/(?:\\.|[^\s\\])+/g)?.map((word) => word.replace(/\\(.)/g, '$1')) ?? []
+  const settings: [string, string][] = []
+  while (words.length > 0) {
+    const word = words.shift()!
+    const assignment = word === '-c' ? words.shift() : /^(?:-c|--)(.+)$/.exec(word)?.[1]
+    const parts = /^([^=]+)=(.*)$/s.exec(assignment ?? '')
+    if (parts === null) throw new Error(`PGlite takes settings only in "options" (-c name=value): ${word}`)
+    settings.push([parts[1]!.replaceAll('-', '_'), parts[2]!])
+  }
+  return settings
+}

@@ -1,8 +1,19 @@
-/** The entry: a manager in the shape of a pool. */
-import { resolvePoolOptions } from './pool-options.js'
-import { PoolOfOne } from './pool-of-one.js'
+import type { Pool, PoolClient } from 'pg'
 import type { Manager } from '../index.js'
-import type { ManagedPool, PoolFaceOptions } from './types.js'
+import type { LeakEvent } from './leak.js'
+import { resolvePoolOptions, type PoolFaceOptions } from './options.js'
+import { PoolOfOne } from './pool-of-one.js'
+
+/** Accepted wherever a `pg.Pool` is. */
+export interface ManagedPool extends Pool, AsyncDisposable {
+  on(event: 'leak', listener: (leak: LeakEvent) => void): this
+  on<K extends 'error' | 'release' | 'connect' | 'acquire' | 'remove'>(
+    event: K,
+    listener: K extends 'error' | 'release'
+      ? (err: Error, client: PoolClient) => void
+      : (client: PoolClient) => void,
+  ): this
+}
 
 /**
  * The manager in the shape of a `pg.Pool` of one, with pg's rules: each statement commits by itself, BEGIN is

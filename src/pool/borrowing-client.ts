@@ -1,19 +1,19 @@
-/**
- * The client of a pool of another copy of pg, which has taken ours for its configuration (`new Pool(ours)`): connecting
- * takes the shared connection out, in its turn, and ending gives it back.
- */
 import { clock } from '../util/clock.js'
-import { EventEmitter } from 'node:events'
-import { escapeIdentifier, escapeLiteral } from './escape.js'
+import { answer } from './calls.js'
+import { ClientShape } from './pg.js'
 import type { PooledClient } from './pooled-client.js'
 
 type Callback = (error?: unknown) => void
 type Release = (error?: Error | boolean) => void
 
-/** What a listener of it hears of the client behind it. */
+/** What its listeners hear of the client behind it. */
 const PASSED_ON: ReadonlySet<string | symbol> = new Set(['error', 'end', 'notice', 'notification', 'drain'])
 
-export class BorrowingClient extends EventEmitter {
+/**
+ * The client of a pool of another copy of pg, which has taken ours for its configuration (`new Pool(ours)`): connecting
+ * takes the shared connection out, in its turn, and ending gives it back.
+ */
+class BorrowingClient extends ClientShape {
   readonly #take: () => Promise<PooledClient>
   #client: PooledClient | null = null
   #ended = false
@@ -32,13 +32,7 @@ export class BorrowingClient extends EventEmitter {
   }
 
   connect(callback?: Callback): Promise<void> | undefined {
-    const connected = this.#connect()
-    if (callback === undefined) return connected
-    connected.then(
-      () => clock.nextTick(callback),
-      (error: unknown) => clock.nextTick(callback, error),
-    )
-    return undefined
+    return answer(this.#connect(), callback)
   }
 
   async #connect(): Promise<void> {
@@ -55,7 +49,7 @@ export class BorrowingClient extends EventEmitter {
     const client = this.#client
     if (client === null || !PASSED_ON.has(event) || client.listenerCount(event) > 0) return
     client.on(event, (...given: unknown[]) => {
-      // Unheard, an error would be thrown.
+      // Without a listener an error would be thrown.
       if (this.listenerCount(event) > 0) this.emit(event, ...given)
     })
   }
@@ -99,24 +93,14 @@ export class BorrowingClient extends EventEmitter {
     return this.#client?.processID ?? null
   }
 
-  escapeIdentifier(name: string): string {
-    return escapeIdentifier(name)
-  }
-
-  escapeLiteral(text: string): string {
-    return escapeLiteral(text)
-  }
-
   ref(): void {}
   unref(): void {}
 }
 
 /** pg's pool drops a client for each failing query; a statement's error is no reason to take it from all others. */
 function meansDrop(error: Error | boolean | undefined): boolean {
-  return (
-    error === true ||
-    (error instanceof Error && typeof (error as { severity?: unknown }).severity !== 'string')
-  )
+  if (!(error instanceof Error)) return error === true
+  return typeof (error as { severity?: unknown }).severity !== 'string'
 }
 
 /** The class of the clients of such a pool. */

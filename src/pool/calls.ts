@@ -1,7 +1,8 @@
-/** What a query method was called with, in pg's many forms. */
-import { clock } from '../util/clock.js'
-import { firstWords } from '../sql/classify.js'
+/** What a query method was called with, in pg's many forms, and how those who asked are answered. */
+import type { EventEmitter } from 'node:events'
 import type { Submittable } from 'pg'
+import { firstWords } from '../sql/classify.js'
+import { clock } from '../util/clock.js'
 
 /** pg's callbacks, as one. */
 export type Callback = (error: Error | null | undefined, result?: unknown) => void
@@ -16,17 +17,19 @@ export function isSubmittable(config: unknown): config is SubmittableLike {
   return typeof (config as { submit?: unknown } | null | undefined)?.submit === 'function'
 }
 
-/** Where pg looks for a callback; undefined where a promise is wanted. */
-export function callbackOf(config: unknown, values: unknown, callback: unknown): Callback | undefined {
+/** A query's config and values without the callback, and the callback; undefined where a promise is wanted. */
+export function readCall(
+  config: unknown,
+  values: unknown,
+  callback: unknown,
+): { config: unknown; values: unknown; callback: Callback | undefined } {
   const inConfig = (config as { callback?: unknown } | null | undefined)?.callback
   const given = typeof values === 'function' ? values : (callback ?? inConfig)
-  return typeof given === 'function' ? (given as Callback) : undefined
-}
-
-/** The config without the callback, which is called by whoever has read it. */
-export function withoutCallback(config: unknown): unknown {
-  const { callback } = (config ?? {}) as { callback?: unknown }
-  return callback === undefined ? config : { ...(config as object), callback: undefined }
+  return {
+    config: inConfig === undefined ? config : { ...(config as object), callback: undefined },
+    values: typeof values === 'function' ? undefined : values,
+    callback: typeof given === 'function' ? (given as Callback) : undefined,
+  }
 }
 
 /** The text, for messages. */
@@ -37,11 +40,9 @@ export function textOf(config: unknown): string | null {
   return typeof found === 'string' ? found : null
 }
 
-const LISTEN = /\blisten\b/i
-
 /** LISTEN is one of its statements; or it is done in a DO, for all that can be seen of that. */
 export function isListen(text: string | null): boolean {
-  if (text === null || !LISTEN.test(text)) return false
+  if (text === null || !/\blisten\b/i.test(text)) return false
   return firstWords(text).some((word) => word === 'LISTEN' || word === 'DO')
 }
 
@@ -51,10 +52,32 @@ export function listenRefusal(): Error {
   )
 }
 
-/** Calls back on a tick of its own, so that what the callback throws is an uncaught exception, as in pg. */
-export function callBack(answered: Promise<unknown>, callback: Callback): void {
+/**
+ * Answers a callback, or else with the promise. A callback has a tick of its own, so that what it throws is an uncaught
+ * exception, as in pg.
+ *
+ * @param none what the callback is given where there is no error
+ */
+export function answer<T>(
+  answered: Promise<T>,
+  callback: Callback | undefined,
+  none?: null,
+): Promise<T> | undefined {
+  if (callback === undefined) return answered
   answered.then(
-    (result) => clock.nextTick(callback, undefined, result),
+    (result) => clock.nextTick(callback, none, result),
     (error: unknown) => clock.nextTick(callback, error),
   )
+  return undefined
+}
+
+/** Emits an event. A listener that throws disturbs nobody: its error is an uncaught exception. */
+export function tell(emitter: EventEmitter, event: string, ...args: unknown[]): void {
+  try {
+    emitter.emit(event, ...args)
+  } catch (error) {
+    clock.nextTick(() => {
+      throw error
+    })
+  }
 }

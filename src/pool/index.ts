@@ -3,5 +3,6 @@
  *
  * @module pg-managed-connection/pool
  */
-export { asPool } from './as-pool.js'
-export type { LeakEvent, ManagedPool, PoolFaceOptions } from './types.js'
+export { asPool, type ManagedPool } from './as-pool.js'
+export type { LeakEvent } from './leak.js'
+export type { PoolFaceOptions } from './options.js'

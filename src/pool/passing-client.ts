@@ -1,16 +1,15 @@
-/**
- * What `acquire` and `release` listeners are given where a query of the pool travels without a client of its own, and
- * `remove` where there never was one. What it is asked is a query of the pool.
- */
-import { EventEmitter } from 'node:events'
 import { ConnectionReleasedError } from '../errors.js'
-import { callBack, callbackOf, withoutCallback } from './calls.js'
-import { escapeIdentifier, escapeLiteral } from './escape.js'
+import { answer, readCall } from './calls.js'
+import { ClientShape } from './pg.js'
 
 /** Asks the manager, whatever the listeners. */
 export type Ask = (config: unknown, values: unknown) => Promise<unknown>
 
-export class PassingClient extends EventEmitter {
+/**
+ * What `acquire` and `release` listeners are given where a query of the pool travels without a client of its own, and
+ * `remove` where there never was one. What it is asked is a query of the pool.
+ */
+export class PassingClient extends ClientShape {
   #ask: Ask | null
 
   /** @param ask null where it is over already */
@@ -25,11 +24,9 @@ export class PassingClient extends EventEmitter {
   }
 
   query(config: unknown, values?: unknown, callback?: unknown): unknown {
-    const listener = callbackOf(config, values, callback)
-    const given = typeof values === 'function' ? undefined : values
+    const call = readCall(config, values, callback)
     const ask = this.#ask ?? (() => Promise.reject(new ConnectionReleasedError()))
-    const answered = ask(withoutCallback(config), given)
-    return listener === undefined ? answered : callBack(answered, listener)
+    return answer(ask(call.config, call.values), call.callback)
   }
 
   /** It gives itself back. */
@@ -37,14 +34,6 @@ export class PassingClient extends EventEmitter {
 
   getTransactionStatus(): 'I' | null {
     return this.#ask === null ? null : 'I'
-  }
-
-  escapeIdentifier(name: string): string {
-    return escapeIdentifier(name)
-  }
-
-  escapeLiteral(text: string): string {
-    return escapeLiteral(text)
   }
 }
 

@@ -1,36 +1,29 @@
-/**
- * A pool of one connection, which the manager shares with everybody else who asks it. Whoever connects stands in
- * the manager's line; queries of the pool itself are one-shots of the manager's, pipelined with their neighbours,
- * unless somebody listens for the clients that pg would have used for them.
- */
-import { clock } from '../util/clock.js'
 import { EventEmitter } from 'node:events'
+import type { PoolClient, PoolOptions } from 'pg'
 import { UncommittedTransactionError, UnfinishedStatementError } from '../errors.js'
-import { timerFor } from '../util/timer.js'
+import type { Droppable } from '../face/held-connection.js'
+import type { Connection, Manager } from '../index.js'
+import { clock } from '../util/clock.js'
+import { Attendance } from './attendance.js'
 import { borrowingClientOf } from './borrowing-client.js'
 import {
-  callBack,
-  callbackOf,
+  answer,
   isListen,
   isSubmittable,
   listenRefusal,
+  readCall,
+  tell,
   textOf,
-  withoutCallback,
+  type Callback,
 } from './calls.js'
-import { describeOptions } from './describe-options.js'
-import type { Droppable } from '../face/held-connection.js'
-import { inheritFromPg } from './inherit.js'
-import { reportLeak } from './leak.js'
-import { watchManager } from './manager-watch.js'
-import { PassingClient } from './passing-client.js'
-import { asInPg, withClient } from './pg-error.js'
+import { warnOfLeak, type LeakEvent } from './leak.js'
+import { describeOptions, type ResolvedPoolOptions } from './options.js'
+import { queryOnce, submit } from './own-client.js'
+import { PassingClient, type Ask } from './passing-client.js'
+import { asInPg } from './pg-error.js'
+import { inheritFromPg } from './pg.js'
 import { PooledClient } from './pooled-client.js'
-import type { PoolClient, PoolOptions } from 'pg'
-import type { Connection, Manager, NoticeEvent, RollbackEvent } from '../index.js'
-import type { ResolvedPoolOptions } from './pool-options.js'
-import type { SubmittableLike } from './calls.js'
-import type { Ask } from './passing-client.js'
-import type { ClientHost } from './pooled-client.js'
+import { SessionWatch } from './session-watch.js'
 
 type ConnectCallback = (
   error: Error | undefined,
@@ -38,24 +31,16 @@ type ConnectCallback = (
   done: (release?: Error | boolean) => void,
 ) => void
 
-export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposable {
+/**
+ * A pool of one connection, which the manager shares with everybody else who asks it. `connect()` stands in the
+ * manager's line; queries of the pool itself are one-shots of the manager's, pipelined with their neighbours, unless
+ * there are listeners for the clients that pg would have used for them.
+ */
+export class PoolOfOne extends EventEmitter implements AsyncDisposable {
   readonly #manager: Manager
   readonly #options: ResolvedPoolOptions
-  readonly #unwatch: () => void
-  /** What `end()` waits for: whoever connects, is connected, or has asked for a query. */
-  #busy = 0
-  #idle: (() => void) | null = null
-  readonly #out = new Map<PooledClient, Connection>()
-  /** The last client that was handed out, or told of. */
-  #latest: PooledClient | PassingClient | null = null
-  /** Something was asked on the present server connection: its end is news. */
-  #used = false
-  /** Queries of the pool that are not answered. */
-  #queries = 0
-  /** The server process that `connect` was emitted for; null where none was, or it is gone. */
-  #announced: number | null = null
-  /** The rollback of a client that had left statements in flight, until its release is over. */
-  #rolledBack: RollbackEvent | null = null
+  readonly #session: SessionWatch
+  readonly #attendance = new Attendance()
   #ending: Promise<void> | null = null
   #ended = false
 
@@ -72,21 +57,10 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
     super()
     this.#manager = manager
     this.#options = options
-    // Not to be copied as libpq's parameter of that name.
-    Object.defineProperty(this, 'options', {
-      value: describeOptions(manager),
-      writable: true,
-      configurable: true,
-    })
-    this.#unwatch = watchManager(manager, {
-      disconnect: (error) => this.#onDisconnect(error),
-      notice: (notice) => this.#onNotice(notice),
-      rollback: (event) => this.#onRollback(event),
-    })
-  }
-
-  get refuseListen(): boolean {
-    return this.#options.refuseListen
+    this.#session = new SessionWatch(manager, this)
+    // Not enumerable, so as not to be copied as libpq's parameter of that name.
+    const value = describeOptions(manager)
+    Object.defineProperty(this, 'options', { value, writable: true, configurable: true })
   }
 
   /** Takes the connection out, in its turn. */
@@ -102,41 +76,30 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
 
   async #connect(): Promise<PooledClient> {
     this.#refuseAfterEnd()
-    this.#busy++
+    this.#attendance.enter()
     try {
       const connection = await this.#manager.acquire({ autocommit: true })
-      return this.#handOut(connection)
+      const { refuseListen } = this.#options
+      const client: PooledClient = new PooledClient(connection, refuseListen, (error) =>
+        this.#onRelease(client, connection, error),
+      )
+      this.#session.handOut(client, connection)
+      return client
     } catch (error) {
-      this.#left()
+      this.#attendance.leave()
       throw asInPg(error)
     }
-  }
-
-  #handOut(connection: Connection): PooledClient {
-    const client = new PooledClient(connection, this)
-    this.#out.set(client, connection)
-    this.#latest = client
-    this.#used = true
-    const { processID } = connection
-    if (processID !== this.#announced) {
-      this.#announced = processID
-      this.#tell('connect', client)
-    }
-    this.#tell('acquire', client)
-    return client
   }
 
   /** As in pg: promises, callbacks, config objects, submittables. */
   query(config: unknown, values?: unknown, callback?: unknown): unknown {
     if (isSubmittable(config)) {
-      void this.#submit(config, values, callback)
+      void submit(this.#connect(), config, values, callback)
       return config
     }
-    const listener = typeof config === 'function' ? config : callbackOf(config, values, callback)
-    const answered = this.#query(config, typeof values === 'function' ? undefined : values)
-    if (listener === undefined) return answered
-    callBack(answered, listener as never)
-    return undefined
+    const call = readCall(config, values, callback)
+    const listener = typeof config === 'function' ? (config as Callback) : call.callback
+    return answer(this.#query(call.config, call.values), listener)
   }
 
   async #query(config: unknown, values: unknown): Promise<unknown> {
@@ -146,130 +109,82 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
     }
     if (this.#options.refuseListen && isListen(textOf(config))) throw listenRefusal()
     // A new connection is to be set up before anything else is done on it.
-    if (this.listenerCount('connect') > 0) return this.#queryClient(config, values)
+    if (this.listenerCount('connect') > 0) return queryOnce(await this.#connect(), config, values)
     const isWatched = this.listenerCount('acquire') + this.listenerCount('release') > 0
-    return isWatched ? this.#queryWatched(config, values) : this.#queryOnce(config, values)
+    return isWatched ? this.#queryWatched(config, values) : this.#ask(config, values)
   }
 
-  readonly #queryOnce: Ask = async (config, values) => {
-    this.#busy++
-    this.#queries++
-    this.#used = true
+  readonly #ask: Ask = async (config, values) => {
+    this.#attendance.enter()
+    this.#session.queries++
+    this.#session.used = true
     try {
-      const result = await this.#manager.query(withoutCallback(config) as string, values as [])
+      const result = await this.#manager.query(config as string, values as [])
       // It may have waited for another connection than there was.
-      this.#used = true
+      this.#session.used = true
       return result
     } catch (error) {
       throw asInPg(error)
     } finally {
-      this.#queries--
-      this.#left()
+      this.#session.queries--
+      this.#attendance.leave()
     }
   }
 
-  /** Travels with its neighbours; who counts clients is told of one. */
+  /** Travels with its neighbours, with a client for the listeners only, who may count clients. */
   async #queryWatched(config: unknown, values: unknown): Promise<unknown> {
-    const client = new PassingClient(this.#queryOnce)
-    this.#latest = client
-    this.#tell('acquire', client)
+    const client = new PassingClient(this.#ask)
+    this.#session.pass(client)
     let failure: unknown
     try {
-      return await this.#queryOnce(config, values)
+      return await this.#ask(config, values)
     } catch (error) {
       failure = error
       throw error
     } finally {
       client.pass()
-      this.#tell('release', failure, client)
+      tell(this, 'release', failure, client)
     }
   }
 
-  /** A query on a client of its own has the same outcome as a one-shot. */
-  async #queryClient(config: unknown, values: unknown): Promise<unknown> {
-    const client = await this.#connect()
+  /** Never rejects. */
+  async #onRelease(client: PooledClient, connection: Connection, error: unknown): Promise<void> {
+    this.#session.out.delete(client)
+    tell(this, 'release', error, client)
     try {
-      const result = await client.query(withoutCallback(config), values)
-      if (client.getTransactionStatus() !== 'T') return result
-      throw new UncommittedTransactionError({ statement: textOf(config), retrySafe: false })
-    } finally {
-      await this.#rollBack(client)
-      client.release()
-    }
-  }
-
-  async #rollBack(client: PooledClient): Promise<void> {
-    const status = client.getTransactionStatus()
-    if (status !== 'T' && status !== 'E') return
-    try {
-      await client.query('ROLLBACK')
-    } catch {
-      // The connection is lost then, and the transaction with it.
-    }
-  }
-
-  /** The submittable speaks until it is over; what is asked behind it is answered then. */
-  async #submit(submittable: SubmittableLike, values: unknown, callback: unknown): Promise<void> {
-    let client: PooledClient
-    try {
-      client = await this.#connect()
-    } catch (error) {
-      submittable.handleError(error as Error, null)
-      return
-    }
-    try {
-      // A stream that was destroyed while it waited would be read by nobody.
-      if (submittable.destroyed !== true) {
-        client.query(submittable, values, callback)
-        await client.settled()
-      }
-    } catch {
-      // The submittable has been told.
-    } finally {
-      client.release()
-    }
-  }
-
-  onReleased(client: PooledClient, error: unknown): Promise<void> {
-    const connection = this.#out.get(client)!
-    this.#out.delete(client)
-    this.#tell('release', error, client)
-    return this.#giveBack(client, connection, Boolean(error)).finally(() => this.#left())
-  }
-
-  /** An open transaction is rolled back on the way. Never rejects. */
-  async #giveBack(client: PooledClient, connection: Connection, drop: boolean): Promise<void> {
-    const dropped = drop ? dropOf(connection) : null
-    if (dropped !== null) await dropped
-    // "After the present holder", who leaves in the same breath.
-    else if (drop && connection.status !== 'unknown') this.#manager.close().catch(() => {})
-    try {
+      const dropped = error ? this.#drop(connection) : null
+      if (dropped !== null) await dropped
       await connection.release()
-    } catch (error) {
-      if (!drop) this.#onFailedRelease(client, error)
+    } catch (failure) {
+      if (!error) this.#onFailedRelease(client, failure)
+    } finally {
+      this.#attendance.leave()
     }
   }
 
+  /** Drops the connection of a holder whose statement runs, at once; any other after its release, which follows. */
+  #drop(connection: Connection): Promise<void> | null {
+    const dropped = (connection as Partial<Droppable>).drop?.() ?? null
+    if (dropped === null && connection.status !== 'unknown') this.#manager.close().catch(() => {})
+    return dropped
+  }
+
+  /** Of a lost connection, and of a hold that was taken back, the client's own queries have told. */
   #onFailedRelease(client: PooledClient, error: unknown): void {
-    if (error instanceof UncommittedTransactionError) this.#reportLeak(client, error, error.statement)
-    // pg lets queries run on after the release, and they did; only an open transaction is news.
-    else if (error instanceof UnfinishedStatementError && this.#rolledBack !== null) {
-      const { statement } = this.#rolledBack
-      this.#rolledBack = null
-      this.#reportLeak(client, error, statement)
+    if (error instanceof UncommittedTransactionError) this.#onLeak(client, error, error.statement)
+    else if (error instanceof UnfinishedStatementError) {
+      // pg lets queries run on after the release, and they did; only an open transaction is news.
+      const rollback = this.#session.takeRollback()
+      if (rollback !== null) this.#onLeak(client, error, rollback.statement)
     }
-    // Of a lost connection, and of a hold that was taken back, the client's own queries have told.
   }
 
-  #reportLeak(
-    client: PooledClient,
-    error: UncommittedTransactionError | UnfinishedStatementError,
-    statement: string | null,
-  ): void {
-    const leak = { statement, lastStatement: client.lastStatement, error, client: asPoolClient(client) }
-    this.#tell('leak', leak)
-    if (this.#options.strict) this.#tell('error', Object.assign(error, { client }), client)
-    else reportLeak(leak)
+  #onLeak(client: PooledClient, error: LeakEvent['error'], statement: string | null): void {
+    const { lastStatement } = client
+    const leak = { statement, lastStatement, error, client: client as unknown as PoolClient }
+    tell(this, 'leak', leak)
+    if (this.#options.strict) tell(this, 'error', Object.assign(error, { client }), client)
+    else warnOfLeak(leak)
   }
 
   /**
@@ -278,44 +193,24 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
    * @throws pg's own error when it is called a second time
    */
   end(callback?: (error?: Error) => void): Promise<void> | undefined {
-    const ended =
-      this.#ending === null ? this.#end() : Promise.reject(new Error('Called end on pool more than once'))
-    if (callback === undefined) return ended
-    callBack(ended, callback as never)
-    return undefined
+    const isSecond = this.#ending !== null
+    this.#ending ??= this.#end()
+    const twice = () => Promise.reject<void>(new Error('Called end on pool more than once'))
+    return answer(isSecond ? twice() : this.#ending, callback as Callback)
   }
 
-  #end(): Promise<void> {
-    this.#ending = this.#finish()
-    return this.#ending
-  }
-
-  async #finish(): Promise<void> {
+  async #end(): Promise<void> {
     const { endManager, endTimeoutMillis } = this.#options
-    await this.#quiet(endTimeoutMillis)
+    await this.#attendance.emptied(endTimeoutMillis)
+    // Those that are still out are taken back; their connection is dropped.
+    for (const client of [...this.#session.out]) void client.end()
     if (endManager) await this.#manager.end({ timeoutMillis: endTimeoutMillis })
-    this.#unwatch()
+    this.#session.stop()
     this.#ended = true
   }
 
-  /** Waits until nothing is out; after `timeoutMillis` it takes back what is, and waits no longer. */
-  async #quiet(timeoutMillis: number): Promise<void> {
-    if (this.#busy === 0) return
-    const quiet = new Promise<void>((resolve) => {
-      this.#idle = resolve
-    })
-    const timer = timerFor(timeoutMillis, () => this.#takeBack())
-    await quiet
-    timer?.stop()
-  }
-
-  #takeBack(): void {
-    for (const client of [...this.#out.keys()]) void client.end()
-    this.#idle?.()
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
-    await (this.#ending ?? this.#end())
+    await (this.#ending ??= this.#end())
   }
 
   get ending(): boolean {
@@ -350,56 +245,6 @@ export class PoolOfOne extends EventEmitter implements ClientHost, AsyncDisposab
   #refuseAfterEnd(): void {
     if (this.ending) throw new Error('Cannot use a pool after calling end on the pool')
   }
-
-  #left(): void {
-    this.#busy--
-    if (this.#busy === 0) this.#idle?.()
-  }
-
-  #onDisconnect(error: Error | undefined): void {
-    const wasUsed = this.#used
-    this.#used = false
-    this.#announced = null
-    const lost = [...this.#out.keys()].find((client) => client.isLost())
-    lost?.tellLost(error)
-    if (!wasUsed) return
-    const client = this.#latest ?? new PassingClient(null)
-    // Whoever is waiting for an answer is told by that.
-    const isIdle = lost === undefined && this.#queries === 0
-    if (error !== undefined && isIdle && this.listenerCount('error') > 0) {
-      this.#tell('error', withClient(error, client), client)
-    }
-    this.#tell('remove', client)
-  }
-
-  #onNotice(notice: NoticeEvent): void {
-    for (const client of this.#out.keys()) client.tellNotice(notice)
-  }
-
-  #onRollback(event: RollbackEvent): void {
-    if (event.reason === 'unfinished') this.#rolledBack = event
-  }
-
-  /** A listener that throws disturbs nobody: its error is an uncaught exception. */
-  #tell(event: string, ...args: unknown[]): void {
-    try {
-      this.emit(event, ...args)
-    } catch (error) {
-      clock.nextTick(() => {
-        throw error
-      })
-    }
-  }
-}
-
-/** Drops the connection of a holder whose statement runs; null where none does, or where that cannot be done. */
-function dropOf(connection: Connection): Promise<void> | null {
-  return (connection as Partial<Droppable>).drop?.() ?? null
-}
-
-/** As pg's types have it. */
-function asPoolClient(client: PooledClient): PoolClient {
-  return client as unknown as PoolClient
 }
 
 inheritFromPg(PoolOfOne)

@@ -1,43 +1,34 @@
-/** What `pool.connect()` gives: a holder's handle in the shape of `pg.PoolClient`. */
-import { clock } from '../util/clock.js'
-import { EventEmitter } from 'node:events'
-import { quoteStatement } from '../errors.js'
-import { callbackOf, isListen, isSubmittable, listenRefusal, textOf, withoutCallback } from './calls.js'
-import { escapeIdentifier, escapeLiteral } from './escape.js'
-import { NotificationTap } from './notification-tap.js'
-import { asInPg } from './pg-error.js'
-import { Probe } from './probe.js'
 import type { Notification, PoolClient, Submittable } from 'pg'
-import type { Callback, SubmittableLike } from './calls.js'
-import type { Connection, NoticeEvent } from '../index.js'
+import { quoteStatement } from '../errors.js'
+import type { Connection } from '../index.js'
+import { clock } from '../util/clock.js'
+import {
+  answer,
+  isListen,
+  isSubmittable,
+  listenRefusal,
+  readCall,
+  tell,
+  textOf,
+  type SubmittableLike,
+} from './calls.js'
+import { asInPg } from './pg-error.js'
+import { ClientShape } from './pg.js'
+import { NotificationTap, Probe } from './probes.js'
 
-/** What a client needs of its pool. */
-export interface ClientHost {
-  readonly refuseListen: boolean
-  /** The client is given back; `error` is what `release` was given. Called once; resolves when it is done. */
-  onReleased(client: PooledClient, error: unknown): Promise<void>
-}
-
-/** pg's letters. While something is in flight nobody knows. */
+/** pg's letters. While something is in flight the status is not known. */
 const LETTERS = { idle: 'I', intrans: 'T', inerror: 'E', active: null, unknown: null } as const
 
-type Shape = Pick<
-  PoolClient,
-  | 'release'
-  | 'escapeIdentifier'
-  | 'escapeLiteral'
-  | 'getTransactionStatus'
-  | 'setTypeParser'
-  | 'getTypeParser'
->
+type Shape = Pick<PoolClient, 'release' | 'getTransactionStatus' | 'setTypeParser' | 'getTypeParser'>
 
 /**
- * One borrowing of the connection. Each `connect()` gives a new one, so that what is kept after its release
- * reaches nobody: its queries reject with `ConnectionReleasedError`.
+ * One borrowing of the connection, in the shape of `pg.PoolClient`. Each `connect()` gives a new one, so that what is
+ * kept after its release does no harm: its queries reject with `ConnectionReleasedError`.
  */
-export class PooledClient extends EventEmitter implements Shape {
+export class PooledClient extends ClientShape implements Shape {
   readonly #connection: Connection
-  readonly #host: ClientHost
+  readonly #refuseListen: boolean
+  readonly #onRelease: (error: unknown) => Promise<void>
   #released = false
   /** `end()` has given it back; pg wants a `release()` all the same. */
   #ended = false
@@ -46,10 +37,12 @@ export class PooledClient extends EventEmitter implements Shape {
   /** What was asked for and is not answered. */
   readonly #pending = new Set<Promise<unknown>>()
 
-  constructor(connection: Connection, host: ClientHost) {
+  /** @param onRelease called once, with what `release` was given; resolves when the connection is given back */
+  constructor(connection: Connection, refuseListen: boolean, onRelease: (error: unknown) => Promise<void>) {
     super()
     this.#connection = connection
-    this.#host = host
+    this.#refuseListen = refuseListen
+    this.#onRelease = onRelease
     this.on('newListener', (event: string | symbol) => this.#onNewListener(event))
   }
 
@@ -58,14 +51,13 @@ export class PooledClient extends EventEmitter implements Shape {
     const text = textOf(config)
     this.#lastText = text ?? this.#lastText
     if (isSubmittable(config)) return this.#submit(config, values, callback)
-    const listener = callbackOf(config, values, callback)
+    const call = readCall(config, values, callback)
     if (isListen(text)) {
-      if (this.#host.refuseListen) return answer(Promise.reject(listenRefusal()), listener)
+      if (this.#refuseListen) return answer(Promise.reject(listenRefusal()), call.callback, null)
       this.#hear()
     }
-    if (listener === undefined) return this.#watch(this.#ask(config, values, callback))
-    const given = typeof values === 'function' ? undefined : values
-    return answer(this.#watch(this.#ask(withoutCallback(config), given)), listener)
+    if (call.callback === undefined) return this.#watch(this.#ask(config, values, callback))
+    return answer(this.#watch(this.#ask(call.config, call.values)), call.callback, null)
   }
 
   #ask(...given: unknown[]): Promise<unknown> {
@@ -103,15 +95,7 @@ export class PooledClient extends EventEmitter implements Shape {
 
   #over(watched: Promise<unknown>): void {
     this.#pending.delete(watched)
-    if (this.#pending.size > 0 || this.#released) return
-    try {
-      this.emit('drain')
-    } catch (error) {
-      // The query went as it went; what its listener throws is an uncaught exception.
-      clock.nextTick(() => {
-        throw error
-      })
-    }
+    if (this.#pending.size === 0 && !this.#released) tell(this, 'drain')
   }
 
   /** Taps the session for notifications: which LISTENs there are, the texts do not tell. */
@@ -137,31 +121,23 @@ export class PooledClient extends EventEmitter implements Shape {
    * @throws pg's own error when it is called a second time
    */
   readonly release = (error?: Error | boolean): void => {
-    if (this.#released) {
-      if (!this.#ended) {
-        throw new Error('Release called on client which has already been released to the pool.')
-      }
-      this.#ended = false
-      return
-    }
-    void this.#leave(error)
+    if (!this.#released) void this.#leave(error)
+    else if (this.#ended) this.#ended = false
+    else throw new Error('Release called on client which has already been released to the pool.')
   }
 
   #leave(error: unknown): Promise<void> {
     this.#released = true
     this.#tap?.close()
-    // What was left is settled with the release: nobody has to wait for it.
+    // What was left is settled with the release; its rejections need not be handled.
     for (const watched of this.#pending) watched.catch(() => {})
-    return this.#host.onReleased(this, error)
+    return this.#onRelease(error)
   }
 
   /** Drops the connection: pg's way to be rid of a client at once. Resolves once it is gone. */
   end(callback?: (error?: Error) => void): Promise<void> | undefined {
-    let ended = Promise.resolve()
-    if (!this.#released) {
-      this.#ended = true
-      ended = this.#leave(true)
-    }
+    this.#ended ||= !this.#released
+    const ended = this.#released ? Promise.resolve() : this.#leave(true)
     if (callback === undefined) return ended
     void ended.then(() => clock.nextTick(callback))
     return undefined
@@ -185,14 +161,6 @@ export class PooledClient extends EventEmitter implements Shape {
     return this.#connection.processID
   }
 
-  escapeIdentifier(name: string): string {
-    return escapeIdentifier(name)
-  }
-
-  escapeLiteral(text: string): string {
-    return escapeLiteral(text)
-  }
-
   /** @throws always: parsers of one client would be those of everyone on the shared connection. */
   setTypeParser(): never {
     throw typeParserRefusal('setTypeParser')
@@ -208,30 +176,17 @@ export class PooledClient extends EventEmitter implements Shape {
     return this.#lastText === null ? null : quoteStatement(this.#lastText)
   }
 
-  /** The server connection is gone: true where that was this client's. */
+  /** Whether the server connection was this client's, and is gone. */
   isLost(): boolean {
     return !this.#released && this.#connection.status === 'unknown'
   }
 
-  /** Tells the listeners of a lost connection; without one for `error` nobody is harmed. */
+  /** Tells the listeners of a lost connection; an `error` without one would be an uncaught exception. */
   tellLost(error: Error | undefined): void {
     this.#tap?.close()
     if (error !== undefined && this.listenerCount('error') > 0) this.emit('error', error)
     this.emit('end')
   }
-
-  tellNotice(notice: NoticeEvent): void {
-    this.emit('notice', notice)
-  }
-}
-
-function answer(answered: Promise<unknown>, listener: Callback | undefined): Promise<unknown> | undefined {
-  if (listener === undefined) return answered
-  answered.then(
-    (result) => clock.nextTick(listener, null, result),
-    (error: unknown) => clock.nextTick(listener, error, undefined),
-  )
-  return undefined
 }
 
 function typeParserRefusal(member: string): Error {

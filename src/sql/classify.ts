@@ -3,9 +3,8 @@
  * `'several'`, which is always safe because such a text travels alone.
  */
 import { isHarmlessCommand } from './harmless-commands.js'
-import { readTokens } from './lexer.js'
+import { markOf, readTokens, type TokenKind } from './lexer.js'
 import { Meaning } from './meaning.js'
-import type { TokenVisitor } from './lexer.js'
 
 /**
  * - `plain`: one SELECT, INSERT, UPDATE, DELETE, MERGE, VALUES, TABLE or WITH. May be pipelined.
@@ -15,7 +14,7 @@ import type { TokenVisitor } from './lexer.js'
  * - `other`: any other single statement (DDL, SET, CALL…), and an empty one.
  * - `several`: more than one statement, or a text this reader is not certain of. Travels alone.
  */
-export type StatementKind = 'plain' | 'control' | 'copy' | 'forget' | 'other' | 'several'
+type StatementKind = 'plain' | 'control' | 'copy' | 'forget' | 'other' | 'several'
 
 /** What is known of one text. */
 export interface Classified {
@@ -70,11 +69,12 @@ const MAY_UNLISTEN = new Set(['UNLISTEN', 'DISCARD', 'DO', 'CALL', 'EXECUTE', 'E
 /** Reads one text. Never throws. */
 export function classify(text: string): Classified {
   const reader = new TextReader()
-  const certain = readTokens(text, reader) && !reader.holdsBody
+  const certain = reader.read(text) && !reader.holdsBody
   const { statements, meaning } = reader
-  const first = statements[0] ?? NO_WORDS
+  const first = statements[0] ?? []
   const kind = statements.length > 1 || !certain ? 'several' : kindOf(first, meaning)
   const harmless = isHarmless(kind, first, meaning)
+  const begins = (words: ReadonlySet<string>) => statements.some(([word = '']) => words.has(word))
   return {
     kind,
     begins: first[0] === 'BEGIN' || first[0] === 'START',
@@ -82,10 +82,10 @@ export function classify(text: string): Classified {
     controls: isControl(first) || (certain && statements.some(isControl)),
     mayEnd: !certain || statements.some(endsTransaction),
     mayCommit: !certain || statements.some(commits),
-    inParts: /\bCONCURRENTLY\b/i.test(text) || statements.some(([word = '']) => IN_PARTS.has(word)),
+    inParts: /\bCONCURRENTLY\b/i.test(text) || begins(IN_PARTS),
     blockOnly: first[0] === 'LOCK',
     harmless,
-    mayUnlisten: meaning.callsUnknown || !certain || statements.some(([word = '']) => MAY_UNLISTEN.has(word)),
+    mayUnlisten: meaning.callsUnknown || !certain || begins(MAY_UNLISTEN),
     preparable: kind === 'plain' && harmless && !meaning.namesPresent,
   }
 }
@@ -93,64 +93,51 @@ export function classify(text: string): Classified {
 /** The first word of each statement in a text, in upper case. */
 export function firstWords(text: string): string[] {
   const reader = new TextReader()
-  readTokens(text, reader)
+  reader.read(text)
   return reader.statements.map(([word = '']) => word)
 }
 
-/** The first tokens of a statement, words in upper case. */
+/** The first tokens of a statement: words in upper case, names in double quotes, `'` for a string, `0` for a number. */
 type Opening = string[]
-
-const NO_WORDS: Opening = []
 
 /** How many tokens of a statement are kept: enough for `SET SESSION app.tenant =`. */
 const OPENING_LENGTH = 5
 
 /** Parts a text into its statements, and notes what their meaning hangs on. */
-class TextReader implements TokenVisitor {
+class TextReader {
   readonly statements: Opening[] = []
   readonly meaning = new Meaning()
   /** BEGIN ATOMIC: the body of a function, which holds semicolons of its own. */
   holdsBody = false
   #current: Opening | null = null
-  #last = ''
+  #lastWord = ''
   #parentheses = 0
 
-  word(word: string): void {
-    if (word === 'ATOMIC' && this.#last === 'BEGIN') this.holdsBody = true
-    this.#last = word
-    this.#note(word)
-    this.meaning.word(word)
+  /** False where the text could not be read with certainty. */
+  read(text: string): boolean {
+    return readTokens(text, (kind, token) => {
+      this.#note(kind, token)
+      this.meaning.note(kind, token)
+    })
   }
 
-  quotedName(name: string): void {
-    this.#note(`"${name}"`)
-    this.meaning.quotedName(name)
-  }
-
-  literal(body: string, escaped: boolean): void {
-    this.#note("'")
-    this.meaning.literal(body, escaped)
-  }
-
-  number(): void {
-    this.#note('0')
-    this.meaning.number()
-  }
-
-  symbol(char: string): void {
-    if (char === ';' && this.#parentheses === 0) this.#current = null
-    else {
-      if (char === '(') this.#parentheses++
-      else if (char === ')') this.#parentheses = Math.max(0, this.#parentheses - 1)
-      // A leading parenthesis, "(SELECT 1) UNION …", leaves the word after it as the first.
-      this.#note(char === '(' || char === ')' ? '' : char)
+  #note(kind: TokenKind, token: string): void {
+    const isSymbol = kind === 'symbol'
+    if (isSymbol && token === ';' && this.#parentheses === 0) {
+      this.#current = null
+      return
     }
-    this.meaning.symbol(char)
-  }
-
-  #note(token: string): void {
+    if (kind === 'word') {
+      if (token === 'ATOMIC' && this.#lastWord === 'BEGIN') this.holdsBody = true
+      this.#lastWord = token
+    }
+    if (isSymbol && token === '(') this.#parentheses++
+    else if (isSymbol && token === ')') this.#parentheses = Math.max(0, this.#parentheses - 1)
     if (this.#current === null) this.statements.push((this.#current = []))
-    if (token !== '' && this.#current.length < OPENING_LENGTH) this.#current.push(token)
+    if (this.#current.length >= OPENING_LENGTH) return
+    // A leading parenthesis, "(SELECT 1) UNION …", leaves the word after it as the first.
+    if (isSymbol && (token === '(' || token === ')')) return
+    this.#current.push(kind === 'name' ? `"${token}"` : markOf(kind, token))
   }
 }
 
@@ -176,9 +163,8 @@ function isControl([word = '', next]: Opening): boolean {
 
 function endsTransaction([word, next, third]: Opening): boolean {
   if (word === 'ROLLBACK' || word === 'ABORT') {
-    return (
-      next !== 'TO' && !((next === 'WORK' || next === 'TRANSACTION') && third === 'TO') && next !== 'PREPARED'
-    )
+    const toSavepoint = next === 'TO' || ((next === 'WORK' || next === 'TRANSACTION') && third === 'TO')
+    return !toSavepoint && next !== 'PREPARED'
   }
   if (word === 'COMMIT') return next !== 'PREPARED'
   return word === 'END' || (word === 'PREPARE' && next === 'TRANSACTION')

@@ -1,33 +1,14 @@
 /** Commands other than queries that leave the meaning of other texts as it is. */
 
 const COMMANDS = new Set([
-  'ANALYSE',
-  'ANALYZE',
-  'CHECKPOINT',
-  'CLOSE',
-  'COPY',
-  'DECLARE',
-  'FETCH',
-  'LISTEN',
-  'LOCK',
-  'MOVE',
-  'NOTIFY',
-  'SHOW',
-  'TRUNCATE',
-  'UNLISTEN',
-  'VACUUM',
+  ...['ANALYSE', 'ANALYZE', 'CHECKPOINT', 'CLOSE', 'COPY', 'DECLARE', 'FETCH', 'LISTEN', 'LOCK', 'MOVE'],
+  ...['NOTIFY', 'SHOW', 'TRUNCATE', 'UNLISTEN', 'VACUUM'],
 ])
 
 /** Settings that neither the parser nor the reading of a literal looks at. */
 const SETTINGS = new Set([
-  'application_name',
-  'client_min_messages',
-  'idle_in_transaction_session_timeout',
-  'idle_session_timeout',
-  'lock_timeout',
-  'statement_timeout',
-  'synchronous_commit',
-  'transaction_timeout',
+  ...['application_name', 'client_min_messages', 'synchronous_commit', 'statement_timeout', 'lock_timeout'],
+  ...['transaction_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout'],
 ])
 
 /** Whether a statement that begins with these tokens is one of them. An empty text is. */

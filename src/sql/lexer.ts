@@ -3,46 +3,43 @@
  * quotes, comments, names and numbers, and passes on one token after the other.
  */
 
-/** Is told of each token, in order. Comments and white space are passed over. */
-export interface TokenVisitor {
-  /** A key word or an unquoted name, in upper case. */
-  word(word: string): void
-  /** A name in double quotes, without them. */
-  quotedName(name: string): void
-  /** A string, without its quotes. `escaped`: backslashes in it may stand for other characters. */
-  literal(body: string, escaped: boolean): void
-  number(): void
-  /** Any other character. */
-  symbol(char: string): void
-}
+/**
+ * - `word`: a key word or an unquoted name, in upper case.
+ * - `name`: a name in double quotes, without them.
+ * - `string`: a string, without its quotes. `escaped`: one in which backslashes may stand for other characters.
+ * - `number`: a number, or a parameter.
+ * - `symbol`: any other character.
+ */
+export type TokenKind = 'word' | 'name' | 'string' | 'escaped' | 'number' | 'symbol'
+
+type OnToken = (kind: TokenKind, text: string) => void
 
 /**
- * Reads a text to its end. Gives false where it could not be read with certainty: a quote or a comment never ends, or
+ * Reads a text to its end and passes its tokens on, without comments and white space. Gives false where it could not be read with certainty: a quote or a comment never ends, or
  * where a string ends hinges on a setting.
  */
-export function readTokens(text: string, visitor: TokenVisitor): boolean {
+export function readTokens(text: string, onToken: OnToken): boolean {
   let certain = true
   let i = 0
   while (i < text.length) {
     const char = text.charCodeAt(i)
-    if (isSpace(char)) {
-      i++
-      continue
-    }
-    const comment = skipComment(text, i)
-    if (comment !== i) {
-      if (comment < 0) return false
-      i = comment
-      continue
-    }
-    const end = tokenEnd(text, i, char)
+    const gap = isSpace(char) ? i + 1 : skipComment(text, i, char)
+    const end = gap === i ? tokenEnd(text, i, char) : gap
     if (end < 0) return false
-    // With standard_conforming_strings off a backslash escapes the quote, and the string ends elsewhere.
-    if (char === QUOTE && text.slice(i, end).includes("\\'")) certain = false
-    passOn(text, i, end, char, visitor)
+    if (gap === i) {
+      // With standard_conforming_strings off a backslash escapes the quote, and the string ends elsewhere.
+      if (char === QUOTE && text.slice(i, end).includes("\\'")) certain = false
+      passOn(text, i, end, char, onToken)
+    }
     i = end
   }
   return certain
+}
+
+/** What stands for a token where only its kind counts, and the words and symbols themselves. */
+export function markOf(kind: TokenKind, token: string): string {
+  if (kind === 'word' || kind === 'symbol') return token
+  return kind === 'name' ? '"' : kind === 'number' ? '0' : "'"
 }
 
 /** Where the token that begins at `i` ends; -1 where it never does. */
@@ -54,22 +51,24 @@ function tokenEnd(text: string, i: number, char: number): number {
   return char === DOLLAR ? skipDollarQuoted(text, i) : i + 1
 }
 
-function passOn(text: string, i: number, end: number, char: number, visitor: TokenVisitor): void {
-  if (isEscapeString(text, i, char)) visitor.literal(text.slice(i + 2, end - 1), true)
-  else if (isWordStart(char)) visitor.word(text.slice(i, end).toUpperCase())
-  else if (isDigit(char)) visitor.number()
-  // U&'d\0061t': the ampersand stands right before the quote.
-  else if (char === QUOTE) visitor.literal(text.slice(i + 1, end - 1), text.charCodeAt(i - 1) === AMPERSAND)
-  else if (char === DOUBLE_QUOTE) visitor.quotedName(text.slice(i + 1, end - 1).replaceAll('""', '"'))
-  else if (char === DOLLAR && end > i + 1) visitor.literal(text.slice(i, end), false)
-  else if (char === DOLLAR) visitor.number()
-  else visitor.symbol(text[i]!)
+function passOn(text: string, i: number, end: number, char: number, onToken: OnToken): void {
+  if (isEscapeString(text, i, char)) onToken('escaped', text.slice(i + 2, end - 1))
+  else if (isWordStart(char)) onToken('word', text.slice(i, end).toUpperCase())
+  else if (isDigit(char)) onToken('number', '')
+  else if (char === QUOTE) {
+    // U&'d\0061t': the ampersand stands right before the quote.
+    onToken(text.charCodeAt(i - 1) === AMPERSAND ? 'escaped' : 'string', text.slice(i + 1, end - 1))
+  } else if (char === DOUBLE_QUOTE) onToken('name', text.slice(i + 1, end - 1).replaceAll('""', '"'))
+  else if (char === DOLLAR) onToken(end > i + 1 ? 'string' : 'number', text.slice(i, end))
+  else onToken('symbol', text[i]!)
 }
 
 const QUOTE = 39
 const DOUBLE_QUOTE = 34
 const DOLLAR = 36
 const AMPERSAND = 38
+const MINUS = 45
+const SLASH = 47
 const LETTER_E = 101
 
 function isSpace(char: number): boolean {
@@ -99,7 +98,7 @@ function wordEnd(text: string, from: number): number {
   return i
 }
 
-/** Digits only: what may follow them (a point, an exponent) matters to nobody here. */
+/** Digits only: what may follow them (a point, an exponent) does not matter here. */
 function numberEnd(text: string, from: number): number {
   let i = from + 1
   while (i < text.length && isDigit(text.charCodeAt(i))) i++
@@ -107,7 +106,8 @@ function numberEnd(text: string, from: number): number {
 }
 
 /** The index behind the comment that begins at `i`; `i` itself where there is none; -1 where it never ends. */
-function skipComment(text: string, i: number): number {
+function skipComment(text: string, i: number, char: number): number {
+  if (char !== MINUS && char !== SLASH) return i
   if (text.startsWith('--', i)) {
     const end = text.slice(i).search(/[\n\r]/)
     return end < 0 ? text.length : i + end

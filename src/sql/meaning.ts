@@ -2,9 +2,9 @@
  * Notes what the meaning of a text hangs on beside its words, and what it may do to the meaning of others: literals
  * that stand for the present, functions of which nothing is known, tables made by a query.
  */
-import { isHarmlessFunction } from './harmless-functions.js'
 import { isHarmlessSetting } from './harmless-commands.js'
-import type { TokenVisitor } from './lexer.js'
+import { isHarmlessFunction } from './harmless-functions.js'
+import { markOf, type TokenKind } from './lexer.js'
 
 /** What the server reads as a moment of the present, wherever it stands in a date or a time (manual, "Special Values"). */
 const PRESENT = /now|today|tomorrow|yesterday/i
@@ -26,7 +26,7 @@ const NO_CALL = new Set(
 /** What stands before a name whose parenthesis holds columns: a table's, an alias's. */
 const BEFORE_COLUMNS = new Set(['INTO', 'AS', 'WITH', 'RECURSIVE', 'COPY', 'TRUNCATE', 'ANALYZE', 'VACUUM'])
 
-export class Meaning implements TokenVisitor {
+export class Meaning {
   /** A literal may stand for the present, which it would keep once it was parsed. */
   namesPresent = false
   /** Calls something of which it is not known what it does. */
@@ -35,7 +35,7 @@ export class Meaning implements TokenVisitor {
   setsSetting = false
   /** SELECT INTO, which has the looks and the tag of a query. */
   createsTable = false
-  /** The token before: a word, `'` for a string, or the symbol itself. */
+  /** The mark of the token before. */
   #previous = ''
   /** The name that has just ended, by its last part; null where something else stands there. */
   #name: string | null = null
@@ -45,62 +45,41 @@ export class Meaning implements TokenVisitor {
   /** The next token is the setting that `set_config` sets. */
   #awaitsSetting = false
 
-  word(word: string): void {
-    // INSERT INTO and MERGE INTO fill a table that is there already.
-    if (word === 'INTO' && this.#previous !== 'INSERT' && this.#previous !== 'MERGE') this.createsTable = true
-    this.#nameEnds(word.toLowerCase(), word)
-  }
-
-  quotedName(name: string): void {
-    this.#nameEnds(name, '"')
-  }
-
-  literal(body: string, escaped: boolean): void {
-    // Neighbouring strings are one to the server, and an escape may stand for any letter: in E'' and U&'' always, in
-    // others where standard_conforming_strings is off.
-    const hidden = this.#previous === "'" || escaped || LETTER_ESCAPE.test(body)
-    if (hidden || PRESENT.test(body)) this.namesPresent = true
-    if (this.#awaitsSetting && isHarmlessSetting(body.toLowerCase())) this.#awaitsSetting = false
-    this.#other("'")
-  }
-
-  number(): void {
-    this.#other('0')
-  }
-
-  symbol(char: string): void {
-    if (char === '(') this.#opens()
-    // A name goes on behind a point.
-    if (char === '.' && this.#name !== null) this.#previous = char
-    else this.#other(char)
-    if (char === '(' && this.#calledSetConfig) this.#awaitsSetting = true
-    this.#calledSetConfig = false
-  }
-
-  #calledSetConfig = false
-
-  #nameEnds(name: string, token: string): void {
-    this.#expectSetting()
-    const goesOn = this.#previous === '.' && this.#name !== null
-    this.#schema = goesOn ? this.#name : null
-    if (!goesOn) this.#before = this.#previous
-    this.#name = name
-    this.#previous = token
-  }
-
-  #other(token: string): void {
-    this.#expectSetting()
-    this.#name = null
-    this.#previous = token
-  }
-
-  /** Whatever stands there in place of a harmless setting's name, nobody knows what is set. */
-  #expectSetting(): void {
-    if (this.#awaitsSetting) {
+  /** Takes the next token. */
+  note(kind: TokenKind, token: string): void {
+    const isString = kind === 'string' || kind === 'escaped'
+    // With anything but a harmless setting's name in its place it is unknown what is set.
+    if (this.#awaitsSetting && !(isString && isHarmlessSetting(token.toLowerCase()))) {
       this.callsUnknown = true
       this.setsSetting = true
     }
     this.#awaitsSetting = false
+    if (kind === 'word' || kind === 'name') this.#noteName(kind, token)
+    else {
+      if (isString) this.#noteLiteral(kind, token)
+      if (kind === 'symbol' && token === '(') this.#opens()
+      // A name goes on behind a point.
+      if (kind !== 'symbol' || token !== '.') this.#name = null
+    }
+    this.#previous = markOf(kind, token)
+  }
+
+  #noteLiteral(kind: 'string' | 'escaped', body: string): void {
+    // Neighbouring strings are one to the server, and an escape may stand for any letter: in E'' and U&'' always, in
+    // others where standard_conforming_strings is off.
+    const hidden = this.#previous === "'" || kind === 'escaped' || LETTER_ESCAPE.test(body)
+    if (hidden || PRESENT.test(body)) this.namesPresent = true
+  }
+
+  #noteName(kind: 'word' | 'name', token: string): void {
+    // INSERT INTO and MERGE INTO fill a table that is there already.
+    if (token === 'INTO' && kind === 'word' && !/^(?:INSERT|MERGE)$/.test(this.#previous)) {
+      this.createsTable = true
+    }
+    const goesOn = this.#previous === '.' && this.#name !== null
+    this.#schema = goesOn ? this.#name : null
+    if (!goesOn) this.#before = this.#previous
+    this.#name = kind === 'word' ? token.toLowerCase() : token
   }
 
   #opens(): void {
@@ -108,7 +87,7 @@ export class Meaning implements TokenVisitor {
     if (name === null || BEFORE_COLUMNS.has(this.#before)) return
     if (this.#schema === null && NO_CALL.has(this.#previous)) return
     const builtIn = this.#schema === null || this.#schema === 'pg_catalog'
-    if (builtIn && name === 'set_config') this.#calledSetConfig = true
+    if (builtIn && name === 'set_config') this.#awaitsSetting = true
     else if (!builtIn || !isHarmlessFunction(name)) this.callsUnknown = true
   }
 }

@@ -5,23 +5,21 @@
 import { reasonOf } from './abort-signals.js'
 import { keepFrames } from './callers-frames.js'
 
-interface Listening {
-  readonly callbacks: Set<() => void>
-  readonly listener: () => void
-}
-
-const listening = new WeakMap<AbortSignal, Listening>()
+/** The callbacks of each signal that has some, with the listener that calls them. */
+const listening = new WeakMap<AbortSignal, { callbacks: Set<() => void>; listener: () => void }>()
 
 /** Calls `callback` when `signal` aborts, which it must not have done yet. Gives the function that undoes it. */
 export function onAbort(signal: AbortSignal, callback: () => void): () => void {
-  const { callbacks } = listening.get(signal) ?? listen(signal)
+  const { callbacks, listener } = listening.get(signal) ?? listen(signal)
   callbacks.add(callback)
   return () => {
-    if (callbacks.delete(callback) && callbacks.size === 0) stop(signal)
+    if (!callbacks.delete(callback) || callbacks.size > 0) return
+    listening.delete(signal)
+    signal.removeEventListener('abort', listener)
   }
 }
 
-function listen(signal: AbortSignal): Listening {
+function listen(signal: AbortSignal): { callbacks: Set<() => void>; listener: () => void } {
   const callbacks = new Set<() => void>()
   const listener = (): void => {
     listening.delete(signal)
@@ -32,11 +30,4 @@ function listen(signal: AbortSignal): Listening {
   const entry = { callbacks, listener }
   listening.set(signal, entry)
   return entry
-}
-
-function stop(signal: AbortSignal): void {
-  const entry = listening.get(signal)
-  if (entry === undefined || entry.callbacks.size > 0) return
-  listening.delete(signal)
-  signal.removeEventListener('abort', entry.listener)
 }

@@ -5,18 +5,10 @@
 
 /** Checks a signal that a call gives. Throws a TypeError. */
 export function checkSignal(signal: unknown): void {
-  if (isSignal(signal)) return
+  const { aborted, addEventListener, removeEventListener } = (signal ?? {}) as Partial<AbortSignal>
+  const isListenable = typeof addEventListener === 'function' && typeof removeEventListener === 'function'
+  if (typeof signal === 'object' && typeof aborted === 'boolean' && isListenable) return
   throw new TypeError('signal must be an AbortSignal')
-}
-
-function isSignal(signal: unknown): boolean {
-  if (typeof signal !== 'object' || signal === null) return false
-  const { aborted, addEventListener, removeEventListener } = signal as Record<string, unknown>
-  return (
-    typeof aborted === 'boolean' &&
-    typeof addEventListener === 'function' &&
-    typeof removeEventListener === 'function'
-  )
 }
 
 /** What an aborted signal's callers are rejected with. */

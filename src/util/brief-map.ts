@@ -1,16 +1,13 @@
 /**
- * A Map for entries that come and go by the thousand, of which few are there at a time.
+ * A Map for many entries that come and go, few at a time.
  *
  * V8's own keeps its entries in a table that is replaced, once deletions have filled it with holes, by a new one to
  * which the old one refers. An old table that has reached the old generation keeps all of its successors alive, and
  * what was in them, until the next full collection: with them, what should have died young is copied twice and then
- * marked. A table that nothing refers to ends that row.
+ * marked. Copying the entries to a new table from time to time, which no old one refers to, prevents that.
  */
 
-/**
- * So many deletions, at least, before the table is replaced: what one row may keep alive. Copying the few entries that
- * are there costs next to nothing.
- */
+/** How many deletions, at least, come before the table is replaced. */
 const RENEWED_AFTER = 64
 
 export class BriefMap<K, V> {
@@ -36,7 +33,10 @@ export class BriefMap<K, V> {
   delete(key: K): boolean {
     if (!this.#map.delete(key)) return false
     // In proportion to what has to be copied, so that a large one costs no more a deletion.
-    if (++this.#deleted >= Math.max(RENEWED_AFTER, this.#map.size)) this.#renew()
+    if (++this.#deleted >= Math.max(RENEWED_AFTER, this.#map.size)) {
+      this.#map = new Map(this.#map)
+      this.#deleted = 0
+    }
     return true
   }
 
@@ -45,23 +45,17 @@ export class BriefMap<K, V> {
     this.#deleted = 0
   }
 
-  /** The keys that are there now. */
+  // Copies, so that entries may come and go while they are gone through.
+
   keys(): K[] {
     return [...this.#map.keys()]
   }
 
-  /** The values that are there now. */
   values(): V[] {
     return [...this.#map.values()]
   }
 
-  /** The entries that are there now. */
   entries(): [K, V][] {
     return [...this.#map]
-  }
-
-  #renew(): void {
-    this.#map = new Map(this.#map)
-    this.#deleted = 0
   }
 }

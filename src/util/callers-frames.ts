@@ -5,10 +5,10 @@
 import { ManagedConnectionError } from '../errors.js'
 import { isError, isFromServer } from './thrown.js'
 
-/** They have the stack that they are to have: what several callers are told leads to the first. */
+/** Errors whose stack is final: one that several callers get leads to the first of them. */
 const settled = new WeakSet<object>()
 
-/** Rejects with `error`, which gets the frames of who awaits; an error of the program's own keeps those it has. */
+/** Throws `error`, with the frames of the async functions that wait; an error of the program's own keeps its stack. */
 export function withCallersFrames(error: unknown): never {
   const isOurs = isFromServer(error) || (isError(error) && error instanceof ManagedConnectionError)
   if (isOurs && !settled.has(error) && Object.isExtensible(error)) {
@@ -18,7 +18,7 @@ export function withCallersFrames(error: unknown): never {
   throw error
 }
 
-/** What the program aborts with is its own, whatever its class. */
+/** Leaves the stack of an abort reason as it is: it is the program's own error, whatever its class. */
 export function keepFrames(reason: unknown): void {
   if (reason instanceof Error) settled.add(reason)
 }

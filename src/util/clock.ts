@@ -6,12 +6,10 @@ import { AsyncResource } from 'node:async_hooks'
 import { performance as monotonic } from 'node:perf_hooks'
 import * as timers from 'node:timers'
 
-const performanceNow = monotonic.now.bind(monotonic)
-
 /** Everything that this library knows of time. Tests of its own put another clock in the place of these functions. */
 export const clock = {
   /** Milliseconds, on a clock that only goes forward. It may stand still while the machine is frozen. */
-  now: performanceNow,
+  now: monotonic.now.bind(monotonic),
   /** Milliseconds on the wall clock, which goes on while a machine is frozen, and may be set. */
   wallNow: Date.now,
   setTimeout: timers.setTimeout,
@@ -28,9 +26,9 @@ export function now(): number {
   return clock.now()
 }
 
-const nobodys = new AsyncResource('pg-managed-connection')
+const outside = new AsyncResource('pg-managed-connection')
 
-/** Runs `work` in nobody's async context: what it starts keeps nobody's values alive, nor hands them on. */
+/** Runs `work` in no caller's async context: what it starts neither keeps a caller's values alive nor hands them on. */
 export function inNobodysContext<T>(work: () => T): T {
-  return nobodys.runInAsyncScope(work)
+  return outside.runInAsyncScope(work)
 }

@@ -1,11 +1,10 @@
 /**
- * Many deadlines, few timers. Everything that waits for the same length of time falls due in the order in
+ * Deadlines that share timers. Everything that waits for the same length of time falls due in the order in
  * which it was added, so each length has one list and one timer, whatever the number of waiters: a timer of
  * its own for each turn would cost about a fifth of the throughput.
  */
 import { now } from './clock.js'
-import { LONGEST_TIMER_MILLIS, timerFor } from './timer.js'
-import type { Timer } from './timer.js'
+import { LONGEST_TIMER_MILLIS, timerFor, type Timer } from './timer.js'
 
 /** What an element carries to be watched. A fresh one has `dueAt` 0, and `null` for the rest. */
 export interface Timed {

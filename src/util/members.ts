@@ -1,4 +1,4 @@
-/** What somebody's object holds, whichever way it was made: literals, classes with getters, `Object.create`. */
+/** What an object holds, whichever way it was made: by a literal, a class with getters, `Object.create`. */
 
 /**
  * The members of an object of options: its own, those that it inherits, and those that a getter gives, each read
@@ -23,13 +23,13 @@ export function readMembers(given: object, isKnown: (name: string) => boolean): 
 /** The object and what it inherits from, without what every object has. */
 function* inheritance(given: object): Generator<object> {
   for (let holder: object | null = given; holder !== null; holder = Reflect.getPrototypeOf(holder)) {
-    // Told by what it holds: an object of another realm has another Object.prototype.
+    // Recognised by what it holds: an object of another realm has another Object.prototype.
     if (holder !== given && Object.hasOwn(holder, 'isPrototypeOf')) return
     yield holder
   }
 }
 
-/** Meant to be read by whoever is given the object: no method of a class, and nothing hidden. */
+/** Whether a member is meant to be read: it is no method of a class, and not hidden. */
 function isOpen(holder: object, name: string): boolean {
   const described = Reflect.getOwnPropertyDescriptor(holder, name)
   return described !== undefined && (described.enumerable === true || described.get !== undefined)

@@ -1,6 +1,6 @@
 /**
- * Looks at what was thrown. Anything may be, and merely looking at it may throw: a revoked Proxy, a getter. None of these
- * functions does.
+ * Looks at what was thrown. That may be anything, and even looking at it may throw (a revoked Proxy, a getter); these
+ * functions never do.
  */
 
 /** An error; false for what cannot be looked at. */

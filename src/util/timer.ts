@@ -18,30 +18,18 @@ export interface Timer {
 
 /** Calls `due` after `millis`. A time that timers cannot count is as good as for ever: there is no timer then. */
 export function timerFor(millis: number, due: () => void): Timer | undefined {
-  return millis > LONGEST_TIMER_MILLIS ? undefined : new PolledTimer(millis, due)
-}
-
-class PolledTimer implements Timer {
-  readonly #timeout: NodeJS.Timeout
-  #immediate: NodeJS.Immediate | undefined
-
-  constructor(millis: number, due: () => void) {
-    const fire = (): void => {
-      this.#immediate = clock.setImmediate(due)
-    }
-    this.#timeout = inNobodysContext(() => clock.setTimeout(fire, Math.max(0, millis)))
+  if (millis > LONGEST_TIMER_MILLIS) return undefined
+  let immediate: NodeJS.Immediate | undefined
+  const fire = (): void => {
+    immediate = clock.setImmediate(due)
   }
-
-  stop(): void {
-    clock.clearTimeout(this.#timeout)
-    if (this.#immediate !== undefined) clock.clearImmediate(this.#immediate)
-  }
-
-  ref(): void {
-    this.#timeout.ref()
-  }
-
-  unref(): void {
-    this.#timeout.unref()
+  const timeout = inNobodysContext(() => clock.setTimeout(fire, Math.max(0, millis)))
+  return {
+    stop: () => {
+      clock.clearTimeout(timeout)
+      if (immediate !== undefined) clock.clearImmediate(immediate)
+    },
+    ref: () => void timeout.ref(),
+    unref: () => void timeout.unref(),
   }
 }

@@ -3,89 +3,66 @@ import { keywordMeantBy } from '../../conninfo/other-names.js'
 import { nearestName } from '../../util/nearest-name.js'
 import type { Problem } from '../report.js'
 
-interface Rule {
-  readonly pattern: RegExp
-  readonly advice: (match: RegExpExecArray) => string
-}
+const PERCENT_CODES =
+  'In a URI, write the special characters of a password as percent codes: "@" is %40, ":" %3A, "/" %2F, "?" %3F, ' +
+  '"#" %23, "%" %25.'
 
-const rules: readonly Rule[] = [
-  {
-    pattern: /"@" behind the host/,
-    advice: () =>
-      'In a URI, write the special characters of a password as percent codes: "@" is %40, ":" %3A, "/" %2F, "?" %3F, ' +
-      '"#" %23, "%" %25. Nothing was tried, since a part of the password would have been shown as something else. If ' +
+/** What to do about a message. The first that fits counts. */
+const rules: readonly (readonly [pattern: RegExp, advice: string])[] = [
+  [
+    /"@" behind the host/,
+    `${PERCENT_CODES} Nothing was tried, since a part of the password would have been shown as something else. If ` +
       'the "@" is part of a database’s name, write it as %40, too.',
-  },
-  {
-    pattern: /write an "@" in a password as %40/,
-    advice: () =>
-      'In a URI, write the special characters of a password as percent codes: "@" is %40, ":" %3A, "/" %2F, "?" %3F, ' +
-      '"#" %23, "%" %25.',
-  },
-  {
-    pattern: /^missing "=" after/,
-    advice: () =>
-      'A connection string is a URI (postgresql://user@host/dbname) or a list such as host=… dbname=…. A value with ' +
+  ],
+  [/write an "@" in a password as %40/, PERCENT_CODES],
+  [
+    /^missing "=" after/,
+    'A connection string is a URI (postgresql://user@host/dbname) or a list such as host=… dbname=…. A value with ' +
       "spaces goes in single quotes: password='a b'. To name only a database, write dbname=NAME.",
-  },
-  {
-    pattern: /^invalid (?:connection option|URI query parameter):? "([^"]*)"/,
-    advice: ([, name = '']) => adviseOnName(name),
-  },
-  {
-    pattern: /^unterminated quoted string/,
-    advice: () =>
-      "A value begins with a single quote and does not end with one. Inside, write a quote as \\' .",
-  },
-  {
-    pattern: /percent-encoded|unexpected spaces/,
-    advice: () =>
-      'In a URI, "%" must be followed by two hexadecimal digits; write a percent sign as %25 and a space as %20.',
-  },
-  {
-    pattern: /for connection option "port"|invalid port number/,
-    advice: () =>
-      'A port is a number from 1 to 65535. In a URI, what follows a colon is taken for it: if that is a password with ' +
+  ],
+  [
+    /^unterminated quoted string/,
+    "A value begins with a single quote and does not end with one. Inside, write a quote as \\' .",
+  ],
+  [
+    /percent-encoded|unexpected spaces/,
+    'In a URI, "%" must be followed by two hexadecimal digits; write a percent sign as %25 and a space as %20.',
+  ],
+  [
+    /for connection option "port"|invalid port number/,
+    'A port is a number from 1 to 65535. In a URI, what follows a colon is taken for it: if that is a password with ' +
       'special characters, write "/" as %2F, "?" as %3F, "#" as %23 and "@" as %40.',
-  },
-  {
-    pattern: /^could not match/,
-    advice: () =>
-      'Lists of hosts, addresses and ports go together: as many of each, or one port for all hosts.',
-  },
-  {
-    pattern: /definition of service|service file/,
-    advice: () =>
-      'Services are defined in the file that PGSERVICEFILE names, in ~/.pg_service.conf, or in pg_service.conf in ' +
+  ],
+  [
+    /^could not match/,
+    'Lists of hosts, addresses and ports go together: as many of each, or one port for all hosts.',
+  ],
+  [
+    /definition of service|service file/,
+    'Services are defined in the file that PGSERVICEFILE names, in ~/.pg_service.conf, or in pg_service.conf in ' +
       'the folder that PGSYSCONFDIR names: [name] on a line, then keyword=value lines without spaces round the "=".',
-  },
-  {
-    pattern: /^could not parse network address/,
-    advice: () => 'hostaddr takes a numeric IPv4 or IPv6 address; a name goes into host.',
-  },
-  {
-    pattern: /^weak sslmode/,
-    advice: () => 'Give the sslmode that the message names, or leave it out.',
-  },
-  {
-    pattern: /not supported|not compiled in|cannot be met/,
-    advice: () =>
-      'libpq can do this and this library cannot; since leaving it out would be weaker than what was asked for, it is ' +
+  ],
+  [
+    /^could not parse network address/,
+    'hostaddr takes a numeric IPv4 or IPv6 address; a name goes into host.',
+  ],
+  [/^weak sslmode/, 'Give the sslmode that the message names, or leave it out.'],
+  [
+    /not supported|not compiled in|cannot be met/,
+    'libpq can do this and this library cannot; since leaving it out would be weaker than what was asked for, it is ' +
       'an error. Leave the parameter out, or give a value that is supported.',
-  },
+  ],
 ]
 
+const GENERAL =
+  'See "Parameter Key Words" in the chapter on libpq of PostgreSQL’s manual for what is allowed.'
+
 /** What to do about a bad connection string. */
-export function adviseOnConninfo(message: string): Problem {
-  for (const { pattern, advice } of rules) {
-    const match = pattern.exec(message)
-    if (match !== null) return { code: 'conninfo', message, advice: advice(match) }
-  }
-  return {
-    code: 'conninfo',
-    message,
-    advice: 'See "Parameter Key Words" in the chapter on libpq of PostgreSQL’s manual for what is allowed.',
-  }
+export function diagnoseConninfo(message: string): Problem {
+  const [, name] = /^invalid (?:connection option|URI query parameter):? "([^"]*)"/.exec(message) ?? []
+  const rule = rules.find(([pattern]) => pattern.test(message))
+  const advice = name === undefined ? (rule?.[1] ?? GENERAL) : adviseOnName(name)
+  return { code: 'conninfo', message, advice }
 }
 
 function adviseOnName(name: string): string {

@@ -1,47 +1,45 @@
 import { Failure } from '../../connect/attempt-error.js'
-import type { ConninfoError } from '../../errors.js'
 import type { Problem } from '../report.js'
-import { adviseOnConninfo } from './conninfo.js'
 import { networkRules } from './network.js'
 import { policyRules, sessionRules } from './policy.js'
 import { accessRules, refusalRules } from './refusal.js'
-import type { FailedAttempt } from './rule.js'
+import type { FailedAttempt, Rules } from './rule.js'
 import { tlsRules } from './tls.js'
 
+export { diagnoseConninfo } from './conninfo.js'
+
 /** The first that applies counts. */
-const rules = [...networkRules, ...policyRules, ...sessionRules, ...refusalRules, ...tlsRules, ...accessRules]
+const rules = [networkRules, policyRules, sessionRules, refusalRules, tlsRules, accessRules].flatMap(
+  Object.entries<Rules[string]>,
+)
 
 /** The names of all kinds of problems. */
 export const problemCodes: readonly string[] = [
-  ...new Set([...rules.map(({ code }) => code), 'unknown', 'conninfo', 'silent-server', 'connection-lost']),
+  ...new Set([...rules.map(([code]) => code), 'unknown', 'conninfo', 'silent-server', 'connection-lost']),
 ]
 
 /** What kind of failure it is, and what to do about it. */
 export function diagnose(failed: FailedAttempt): Problem {
-  const { reason } = failed.error
-  const rule = rules.find(({ applies }) => applies(failed))
-  if (rule === undefined)
-    return { code: 'unknown', message: reason, advice: 'The server’s log may say more.' }
-  return { code: rule.code, message: reason, advice: rule.advice(failed) }
-}
-
-/** What to do about a bad connection string. */
-export function diagnoseConninfo(error: ConninfoError): Problem {
-  return adviseOnConninfo(error.message)
+  const message = failed.error.reason
+  for (const [code, [applies, advice]] of rules) {
+    if (applies(failed))
+      return { code, message, advice: typeof advice === 'string' ? advice : advice(failed) }
+  }
+  return { code: 'unknown', message, advice: 'The server’s log may say more.' }
 }
 
 /** What to do about a connection that was opened, and then gave no answers. */
 export function diagnoseSession(error: unknown): Problem {
-  const timeout = error instanceof Failure && error.kind === 'timeout'
-  return timeout
-    ? {
-        code: 'silent-server',
-        message: 'the connection was opened, but the server did not answer a query in time',
-        advice: 'The server may be overloaded, or something on the way keeps its answers back.',
-      }
-    : {
-        code: 'connection-lost',
-        message: `the connection was opened, and lost again: ${error instanceof Error ? error.message : String(error)}`,
-        advice: 'The server’s log says why it ended the session, unless the network did.',
-      }
+  if (error instanceof Failure && error.kind === 'timeout') {
+    return {
+      code: 'silent-server',
+      message: 'the connection was opened, but the server did not answer a query in time',
+      advice: 'The server may be overloaded, or something on the way keeps its answers back.',
+    }
+  }
+  return {
+    code: 'connection-lost',
+    message: `the connection was opened, and lost again: ${error instanceof Error ? error.message : String(error)}`,
+    advice: 'The server’s log says why it ended the session, unless the network did.',
+  }
 }

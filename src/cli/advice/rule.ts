@@ -1,5 +1,6 @@
 import type { ConnectPlan } from '../../conninfo/plan.js'
-import type { AttemptError } from '../../connect/index.js'
+import type { AttemptError, FailureKind } from '../../connect/index.js'
+import { memberOf } from '../../util/thrown.js'
 import { describeSource } from '../parameter-facts.js'
 import type { ParameterFacts } from '../report.js'
 
@@ -14,17 +15,28 @@ export interface FailedAttempt {
   readonly fileWarnings: readonly string[]
 }
 
-/** A kind of problem: how it is recognised, and what to do about it. */
-export interface Rule {
-  readonly code: string
-  readonly applies: (failed: FailedAttempt) => boolean
-  readonly advice: (failed: FailedAttempt) => string
+/** Kinds of problems by their names: how each is recognised, and what to do about it. */
+export type Rules = Readonly<
+  Record<string, readonly [applies: (failed: FailedAttempt) => boolean, advice: Advice]>
+>
+
+type Advice = string | ((failed: FailedAttempt) => string)
+
+/** What tells a failure from others of its kind. The routine is the server's function, whose name is never translated. */
+interface Signs {
+  readonly code?: RegExp
+  readonly reason?: RegExp
+  readonly routine?: RegExp
 }
 
-/** The name of the function in the server that refused: unlike the message, it is never translated. */
-export function routineOf({ error }: FailedAttempt): string {
-  const { routine } = (error.cause ?? {}) as { routine?: unknown }
-  return typeof routine === 'string' ? routine : ''
+/** Whether a failure is of a kind and has all of the signs. */
+export function isFailure(kind: FailureKind, signs: Signs = {}): (failed: FailedAttempt) => boolean {
+  const { code = /^/, reason = /^/, routine = /^/ } = signs
+  return ({ error }) =>
+    error.kind === kind &&
+    code.test(error.code ?? '') &&
+    reason.test(error.reason) &&
+    routine.test(String(memberOf(error.cause, 'routine') ?? ''))
 }
 
 /** Whom the attempt went to: a socket, or a host and its address. */

@@ -1,4 +1,4 @@
-import { originOf, type FailedAttempt, type Rule } from './rule.js'
+import { originOf, type FailedAttempt, type Rules } from './rule.js'
 
 /** With `prefer` the failure of TLS may be followed by one without: it is in the reason all the same. */
 const says = (pattern: RegExp) => (failed: FailedAttempt) =>
@@ -14,71 +14,56 @@ function rootOf({ plan }: FailedAttempt): string {
 }
 
 /** The encryption cannot be agreed on, or the server's certificate is not accepted. */
-export const tlsRules: readonly Rule[] = [
-  {
-    code: 'certificate-name',
-    applies: says(/does not match host name/),
-    advice: (failed) =>
+export const tlsRules: Rules = {
+  'certificate-name': [
+    says(/does not match host name/),
+    (failed) =>
       `The server's certificate is trusted, but made out to other names than "${failed.error.host}" (host, from: ` +
       `${originOf(failed, 'host')}). Connect by one of its names, with hostaddr for the address if need be; or have ` +
       'a certificate made for this name. sslmode=verify-ca does without the comparison.',
-  },
-  {
-    code: 'certificate-expired',
-    applies: says(/certificate (?:has expired|is not yet valid)/),
-    advice: () =>
-      'The server’s certificate has expired or is not valid yet. Renew it, and check this machine’s clock.',
-  },
-  {
-    code: 'certificate-revoked',
-    applies: says(/certificate revoked|CRL/i),
-    advice: () =>
-      'The server’s certificate is on a revocation list (sslcrl, sslcrldir, ~/.postgresql/root.crl), or the list ' +
+  ],
+  'certificate-expired': [
+    says(/certificate (?:has expired|is not yet valid)/),
+    'The server’s certificate has expired or is not valid yet. Renew it, and check this machine’s clock.',
+  ],
+  'certificate-revoked': [
+    says(/certificate revoked|CRL/i),
+    'The server’s certificate is on a revocation list (sslcrl, sslcrldir, ~/.postgresql/root.crl), or the list ' +
       'itself is out of date or of another authority. The server needs a new certificate, or this machine a new list.',
-  },
-  {
-    code: 'certificate-untrusted',
-    applies: says(/certificate verify failed/),
-    advice: (failed) =>
+  ],
+  'certificate-untrusted': [
+    says(/certificate verify failed/),
+    (failed) =>
       `None of the authorities in ${rootOf(failed)} (sslrootcert, from: ${originOf(failed, 'sslrootcert')}) has ` +
       'signed the server’s certificate. Put the certificate of the one that did into a file and name it with ' +
       'sslrootcert; sslrootcert=system takes the authorities that the system trusts.',
-  },
-  {
-    code: 'tls-unsupported',
-    applies: says(/server does not support SSL/),
-    advice: (failed) =>
+  ],
+  'tls-unsupported': [
+    says(/server does not support SSL/),
+    (failed) =>
       `The server does not encrypt, and sslmode=${failed.plan.tls.mode} (from: ${originOf(failed, 'sslmode')}) ` +
       'insists on it. Switch it on there with ssl = on and a certificate; or, in a network that you trust, give ' +
       'sslmode=prefer or disable.',
-  },
-  {
-    code: 'client-certificate',
-    applies: says(/unknown ca|certificate required|bad certificate|certificate unknown/i),
-    advice: () =>
-      'The server did not accept the client’s certificate. The one that sslcert names (default: ' +
+  ],
+  'client-certificate': [
+    says(/unknown ca|certificate required|bad certificate|certificate unknown/i),
+    'The server did not accept the client’s certificate. The one that sslcert names (default: ' +
       '~/.postgresql/postgresql.crt) must be signed by an authority in the server’s ssl_ca_file.',
-  },
-  {
-    code: 'tls-version',
-    applies: says(/protocol version|unsupported protocol|no protocols available|wrong version/i),
-    advice: () =>
-      'The server and this client have no version of TLS in common, or what answers does not speak TLS. See ' +
+  ],
+  'tls-version': [
+    says(/protocol version|unsupported protocol|no protocols available|wrong version/i),
+    'The server and this client have no version of TLS in common, or what answers does not speak TLS. See ' +
       'ssl_min_protocol_version and ssl_max_protocol_version here and on the server; versions before 1.2 need an ' +
       'explicit ssl_min_protocol_version.',
-  },
-  {
-    code: 'tls-direct',
-    applies: (failed) => isTls(failed) && failed.plan.tls.negotiation === 'direct',
-    advice: () =>
-      'sslnegotiation=direct begins with TLS at once, which servers before PostgreSQL 17, those without ssl = on, and ' +
+  ],
+  'tls-direct': [
+    (failed) => isTls(failed) && failed.plan.tls.negotiation === 'direct',
+    'sslnegotiation=direct begins with TLS at once, which servers before PostgreSQL 17, those without ssl = on, and ' +
       'some poolers do not understand. Leave it out.',
-  },
-  {
-    code: 'tls-failed',
-    applies: isTls,
-    advice: () =>
-      'The encryption broke off while it was agreed on; the server’s log may say why. A proxy or another service may ' +
+  ],
+  'tls-failed': [
+    isTls,
+    'The encryption broke off while it was agreed on; the server’s log may say why. A proxy or another service may ' +
       'be in between. sslmode=disable shows whether it works without, but sends everything in clear.',
-  },
-]
+  ],
+}

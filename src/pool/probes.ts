@@ -1,10 +1,22 @@
-/**
- * Hears the session's notifications for a client that listens: a submittable that asks the server for nothing,
- * and so learns which of pg's connections it is on.
- */
+/** Submittables that ask the server for nothing: they learn which of pg's connections they are on, and when. */
 import type { Connection, Notification } from 'pg'
 
-/** What pg's client calls of a submittable that only waits for ReadyForQuery. */
+/** Tells when everything that was asked for before it is over. */
+export class Probe {
+  readonly handleReadyForQuery: () => void
+  readonly handleError: () => void
+
+  constructor(onOver: () => void) {
+    this.handleReadyForQuery = onOver
+    this.handleError = onOver
+  }
+
+  submit(connection: Connection): void {
+    connection.sync()
+  }
+}
+
+/** Hears the session's notifications for a client that listens. */
 export class NotificationTap {
   readonly #onNotification: (notification: Notification) => void
   #connection: Connection | null = null

@@ -1,0 +1,73 @@
+/** The options of `asPool`, validated once; and those that pg's pool has, as it names them. */
+import type { PoolOptions } from 'pg'
+import type { ManagedConnection, Manager } from '../index.js'
+import { checkBoolean, checkMillis } from '../options.js'
+import { readMembers } from '../util/members.js'
+import { didYouMean } from '../util/nearest-name.js'
+
+/** Options of `asPool`. */
+export interface PoolFaceOptions {
+  /** `end()` ends the manager, too. Default: false, the manager stays as it is. */
+  readonly endManager?: boolean | undefined
+  /**
+   * A client released inside a transaction is an `error` event of the pool rather than a warning of the process.
+   * As with any EventEmitter, an `error` that nobody listens to is an uncaught exception: what tests want.
+   * Default: false.
+   */
+  readonly strict?: boolean | undefined
+  /**
+   * Refuse LISTEN at once. A client that listens has to be kept, and with it the only connection; libraries that
+   * can poll in its place (graphile-worker) then do. Default: false.
+   */
+  readonly refuseListen?: boolean | undefined
+  /**
+   * How long `end()` waits for clients that are still out, in milliseconds; then they are rolled back and their
+   * connection is dropped. `Infinity` = for ever, as pg does. Default: 30,000.
+   */
+  readonly endTimeoutMillis?: number | undefined
+}
+
+/** The options with every default filled in. */
+export type ResolvedPoolOptions = { readonly [K in keyof PoolFaceOptions]-?: NonNullable<PoolFaceOptions[K]> }
+
+const DEFAULTS: ResolvedPoolOptions = {
+  endManager: false,
+  strict: false,
+  refuseListen: false,
+  endTimeoutMillis: 30_000,
+}
+
+/** Checks `options` and fills in the defaults. Throws a TypeError or RangeError that names the option. */
+export function resolvePoolOptions(options: PoolFaceOptions): ResolvedPoolOptions {
+  if (typeof options !== 'object' || options === null) throw new TypeError('options must be an object')
+  const isKnown = (name: string): boolean => Object.hasOwn(DEFAULTS, name)
+  const given = [...readMembers(options, isKnown)].filter(([, value]) => value !== undefined)
+  for (const [name, value] of given) {
+    if (!isKnown(name)) {
+      throw new TypeError(`unknown option "${name}"${didYouMean(name, Object.keys(DEFAULTS))}`)
+    }
+    const check = name === 'endTimeoutMillis' ? checkMillis : checkBoolean
+    check(name, value)
+  }
+  return Object.freeze({ ...DEFAULTS, ...(Object.fromEntries(given) as Partial<ResolvedPoolOptions>) })
+}
+
+/**
+ * `options` of a pool, in pg's words: whom it is connected to and for how long, and never a password. Host and port are
+ * those of the server that the manager is connected to, where it is one of the library's and knows them.
+ */
+export function describeOptions(manager: Manager): PoolOptions {
+  const { facts } = manager as Partial<ManagedConnection>
+  const general = { max: 1, min: 0, maxUses: Infinity, allowExitOnIdle: true }
+  if (facts === undefined) return { ...general, idleTimeoutMillis: 0, maxLifetimeSeconds: 0 }
+  const { user, database, idleTimeoutMillis, maxLifetimeMillis } = facts
+  return {
+    get host() {
+      return (manager as ManagedConnection).facts.host
+    },
+    get port() {
+      return (manager as ManagedConnection).facts.port
+    },
+    ...{ user, database, ...general, idleTimeoutMillis, maxLifetimeSeconds: maxLifetimeMillis / 1_000 },
+  }
+}
