@@ -5,6 +5,7 @@
  * socket is gone, or the protocol was broken). Neither leads back. What was unanswered when it was lost is handed to
  * the owner, who decides what is sent again on the next connection.
  */
+import type { RequestOwner } from '../pipeline/request-owner.js'
 import { LONGEST_ROW } from '../pg/framing.js'
 import { internals } from '../pg/driver.js'
 import { Pipeline } from '../pipeline/pipeline.js'
@@ -16,7 +17,7 @@ import { SILENT_OWNER } from './silent-owner.js'
 import type { OpenedClient } from '../connect/index.js'
 import type { DriverClient } from '../pg/driver.js'
 import type { PipelineOptions, PipelineOwner, Unanswered } from '../pipeline/pipeline.js'
-import type { Request, RequestOwner } from '../pipeline/request.js'
+import type { Request } from '../pipeline/request.js'
 import type { Deadlines } from '../util/deadlines.js'
 
 /** What a backend tells whoever has it. */

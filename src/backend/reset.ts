@@ -3,11 +3,12 @@
  * what `onConnect` had set (a role, a search_path: a hole in row security), and DISCARD ALL drops LISTEN and
  * prepared statements, too.
  */
+import { SEND, type RequestOwner } from '../pipeline/request-owner.js'
 import { ask } from '../pg/ask.js'
 import { escapeIdentifier, escapeLiteral } from '../pg/driver.js'
 import { TextRequest } from '../pipeline/text-request.js'
 import type { Client } from 'pg'
-import { SEND, TRAITS, type RequestOwner, type Sender } from '../pipeline/request.js'
+import { TRAITS, type Sender } from '../pipeline/request.js'
 
 /** The settings that differ from what the session began with. Those of the user's own making (a.b) are not listed. */
 const READ_SETTINGS = `
@@ -80,6 +81,8 @@ function resetOwner(backend: Losable): RequestOwner {
     },
     onWithdrawn: () => {},
     onLost: () => {},
+    withdraw: () => {},
+    mayRetry: () => false,
   }
 }
 

@@ -2,17 +2,18 @@
  * Whoever stands in for one-shots and batches on the backend: they have no holder. Each is a transaction of its
  * own; one that leaves a transaction open is rolled back before anyone else is served.
  */
+import { SEND_COMMITTING, type Admission, type RequestOwner } from '../pipeline/request-owner.js'
 import { SILENT_OWNER } from '../backend/silent-owner.js'
 import { ConnectionLostError, StatementTimeoutError, UncommittedTransactionError } from '../errors.js'
 import { BatchRequest } from '../pipeline/batch-request.js'
 import { ControlRequest } from '../pipeline/control-request.js'
 import { createRequest } from '../pipeline/create-request.js'
-import { SEND_COMMITTING, TRAITS } from '../pipeline/request.js'
-import { guardRequest, hasLimits } from '../pipeline/statement-guard.js'
+import { TRAITS } from '../pipeline/request.js'
+import { guardRequest } from '../pipeline/statement-guard.js'
 import type { Statement, StatementCall, StatementLimits, ReadyStatus } from '../api/statement.js'
 import type { Backend } from '../backend/backend.js'
 import type { RollbackEvent } from '../events.js'
-import type { Admission, Request, RequestOwner } from '../pipeline/request.js'
+import type { Request } from '../pipeline/request.js'
 import type { Deadlines } from '../util/deadlines.js'
 import type { Failure } from '../util/failure.js'
 
@@ -40,7 +41,7 @@ export class OneShots implements RequestOwner {
   /** What is sent here could not be sent again if the connection died behind a COMMIT. */
   readonly createQuery = (call: StatementCall, exclusive: boolean): Request => {
     const request = createRequest(this, call, false, exclusive)
-    this.#guard(request, call.limits, () => request.ended !== 'committed' && !call.text.inParts)
+    guardRequest(request, call.limits, this.#host.deadlines)
     return request
   }
 
@@ -52,18 +53,16 @@ export class OneShots implements RequestOwner {
     exclusive: boolean,
   ): Request {
     const request = new BatchRequest(this, statements, begin, exclusive)
-    this.#guard(request, limits, () => request.ended !== 'committed')
+    guardRequest(request, limits, this.#host.deadlines)
     return request
   }
 
-  #guard(request: Request, limits: StatementLimits, retrySafe: () => boolean): void {
-    if (!hasLimits(limits)) return
-    guardRequest(request, limits, {
-      deadlines: this.#host.deadlines,
-      withdraw: () => this.#host.backend?.pipeline.withdraw(request),
-      cancel: () => this.#host.backend?.pipeline.cancel(request),
-      retrySafe,
-    })
+  withdraw(request: Request): void {
+    this.#host.backend?.pipeline.withdraw(request)
+  }
+
+  mayRetry({ ended, traits }: Request): boolean {
+    return ended !== 'committed' && !traits.facts.inParts
   }
 
   admit(): Admission {

@@ -1,9 +1,9 @@
 /** Where BEGIN is decided: what becomes of a request at the moment that it is next to be sent. */
+import { SEND, SEND_COMMITTING, SKIP, type Admission } from '../pipeline/request-owner.js'
 import { ControlRequest } from '../pipeline/control-request.js'
 import { QueryRequest } from '../pipeline/query-request.js'
-import { SEND, SEND_COMMITTING, SKIP } from '../pipeline/request.js'
 import { PLAIN_FACTS } from '../sql/classify.js'
-import type { Admission, Request } from '../pipeline/request.js'
+import type { Request } from '../pipeline/request.js'
 import type { TransactionState } from './transaction-state.js'
 
 /** Decides, and notes in `transaction` what that opens or ends. A refusal is for a transaction that user text ended. */

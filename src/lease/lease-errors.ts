@@ -11,15 +11,9 @@ export interface Loss {
 }
 
 /** A fresh error for the loss. */
-export function lossError({
-  loss,
-  retrySafe,
-}: {
-  loss: Loss | null
-  retrySafe: boolean
-}): ConnectionLostError {
-  const { cause, outcome } = loss!
-  return new ConnectionLostError({ commitOutcome: outcome, cause, retrySafe })
+export function lossError(lost: { readonly loss: Loss | null; mayRetry(): boolean }): ConnectionLostError {
+  const { cause, outcome } = lost.loss!
+  return new ConnectionLostError({ commitOutcome: outcome, cause, retrySafe: lost.mayRetry() })
 }
 
 export function endedError(

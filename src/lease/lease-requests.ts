@@ -4,6 +4,7 @@
  *
  * The lease's backend is live, or a new one is being opened (`replay.isParked`), or it is lost for good (`loss`).
  */
+import type { Admission, RequestOwner } from '../pipeline/request-owner.js'
 import { ConnectionLostError } from '../errors.js'
 import { ControlRequest } from '../pipeline/control-request.js'
 import { TRAITS } from '../pipeline/request.js'
@@ -15,7 +16,7 @@ import { TransactionState } from './transaction-state.js'
 import type { Backend } from '../backend/backend.js'
 import type { LeaseTerms } from '../api/ports.js'
 import type { ReadyStatus } from '../api/statement.js'
-import type { Admission, Request, RequestOwner } from '../pipeline/request.js'
+import type { Request } from '../pipeline/request.js'
 import type { ControlLimits } from './control-limits.js'
 import type { Loss } from './lease-errors.js'
 import type { LeaseOwner } from './lease-owner.js'
@@ -65,7 +66,7 @@ export class LeaseRequests implements RequestOwner {
   }
 
   /** Nothing of the whole lease can have been committed. */
-  get retrySafe(): boolean {
+  mayRetry(): boolean {
     return !this.transaction.mayHaveCommitted && !this.#all().some(mayHaveCommitted)
   }
 
@@ -229,7 +230,7 @@ export class LeaseRequests implements RequestOwner {
     const committing = mayHaveCommitted(request)
     this.transaction.lost(committing)
     const commitOutcome = committing ? 'unknown' : 'none'
-    this.#abandon(request, new ConnectionLostError({ commitOutcome, cause, retrySafe: this.retrySafe }))
+    this.#abandon(request, new ConnectionLostError({ commitOutcome, cause, retrySafe: this.mayRetry() }))
   }
 
   /** The request will not be answered. */

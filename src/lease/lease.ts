@@ -9,7 +9,7 @@
 import { CommitRolledBackError, ConnectionReleasedError } from '../errors.js'
 import { createRequest } from '../pipeline/create-request.js'
 import { CursorRows } from '../pipeline/row-source.js'
-import { guardRequest, hasLimits } from '../pipeline/statement-guard.js'
+import { guardRequest } from '../pipeline/statement-guard.js'
 import { SubmittableRequest } from '../pipeline/submittable-request.js'
 import { withCallersFrames } from '../util/callers-frames.js'
 import { now } from '../util/clock.js'
@@ -99,7 +99,7 @@ export class Lease implements LeasePort {
   }
 
   get retrySafe(): boolean {
-    return this.requests.retrySafe
+    return this.requests.mayRetry()
   }
 
   get revocation(): Error | null {
@@ -148,13 +148,7 @@ export class Lease implements LeasePort {
   }
 
   #guard(request: Request, limits: StatementLimits): RequestGuard | null {
-    if (!hasLimits(limits)) return null
-    return guardRequest(request, limits, {
-      deadlines: this.owner.deadlines,
-      withdraw: () => this.requests.withdraw(request),
-      cancel: () => this.requests.backend?.pipeline.cancel(request),
-      retrySafe: () => this.retrySafe,
-    })
+    return guardRequest(request, limits, this.owner.deadlines)
   }
 
   // ---- transactions

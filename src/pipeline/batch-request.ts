@@ -1,11 +1,12 @@
 /** Several statements as one transaction, in one flush and with one Sync. */
+import type { RequestOwner } from './request-owner.js'
 import { Request, TRAITS } from './request.js'
 import { StatementPart } from './statement-part.js'
 import { writeCloses } from './wire.js'
 import type { FieldDef, QueryResult } from 'pg'
 import type { Statement } from '../api/statement.js'
 import type { Failure } from '../util/failure.js'
-import type { Pipelining, RequestOwner, Sender } from './request.js'
+import type { Pipelining, Sender } from './request.js'
 
 export class BatchRequest extends Request {
   readonly statements: readonly Statement[]

@@ -1,7 +1,8 @@
 /** The library's own small requests: transaction control, and a bare Sync. */
+import type { RequestOwner } from './request-owner.js'
 import { BEGIN_FACTS } from '../sql/classify.js'
 import { Request } from './request.js'
-import type { RequestOwner, RequestTraits, Sender } from './request.js'
+import type { RequestTraits, Sender } from './request.js'
 
 /**
  * Transaction control, by the simple protocol: a prepared COMMIT would be lost with DEALLOCATE ALL. In a Sync of its

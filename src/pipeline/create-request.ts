@@ -1,9 +1,10 @@
 /** Makes the request of a statement: by the extended protocol where that is safe, exclusive where it must be. */
+import type { RequestOwner } from './request-owner.js'
 import { QueryRequest } from './query-request.js'
 import { TRAITS } from './request.js'
 import { TextRequest } from './text-request.js'
 import type { StatementCall } from '../api/statement.js'
-import type { Pipelining, Request, RequestOwner } from './request.js'
+import type { Pipelining, Request } from './request.js'
 
 /**
  * @param repeatable it can be sent again if the connection dies behind an unanswered COMMIT

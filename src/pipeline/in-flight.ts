@@ -1,7 +1,8 @@
 /** The requests that were sent and are not answered, in order, and what they mean for those that come next. */
+import type { RequestOwner } from './request-owner.js'
 import { now } from '../util/clock.js'
 import { LinkedList } from '../util/linked-list.js'
-import type { Request, RequestOwner } from './request.js'
+import type { Request } from './request.js'
 
 export class InFlight {
   readonly #requests = new LinkedList<Request>()

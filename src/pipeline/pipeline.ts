@@ -5,6 +5,7 @@
  * `#unsent` is only ever filled by the one who may speak, in the order of its calls. While a barrier is in flight, or
  * something is to be cancelled, nothing is sent.
  */
+import { SEND, type RequestOwner, type Sent } from './request-owner.js'
 import { clock, now } from '../util/clock.js'
 import { deadline, type Deadlines } from '../util/deadlines.js'
 import { LinkedList } from '../util/linked-list.js'
@@ -18,7 +19,7 @@ import { MessageWriter, writeAll } from './wire.js'
 import type { ReadyStatus } from '../api/statement.js'
 import type { OpenedClient } from '../connect/index.js'
 import type { DriverClient } from '../pg/driver.js'
-import { SEND, type Pipelining, type Request, type RequestOwner, type Sender, type Sent } from './request.js'
+import { type Pipelining, type Request, type Sender } from './request.js'
 
 /** What a pipeline tells the backend that it belongs to. */
 export interface PipelineOwner {

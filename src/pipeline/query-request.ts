@@ -1,11 +1,12 @@
 /** One statement by the extended protocol, with the BEGIN of its transaction before it where it opens one. */
+import type { RequestOwner } from './request-owner.js'
 import { Request } from './request.js'
 import { StatementPart } from './statement-part.js'
 import { writeCloses } from './wire.js'
 import type { FieldDef, QueryResult } from 'pg'
 import type { Statement } from '../api/statement.js'
 import type { Failure } from '../util/failure.js'
-import type { RequestOwner, RequestTraits, Sender } from './request.js'
+import type { RequestTraits, Sender } from './request.js'
 
 export class QueryRequest extends Request {
   readonly statement: Statement

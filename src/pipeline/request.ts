@@ -11,42 +11,14 @@ import { PLAIN_FACTS } from '../sql/classify.js'
 import { withCallersFrames } from '../util/callers-frames.js'
 import type { DatabaseError } from 'pg'
 import type { OutcomeWatch } from '../api/ports.js'
-import type { ReadyStatus } from '../api/statement.js'
 import type { DriverClient, QueuedQuery } from '../pg/driver.js'
 import type { TextFacts } from '../sql/classify.js'
 import type { Failure } from '../util/failure.js'
 import type { Linked } from '../util/linked-list.js'
+import { SEND, type RequestOwner, type Sent } from './request-owner.js'
 import type { NamedStatements } from './named-statements.js'
 import type { PreparedStatements } from './prepared-statements.js'
 import type { MessageWriter } from './wire.js'
-
-/** What becomes of a request that is next to be sent. */
-export type Admission =
-  /** It is sent, behind a BEGIN where there is one. Once sent it may be committed before its answer arrives. */
-  | { readonly verdict: 'send'; readonly begin: string | null; readonly mayCommit: boolean }
-  /** Another one is sent first, and it is asked about again. */
-  | { readonly verdict: 'after'; readonly first: Request }
-  /** There is nothing to do any more. */
-  | { readonly verdict: 'skip' }
-  | { readonly verdict: 'refuse'; readonly error: Error }
-
-export const SEND = { verdict: 'send', begin: null, mayCommit: false } as const satisfies Admission
-export const SEND_COMMITTING = { verdict: 'send', begin: null, mayCommit: true } as const satisfies Admission
-export const SKIP = { verdict: 'skip' } as const satisfies Admission
-
-/** What is sent, and how. */
-export type Sent = Extract<Admission, { verdict: 'send' }>
-
-/** Issues requests: decides about each as it is sent, and is told how it went. */
-export interface RequestOwner {
-  admit(request: Request): Admission
-  /** ReadyForQuery has come: `request.error` is null or what the server said. */
-  onAnswered(request: Request, status: ReadyStatus): void
-  /** It was not sent: `error` is what it was refused with, or null where it was skipped. */
-  onWithdrawn(request: Request, error: Error | null): void
-  /** The connection died before it was answered; `request.sent` tells whether it had been sent. */
-  onLost(request: Request, cause: Error): void
-}
 
 /** What sends requests. */
 export interface Sender {
@@ -60,6 +32,8 @@ export interface Sender {
   onBegun(request: Request): void
   /** The server has said its last word. */
   onFatal(error: Error): void
+  /** Has the server cancel the request as soon as that can hit no other. */
+  cancel(request: Request): void
 }
 
 /** Watches a request's deadline and its signal. */
@@ -272,6 +246,11 @@ export abstract class Request extends PgQuery implements Linked<Request> {
     throw new Error(
       'pg did not take a query as it was given: has something replaced more of pg.Client than query()?',
     )
+  }
+
+  /** Has the server cancel it, if it was sent. */
+  cancel(): void {
+    this.#sender?.cancel(this)
   }
 
   /** The pipeline calls it once, on ReadyForQuery, before the owner is told. */

@@ -15,33 +15,23 @@ import type { Request, RequestGuard } from './request.js'
 /** How long a caller waits for the server's word on a cancelled statement, in milliseconds. */
 const GRACE_MILLIS = 400
 
-export interface GuardHooks {
-  readonly deadlines: Deadlines
-  /** Takes back a request that was not sent. */
-  withdraw(request: Request): void
-  /** Has the server cancel a request that was. */
-  cancel(request: Request): void
-  /** Nothing of the caller's whole call can have been committed, if this statement was not. */
-  retrySafe(): boolean
-}
-
 class StatementGuard implements RequestGuard {
   readonly #request: Request
   readonly #limits: StatementLimits
-  readonly #hooks: GuardHooks
+  readonly #deadlines: Deadlines
   readonly #timeout: Timed | null
   readonly #grace: Timed
   readonly #ignoreAbort: (() => void) | null
   /** Makes what the caller is rejected with, once a limit was reached. */
   #reason: ((cause?: unknown) => unknown) | null = null
 
-  constructor(request: Request, limits: StatementLimits, hooks: GuardHooks) {
+  constructor(request: Request, limits: StatementLimits, deadlines: Deadlines) {
     this.#request = request
     this.#limits = limits
-    this.#hooks = hooks
+    this.#deadlines = deadlines
     this.#grace = deadline(() => this.#request.reject(this.#reason!()))
     this.#timeout = limits.timeoutMillis > 0 ? deadline(this.#onTimeout) : null
-    if (this.#timeout !== null) hooks.deadlines.add(this.#timeout, limits.timeoutMillis)
+    if (this.#timeout !== null) deadlines.add(this.#timeout, limits.timeoutMillis)
     this.#ignoreAbort = limits.signal === undefined ? null : onAbort(limits.signal, this.#onAbort)
   }
 
@@ -62,8 +52,8 @@ class StatementGuard implements RequestGuard {
   }
 
   #stop(): void {
-    if (this.#timeout !== null) this.#hooks.deadlines.remove(this.#timeout)
-    this.#hooks.deadlines.remove(this.#grace)
+    if (this.#timeout !== null) this.#deadlines.remove(this.#timeout)
+    this.#deadlines.remove(this.#grace)
     this.#ignoreAbort?.()
   }
 
@@ -73,7 +63,7 @@ class StatementGuard implements RequestGuard {
         new StatementTimeoutError({
           timeoutMillis: this.#limits.timeoutMillis,
           statement: this.#request.text,
-          retrySafe: cause !== undefined && this.#hooks.retrySafe(),
+          retrySafe: cause !== undefined && this.#request.owner.mayRetry(this.#request),
           cause,
         }),
     )
@@ -89,20 +79,21 @@ class StatementGuard implements RequestGuard {
     this.#stop()
     this.#reason = reason
     if (this.#request.sent) {
-      this.#hooks.deadlines.add(this.#grace, GRACE_MILLIS)
-      this.#hooks.cancel(this.#request)
+      this.#deadlines.add(this.#grace, GRACE_MILLIS)
+      this.#request.cancel()
     } else {
-      this.#hooks.withdraw(this.#request)
+      this.#request.owner.withdraw(this.#request)
       this.#request.reject(reason())
     }
   }
 }
 
-export function hasLimits({ timeoutMillis, signal }: StatementLimits): boolean {
-  return timeoutMillis > 0 || signal !== undefined
-}
-
-/** Puts a guard on a request, and gives it. */
-export function guardRequest(request: Request, limits: StatementLimits, hooks: GuardHooks): RequestGuard {
-  return (request.guard = new StatementGuard(request, limits, hooks))
+/** Puts a guard on a request that has limits, and gives it. */
+export function guardRequest(
+  request: Request,
+  limits: StatementLimits,
+  deadlines: Deadlines,
+): RequestGuard | null {
+  if (limits.timeoutMillis === 0 && limits.signal === undefined) return null
+  return (request.guard = new StatementGuard(request, limits, deadlines))
 }

@@ -2,13 +2,14 @@
  * A submittable of pg's (pg-cursor, pg-query-stream, pg-copy-streams, pg.Query), which speaks the protocol for
  * itself. It travels alone, and pg's pipelining is switched off while it does, because pg refuses it there.
  */
+import type { RequestOwner } from './request-owner.js'
 import { clock } from '../util/clock.js'
 import { Request, TRAITS } from './request.js'
 import { writeAll } from './wire.js'
 import type { DriverSubmittable } from '../api/ports.js'
 import type { DriverConnection, QueuedQuery } from '../pg/driver.js'
 import type { Classified, ClassifiedTexts } from '../sql/classify.js'
-import type { RequestOwner, Sender } from './request.js'
+import type { Sender } from './request.js'
 
 /** What a submittable sends, where that can be seen. */
 export interface SubmittedStatement {

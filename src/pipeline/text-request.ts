@@ -1,10 +1,11 @@
 /** A text by the simple protocol: several statements, or one that only goes that way. */
+import type { RequestOwner } from './request-owner.js'
 import { Request } from './request.js'
 import { RowCollector } from './row-collector.js'
 import type { FieldDef, QueryResult } from 'pg'
 import type { Statement } from '../api/statement.js'
 import type { Failure } from '../util/failure.js'
-import type { RequestOwner, RequestTraits, Sender } from './request.js'
+import type { RequestTraits, Sender } from './request.js'
 
 /** What a text by the simple protocol has of a statement. */
 export type TextStatement = Pick<Statement, 'text' | 'rowMode' | 'types'>
