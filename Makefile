@@ -1,10 +1,12 @@
 # Everything a newcomer needs; each target installs and builds what it uses, and only what has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo example test faults faults-model faults-prepare faults-worker bench bench-quick lint build build-tests clean
+.PHONY: help demo example test one faults faults-model faults-prepare faults-worker bench bench-quick lint lint-unused build build-tests clean
 MAKEFLAGS += --no-print-directory
 
-# Set these on the command line: make test TESTS='turn test/harness.test.ts' FLAGS=--test-timeout=5000
+# Set these on the command line: make test TESTS='use test/packages/harness.test.ts' FLAGS=--test-timeout=5000
 TESTS ?=
+TEST ?=
+WATCH ?=
 FLAGS ?=
 NAME ?= quick-start
 examples := $(filter-out worker-pool-task serverless-handler,$(basename $(notdir $(wildcard examples/*.ts))))
@@ -30,6 +32,16 @@ example: build-tests ## run one of examples/, make example NAME=kysely
 
 test: build-tests ## run all tests, on an own server or on the one that PG* variables name
 	@node build/test/run.js $(FLAGS) $(TESTS)
+
+# Types are for `make lint` and `make test`: here only what has changed is compiled, file by file.
+one: $(installed) ## run a test file or folder soon after a change, make one TEST=use; with WATCH=1 after each change
+	@test -n '$(TEST)' || { echo 'which test? make one TEST=use'; exit 2; }
+	@node scripts/transpile.js && node scripts/prune.js dist src && node scripts/prune.js build .
+ifeq ($(WATCH),)
+	@node build/test/run.js $(FLAGS) $(TEST)
+else
+	@node scripts/transpile.js --watch & trap "kill $$!" EXIT; node build/test/run.js --watch $(FLAGS) $(TEST)
+endif
 
 faults: build-tests ## break everything that can break, and see that nothing is lost; FLAGS=--only=storm
 	@node --enable-source-maps build/test/faults/faults.js $(FLAGS)
