@@ -1,6 +1,6 @@
 # Everything a newcomer needs; each target installs and builds what it uses, and only what has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo example test one faults faults-model faults-prepare faults-worker bench bench-quick lint lint-unused build build-tests clean
+.PHONY: help demo example test one faults faults-model faults-prepare faults-worker bench bench-quick lint lint-format lint-rules lint-unused build build-tests clean
 MAKEFLAGS += --no-print-directory
 
 # Set these on the command line: make test TESTS='use test/packages/harness.test.ts' FLAGS=--test-timeout=5000
@@ -61,8 +61,21 @@ bench-quick: build-tests $(installed_peers) ## the same with fewer and shorter r
 faults-worker: build-tests ## kill 1,000 workers at random moments; FLAGS='--kills=100 --seed=7'
 	@node build/test/faults/worker-kills.js $(FLAGS)
 
-lint: build-tests ## check formatting, types and lint rules
-	@npm run --silent lint
+# Side by side, each with what it has found before: a file that has not changed is not looked at again.
+bin := node_modules/.bin
+cache := node_modules/.cache
+
+lint: build-tests ## check formatting, types, lint rules, and that nothing is there which nobody uses
+	@$(MAKE) -k -j3 lint-format lint-rules lint-unused
+
+lint-format: $(installed)
+	@$(bin)/prettier --check --log-level warn --cache --cache-strategy content .
+
+lint-rules: build-tests
+	@$(bin)/eslint --max-warnings 0 --cache --cache-strategy content --cache-location $(cache)/eslint/ .
+
+lint-unused: $(installed)
+	@$(bin)/knip --no-progress --cache --cache-location $(cache)/knip
 
 build: $(built) ## compile the package to dist/
 

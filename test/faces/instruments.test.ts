@@ -4,7 +4,7 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { SpanStatusCode } from '@opentelemetry/api'
 import pg from 'pg'
 import QueryStream from 'pg-query-stream'
-import type { ManagedConnection} from 'pg-managed-connection';
+import type { ManagedConnection } from 'pg-managed-connection'
 import { StatementTimeoutError, type Connection } from 'pg-managed-connection'
 import { asPool } from 'pg-managed-connection/pool'
 import { assertSpans, inSpan, statementSpans, traced } from '../support/spans.js'

@@ -5,7 +5,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { text as readText } from 'node:stream/consumers'
-import type { ManagedConnection } from 'pg-managed-connection';
+import type { ManagedConnection } from 'pg-managed-connection'
 import { ConnectError } from 'pg-managed-connection'
 import { openConnected, openProxied, type Proxied } from '../support/proxied.js'
 import { startServer } from '../support/postgres.js'

@@ -4,7 +4,7 @@ import { ConninfoError, parseConninfo } from 'pg-managed-connection/conninfo'
 import type { Answer } from './oracle.js'
 
 /** What our parser says, in the oracle's form; anything that is thrown but a ConninfoError fails the test. */
-export function ourAnswer(conninfo: string): Record<string, string> | ConninfoError {
+function ourAnswer(conninfo: string): Record<string, string> | ConninfoError {
   try {
     return parseConninfo(conninfo)
   } catch (error) {

@@ -6,7 +6,7 @@ import { BEGINNING, type Ask, type Program, type Step } from './programs.js'
 import type { TestDatabase } from '../database.js'
 
 /** How long a text is used before it is parsed anew: the documented second, made short. */
-export const LIFETIME_MILLIS = 15
+const LIFETIME_MILLIS = 15
 
 class Undone extends Error {}
 

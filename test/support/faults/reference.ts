@@ -28,7 +28,7 @@ export const ANY_MARKER = /\/\*[a-z-]+\*\//
 export const markerOf = (name: string): string => `/*${name}*/`
 
 /** What the cancelled step aborts with. */
-export const CANCELLED = new Error('cancelled by the program')
+const CANCELLED = new Error('cancelled by the program')
 
 /** Thrown inside a savepoint. */
 class Undone extends Error {}

@@ -5,8 +5,8 @@ import type { CutKind, Direction } from '../proxy.js'
 import type { Grounds } from './grounds.js'
 import { measureConversation, runTrial, type Encryption, type Fault } from './trial.js'
 
-export const ENCRYPTIONS: readonly Encryption[] = ['plain', 'tls']
-export const DIRECTIONS: readonly Direction[] = ['toServer', 'toClient']
+const ENCRYPTIONS: readonly Encryption[] = ['plain', 'tls']
+const DIRECTIONS: readonly Direction[] = ['toServer', 'toClient']
 export const FAULTS: readonly CutKind[] = ['reset', 'fin', 'deaf']
 
 /** The lengths of the conversation. */
@@ -132,6 +132,6 @@ function note(tally: Tally, fault: Fault, verdict: Trial): void {
   for (const sentence of verdict.wrong) tally.wrong.push(`${describeFault(fault)}: ${sentence}`)
 }
 
-export function describeFault({ encryption, direction, bytes, how }: Fault): string {
+function describeFault({ encryption, direction, bytes, how }: Fault): string {
   return `${how} at byte ${bytes} ${direction}, ${encryption}`
 }

@@ -17,7 +17,7 @@ export interface WitnessedUnit {
 }
 
 /** One server connection, from the moment at which it was handed to `onConnect`. */
-export class WitnessedSession {
+class WitnessedSession {
   readonly units: WitnessedUnit[] = []
   readonly #sent = new FrontendParser('messages')
   readonly #received = new BackendParser()
