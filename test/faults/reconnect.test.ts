@@ -70,17 +70,6 @@ async function refuseWith(port: number, sqlState: string): Promise<{ count: numb
   return fake
 }
 
-test('nothing connects before the first use', async () => {
-  await using wire = await openProxied(database)
-  await sleep(50)
-  assert.equal(wire.proxy.accepted, 0)
-  assert.equal(wire.manager.closed, true)
-  assert.equal(wire.manager.status, null)
-  await wire.manager.use(() => {})
-  assert.equal(wire.proxy.accepted, 1)
-  assert.equal(wire.manager.closed, false)
-})
-
 test('many who ask at once share one opening', async () => {
   await using wire = await openProxied(database)
   const { manager, proxy } = wire

@@ -229,19 +229,6 @@ test('reset: what a holder’s texts were parsed under is not kept for the next'
   }
 })
 
-test('a result’s fields are its owner’s: what is changed in them, nobody else sees', async () => {
-  await using manager = open()
-  for (let time = 0; time < 5; time++) {
-    const { fields } = await manager.query('SELECT 1 AS one')
-    assert.deepEqual(
-      fields.map(({ name }) => name),
-      ['one'],
-    )
-    Object.assign(fields[0]!, { name: 'changed', dataTypeID: 0 })
-    fields.push(fields[0]!)
-  }
-})
-
 const named = (
   name: string,
   text: string,

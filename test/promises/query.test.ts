@@ -286,30 +286,6 @@ test('of adjacent one-shots a failing one does not take the others along', async
   assert.deepEqual(await admin.ids(), [1, 2])
 })
 
-test(
-  'adjacent one-shots are pipelined, and a holder between them is not passed',
-  { needs: ['wire'] },
-  async () => {
-    await using proxy = await startProxy(database.login)
-    const recording = proxy.record()
-    await using manager = new ManagedConnection(conninfoThrough(proxy, database))
-    await manager.query('SELECT 0')
-    recording.clear()
-    proxy.pause('toClient')
-    const all = [
-      manager.query('SELECT 1'),
-      manager.query('SELECT 2'),
-      manager.use((connection) => connection.query('SELECT 3').then(() => connection.commit())),
-      manager.query('SELECT 4'),
-    ]
-    await until(() => recording.sent().filter((message) => message === 'Sync').length === 2, { what: 'two' })
-    await new Promise((resolve) => setTimeout(resolve, 50))
-    assert.ok(!recording.sent().some((message) => /SELECT [34]/.test(message)))
-    proxy.resume()
-    await Promise.all(all)
-  },
-)
-
 test('what is not plainly one of the pipelined kinds travels alone', { needs: ['wire'] }, async () => {
   await using proxy = await startProxy(database.login)
   const recording = proxy.record()
@@ -551,19 +527,6 @@ test('a batch refuses limits of single statements, and what is no list, before a
 test('an empty batch is an empty answer', async () => {
   await using manager = new ManagedConnection(database.conninfo)
   assert.deepEqual(await manager.batch([]), [])
-})
-
-test('a batch goes out in one piece, and costs one round trip', { needs: ['wire'] }, async () => {
-  await using proxy = await startProxy(database.login)
-  const recording = proxy.record()
-  await using manager = new ManagedConnection(conninfoThrough(proxy, database))
-  await manager.query('SELECT 0')
-  recording.clear()
-  await manager.batch(['SELECT 1', 'SELECT 2', 'SELECT 3'])
-  assert.equal(recording.sentTogether().length, 1)
-  recording.clear()
-  await manager.batch(['SET LOCAL work_mem = 65536', 'SELECT 2'])
-  assert.equal(recording.sentTogether().length, 1)
 })
 
 for (const [name, first] of [

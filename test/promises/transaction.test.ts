@@ -840,63 +840,6 @@ test(
   },
 )
 
-test(
-  'what cannot be sent again is not sent behind a COMMIT that is not answered yet',
-  { needs: ['wire'] },
-  async () => {
-    await using proxy = await startProxy(database.login)
-    const recording = proxy.record()
-    await using manager = new ManagedConnection(conninfoThrough(proxy, database))
-    await manager.query('SELECT 1')
-    const behind: ((manager: ManagedConnection) => Promise<unknown>)[] = [
-      () => manager.query('INSERT INTO t VALUES (10)'),
-      () => manager.batch(['INSERT INTO t VALUES (10)']),
-      () => manager.use((connection) => connection.query('INSERT INTO t VALUES (10)'), { autocommit: true }),
-    ]
-    for (const ask of behind) {
-      recording.clear()
-      const first = manager.transaction(async (connection) => {
-        await insert(connection, 1)
-        proxy.pause('toClient')
-        recording.clear()
-      })
-      const second = ask(manager)
-      await until(() => recording.sent().includes('Query COMMIT'), { what: 'the COMMIT' })
-      await new Promise((resolve) => setTimeout(resolve, 50))
-      assert.ok(!recording.sent().some((message) => message.includes('(10)')), recording.sent().join())
-      assert.ok(!recording.sent().slice(recording.sent().indexOf('Query COMMIT')).includes('Parse BEGIN'))
-      proxy.resume()
-      await Promise.all([first, second])
-    }
-    assert.deepEqual(await admin.ids(), [1, 1, 1, 10, 10, 10])
-  },
-)
-
-for (const options of [{ closeOn: 'database-error' }, {}] as const) {
-  const name = 'closeOn' in options ? "with closeOn: 'database-error'" : 'with close: true'
-  test(`${name} the turn is handed on when COMMIT has been answered`, { needs: ['wire'] }, async () => {
-    await using proxy = await startProxy(database.login)
-    const recording = proxy.record()
-    await using manager = new ManagedConnection(conninfoThrough(proxy, database), options)
-    await manager.query('SELECT 1')
-    const first = manager.transaction(
-      async (connection) => {
-        await insert(connection, 1)
-        proxy.pause('toClient')
-        recording.clear()
-      },
-      { close: !('closeOn' in options) },
-    )
-    let served = false
-    const second = manager.use(() => (served = true))
-    await until(() => recording.sent().includes('Query COMMIT'), { what: 'the COMMIT' })
-    await new Promise((resolve) => setTimeout(resolve, 50))
-    assert.equal(served, false)
-    proxy.resume()
-    await Promise.all([first, second])
-  })
-}
-
 test("with closeOn: 'database-error' a COMMIT that fails closes the connection", async () => {
   await using manager = new ManagedConnection(database.conninfo, { closeOn: 'database-error' })
   await caught(

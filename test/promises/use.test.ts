@@ -93,20 +93,6 @@ test(
   },
 )
 
-test('commit and rollback with nothing open cost no round trip', { needs: ['wire'] }, async () => {
-  await using proxy = await startProxy(database.login)
-  const recording = proxy.record()
-  await using manager = new ManagedConnection(conninfoThrough(proxy, database))
-  await manager.query('SELECT 1')
-  recording.clear()
-  await manager.use(async (connection) => {
-    await connection.commit()
-    await connection.rollback()
-    await connection.commit()
-  })
-  assert.deepEqual(recording.sent(), [])
-})
-
 test('a holder may have several transactions, one after another', async () => {
   await using manager = new ManagedConnection(database.conninfo)
   await manager.use(async (connection) => {

@@ -484,6 +484,9 @@ test('a batch is one piece with one Sync and no transaction control', async () =
   assert.deepEqual(wire.recording.sentTogether(), [
     [...unnamed('SELECT 1').slice(0, -1), ...unnamed('SELECT $1::int').slice(0, -1), ...unnamed('SELECT 3')],
   ])
+  wire.recording.clear()
+  await wire.manager.batch(['SET LOCAL work_mem = 65536', 'SELECT 2'])
+  assert.equal(wire.recording.sentTogether().length, 1)
 })
 
 test('a batch with an isolation level is one piece with BEGIN and COMMIT in it', async () => {

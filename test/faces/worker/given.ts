@@ -49,6 +49,7 @@ export function testGiven({ test, face }: Suite): void {
       )
       assert.deepEqual(rows, [{ one: 1, two: 2 }])
       Object.assign(fields[0]!, { name: 'changed', dataTypeID: 0 })
+      fields.push(fields[0]!)
     }
   })
 
