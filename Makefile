@@ -1,10 +1,12 @@
 # Everything a newcomer needs; each target installs and builds what it uses, and only what has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo example test faults faults-model faults-prepare faults-worker bench bench-quick lint build build-tests clean
+.PHONY: help demo example test one faults faults-model faults-prepare faults-worker bench bench-quick lint lint-format lint-rules lint-unused build build-tests clean
 MAKEFLAGS += --no-print-directory
 
-# Set these on the command line: make test TESTS='turn test/harness.test.ts' FLAGS=--test-timeout=5000
+# Set these on the command line: make test TESTS='use test/packages/harness.test.ts' FLAGS=--test-timeout=5000
 TESTS ?=
+TEST ?=
+WATCH ?=
 FLAGS ?=
 NAME ?= quick-start
 examples := $(filter-out worker-pool-task serverless-handler,$(basename $(notdir $(wildcard examples/*.ts))))
@@ -31,6 +33,16 @@ example: build-tests ## run one of examples/, make example NAME=kysely
 test: build-tests ## run all tests, on an own server or on the one that PG* variables name
 	@node build/test/run.js $(FLAGS) $(TESTS)
 
+# Types are for `make lint` and `make test`: here only what has changed is compiled, file by file.
+one: $(installed) ## run a test file or folder soon after a change, make one TEST=use; with WATCH=1 after each change
+	@test -n '$(TEST)' || { echo 'which test? make one TEST=use'; exit 2; }
+	@node scripts/transpile.js && node scripts/prune.js dist src && node scripts/prune.js build .
+ifeq ($(WATCH),)
+	@node build/test/run.js $(FLAGS) $(TEST)
+else
+	@node scripts/transpile.js --watch & trap "kill $$!" EXIT; node build/test/run.js --watch $(FLAGS) $(TEST)
+endif
+
 faults: build-tests ## break everything that can break, and see that nothing is lost; FLAGS=--only=storm
 	@node --enable-source-maps build/test/faults/faults.js $(FLAGS)
 
@@ -49,8 +61,21 @@ bench-quick: build-tests $(installed_peers) ## the same with fewer and shorter r
 faults-worker: build-tests ## kill 1,000 workers at random moments; FLAGS='--kills=100 --seed=7'
 	@node build/test/faults/worker-kills.js $(FLAGS)
 
-lint: build-tests ## check formatting, types and lint rules
-	@npm run --silent lint
+# Side by side, each with what it has found before: a file that has not changed is not looked at again.
+bin := node_modules/.bin
+cache := node_modules/.cache
+
+lint: build-tests ## check formatting, types, lint rules, and that nothing is there which nobody uses
+	@$(MAKE) -k -j3 lint-format lint-rules lint-unused
+
+lint-format: $(installed)
+	@$(bin)/prettier --check --log-level warn --cache --cache-strategy content .
+
+lint-rules: build-tests
+	@$(bin)/eslint --max-warnings 0 --cache --cache-strategy content --cache-location $(cache)/eslint/ .
+
+lint-unused: $(installed)
+	@$(bin)/knip --no-progress --cache --cache-location $(cache)/knip
 
 build: $(built) ## compile the package to dist/
 

@@ -60,7 +60,7 @@ export const PEERS = ['postgres', 'pg-promise', 'slonik'] as const satisfies (ke
 
 /** Loads a peer; rejects when it is not installed. */
 export async function loadPeer<N extends keyof Modules>(name: N): Promise<Modules[N]> {
-  const { href } = new URL('peers.js', FOLDER)
+  const { href } = new URL('import-peer.js', FOLDER)
   const { importPeer } = (await import(href)) as { importPeer(name: string): Promise<Modules[N]> }
   return importPeer(name)
 }

@@ -17,7 +17,7 @@ import type { Entry, Row } from './row.js'
 import { SELECT_ITEMS, SELECT_SLOWLY, selectNumber } from './work.js'
 
 /** How this library is called in tables and charts. */
-export const OURSELVES = 'pg-managed-connection'
+const OURSELVES = 'pg-managed-connection'
 
 const PGBENCH = 'pgbench -c1 -M prepared'
 const PGBENCH_PIPELINE = 'pgbench, 50 transactions a pipeline'

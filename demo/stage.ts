@@ -7,7 +7,7 @@ import { Counters } from './counters.js'
 import { Occupancy } from './occupancy.js'
 
 /** The name by which the manager's backend is found in pg_stat_activity. */
-export const MANAGED = 'managed'
+const MANAGED = 'managed'
 
 export interface Stage {
   readonly server: PostgresServer

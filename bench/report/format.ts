@@ -18,11 +18,11 @@ export function conditions({ tasks, delayMillis, kind, unit, entries }: RowResul
 }
 
 /** Targets such as 1 / 1.2 are not shown with all their digits. */
-export function targetOf({ target }: Comparison): string {
+function targetOf({ target }: Comparison): string {
   return target === null ? '' : `>= ${Number(target.toFixed(2))}`
 }
 
-export function verdictOf({ met }: Comparison): string {
+function verdictOf({ met }: Comparison): string {
   return met === null ? '' : met ? 'met' : 'MISSED'
 }
 

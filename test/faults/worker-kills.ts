@@ -12,7 +12,7 @@ import { parseArgs } from 'node:util'
 import { createDatabase } from '../support/database.js'
 import { nameServer, namesServer } from '../support/environment.js'
 import { startServer } from '../support/postgres.js'
-import { killWorkers, type KillReport } from './kill-workers.js'
+import { killWorkers, type KillReport } from '../support/faults/kill-workers.js'
 
 /** The heap may be larger at the end than early in the run by this share. */
 const GROWTH = 1.25

@@ -53,6 +53,11 @@ export class Admin implements AsyncDisposable {
     return (await this.query<R>(text, values)).rows
   }
 
+  /** The ids in the table `t`, which many tests fill, in order. */
+  async ids(): Promise<number[]> {
+    return (await this.rows<{ id: number }>('SELECT id FROM t ORDER BY id')).map(({ id }) => id)
+  }
+
   /** What every client of this database does just now, the tests' own connections left out. */
   activity(): Promise<Activity[]> {
     const text =

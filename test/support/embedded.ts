@@ -2,8 +2,10 @@
 import { existsSync, openAsBlob } from 'node:fs'
 import { mkdir, readFile, rename, writeFile } from 'node:fs/promises'
 import { PGlite } from '@electric-sql/pglite'
+import { root } from './root.js'
 
-const folder = new URL('../../', import.meta.url)
+/** With what is built, so that it goes with it. */
+const folder = new URL('build/', root)
 
 /** Gives an empty PGlite; the first one on a machine makes what the others are loaded from. */
 export async function startPGlite(): Promise<PGlite> {

@@ -1,4 +1,5 @@
 /** Keeps what callers were told about each row that they wrote, to compare it with what the table holds. */
+import { ConnectionLostError, HoldTimeoutError, StatementTimeoutError } from 'pg-managed-connection'
 
 /** What is known of a row. */
 export type Fate =
@@ -10,6 +11,14 @@ export type Fate =
   | 'refused'
   /** It may be stored once, or not. */
   | 'unknown'
+
+/** What became of a row whose caller was told that its statement, or its COMMIT, failed. */
+export function fateOfFailure(error: unknown): Fate {
+  if (error instanceof ConnectionLostError) return error.commitOutcome === 'none' ? 'refused' : 'unknown'
+  if (error instanceof StatementTimeoutError) return error.cause === undefined ? 'unknown' : 'refused'
+  if (error === 'aborted' || error instanceof HoldTimeoutError) return 'unknown'
+  return 'refused'
+}
 
 export class Ledger {
   readonly #fates = new Map<number, Fate>()

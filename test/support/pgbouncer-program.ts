@@ -1,8 +1,8 @@
 /** Finds PgBouncer's program: the system's, else one that was fetched before, else it is fetched. */
 import { access, cp } from 'node:fs/promises'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { fetchPackage, libraryEnvironment } from './debian-package.js'
+import { pathOf } from './root.js'
 import { canReach, type ServerUser } from './server-user.js'
 
 /** Where systems have it; Debian puts it where only root's PATH leads. */
@@ -12,9 +12,7 @@ const PLACES = ['/usr/sbin/pgbouncer', '/usr/bin/pgbouncer', '/usr/local/bin/pgb
 const PACKAGED = 'usr/sbin/pgbouncer'
 
 /** The package of this system, unpacked; `make clean` removes it with everything else that was made. */
-const CACHE = fileURLToPath(
-  new URL(`../../../node_modules/.cache/pgbouncer-${process.platform}-${process.arch}`, import.meta.url),
-)
+const CACHE = pathOf(`node_modules/.cache/pgbouncer-${process.platform}-${process.arch}`)
 
 /** A program that can be run. */
 export interface Program {

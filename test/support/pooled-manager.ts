@@ -1,7 +1,7 @@
 /** A manager, and a pool face of it: together opened, and together gone. */
 import { ManagedConnection, type ManagedConnectionOptions } from 'pg-managed-connection'
 import { asPool, type ManagedPool, type PoolFaceOptions } from 'pg-managed-connection/pool'
-import { endSoon } from './proxied.js'
+import { endSoon } from './manager.js'
 
 export interface PooledManager extends AsyncDisposable {
   readonly manager: ManagedConnection

@@ -4,6 +4,7 @@ import { toConninfo, type Address } from './address.js'
 import type { TestDatabase } from './database.js'
 import { startProxy, type Proxy } from './proxy.js'
 import type { Recording } from './recording.js'
+import { endSoon } from './manager.js'
 
 /** What a test of the wire works with. */
 export interface Proxied extends AsyncDisposable {
@@ -18,11 +19,6 @@ export function conninfoThrough(
   { login, name }: Pick<TestDatabase, 'login' | 'name'>,
 ): string {
   return `${toConninfo({ ...login, host, port }, name)}?sslmode=disable`
-}
-
-/** Ends a manager without much patience: a test that has failed may have left a holder behind. */
-export async function endSoon(manager: ManagedConnection): Promise<void> {
-  await manager.end({ timeoutMillis: 2_000 })
 }
 
 /**
@@ -47,4 +43,15 @@ export async function openProxied(
     proxy.close()
   }
   return { manager, proxy, recording, [Symbol.asyncDispose]: dispose }
+}
+
+/** The same, connected, and nothing of that in the recording. */
+export async function openConnected(
+  database: Pick<TestDatabase, 'login' | 'name'>,
+  options: ManagedConnectionOptions = {},
+): Promise<Proxied> {
+  const wire = await openProxied(database, options)
+  await wire.manager.query('SELECT')
+  wire.recording.clear()
+  return wire
 }

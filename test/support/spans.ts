@@ -20,7 +20,7 @@ const provider = new NodeTracerProvider({
 })
 provider.register()
 
-export const tracer = trace.getTracer('test')
+const tracer = trace.getTracer('test')
 
 const instrumentation = new PgInstrumentation()
 instrumentation.setTracerProvider(provider)
@@ -52,12 +52,12 @@ export function inSpan<T>(name: string, work: () => Promise<T>): Promise<T> {
   })
 }
 
-export function textOf(span: ReadableSpan): unknown {
+function textOf(span: ReadableSpan): unknown {
   return span.attributes['db.query.text']
 }
 
 /** The name of the span that it belongs to. */
-export function parentOf(span: ReadableSpan): string | undefined {
+function parentOf(span: ReadableSpan): string | undefined {
   return started.find((other) => other.spanContext().spanId === span.parentSpanContext?.spanId)?.name
 }
 

@@ -3,15 +3,17 @@ import assert from 'node:assert/strict'
 import { after, test as nodeTest, type TestContext } from 'node:test'
 import { createDatabase, type DatabaseOptions, type TestDatabase } from './database.js'
 import { TIMEOUT_VARIABLE } from './environment.js'
-import { currentFace } from './face.js'
+import { currentFace, type Need } from './face.js'
 import { watchLeaks, type LeakOptions } from './leaks.js'
 
-/** Options of a single test: node's own, and what the leak check may leave out. */
+/** Options of a single test: node's own, what it needs, and what the leak check may leave out. */
 export interface TestOptions {
   readonly skip?: boolean | string
   readonly only?: boolean
   /** Milliseconds until it fails. */
   readonly timeout?: number
+  /** What the face must have; on one that has not the test is left out. */
+  readonly needs?: readonly Need[]
   /** See {@link LeakOptions.resources}. */
   readonly resources?: boolean
 }
@@ -34,8 +36,10 @@ const TEST_MILLIS = Number(process.env[TIMEOUT_VARIABLE] || 60_000)
  */
 export function leakTest(leaks: LeakOptions = {}): TestFunction {
   return (sentence: string, ...rest: [TestBody] | [TestOptions, TestBody]): void => {
-    const [{ resources, ...options }, body] = rest.length === 1 ? [{} as TestOptions, rest[0]] : rest
-    if (currentFace()?.leavesOut(sentence)) return
+    const [{ resources, needs = [], ...options }, body] =
+      rest.length === 1 ? [{} as TestOptions, rest[0]] : rest
+    const face = currentFace()
+    if (face !== null && !needs.every((need) => face.has(need))) return
     const watched = { ...leaks, resources: resources ?? leaks.resources }
     void nodeTest(sentence, { timeout: TEST_MILLIS, ...options }, (t) => runWatched(t, body, watched))
   }
@@ -53,6 +57,17 @@ async function runWatched(t: TestContext, body: TestBody, leaks: LeakOptions): P
   }
   const left = await watch.check()
   if (left.length > 0) assert.fail(`the test left something behind:\n${left.join('\n')}`)
+}
+
+/** The same, where something is done before each body, such as emptying tables. */
+export function onGround(prepare: () => Promise<unknown>, test: TestFunction): TestFunction {
+  return (sentence: string, ...rest: [TestBody] | [TestOptions, TestBody]): void => {
+    const [options, body] = rest.length === 1 ? [{}, rest[0]] : rest
+    test(sentence, options, async (t) => {
+      await prepare()
+      await body(t)
+    })
+  }
 }
 
 /**

@@ -1,0 +1,96 @@
+/** Each example runs with one command and prints what it promises. */
+import assert from 'node:assert/strict'
+import { execFile } from 'node:child_process'
+import { readdirSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import { promisify } from 'node:util'
+import { freePort } from '../support/free-port.js'
+import { root } from '../support/root.js'
+import { openSuite } from '../support/suite.js'
+
+const run = promisify(execFile)
+const { test, database } = await openSuite()
+const folder = new URL('build/examples/', root)
+
+/** What each prints, in order; other lines may stand between. */
+const OUTPUTS: Readonly<Record<string, readonly RegExp[]>> = {
+  'quick-start': [/^the failing task: changed my mind$/, /^visits: 100$/, /^server connections: 1$/],
+  'cron-worker': [1, 2, 3].flatMap((n) => [
+    /^one of them works$/,
+    new RegExp(`^run ${n}: 1 of 2 had the lock$`),
+  ]),
+  'notify-daemon': [
+    /^told of: sweep$/,
+    /^done: sweep$/,
+    /^the connection was lost: looking at the table$/,
+    /^done: mop$/,
+    /^told of: mop$/,
+  ],
+  serverless: [
+    /^hello, Ann \(connection 1\)$/,
+    /^hello, Bob \(connection 1\)$/,
+    /^frozen$/,
+    /^thawed$/,
+    /^hello, Cleo \(connection 2\)$/,
+  ],
+  kysely: [/^20 answers, the first: \[ \{ name: 'Tom', kind: 'cat' \} \]$/, /^server connections: 1$/],
+  'rollback-after-each-test': [/pass 2$/, /fail 0$/],
+  embedded: [/buy milk.*call Bob/],
+  'worker-pool': [/^documents digested: 24$/, /^threads: \d+$/, /^server connections: 1$/],
+}
+
+function pathOf(name: string): string {
+  return fileURLToPath(new URL(`${name}.js`, folder))
+}
+
+/** Ours, without what node's test runner tells its files. */
+function ownEnvironment(): NodeJS.ProcessEnv {
+  const { NODE_TEST_CONTEXT: _, ...rest } = process.env
+  return rest
+}
+
+/** Parts of others, and not run alone. */
+const PARTS = ['serverless-handler', 'worker-pool-task']
+
+test('every example is checked here', () => {
+  const names = readdirSync(folder).filter((name) => name.endsWith('.js'))
+  const expected = [...Object.keys(OUTPUTS), ...PARTS].map((name) => `${name}.js`)
+  assert.deepEqual(names.sort(), expected.sort())
+})
+
+/** Needs no server. */
+const EMBEDDED = 'embedded'
+
+for (const name of Object.keys(OUTPUTS).filter((each) => each !== EMBEDDED)) {
+  test(`the example ${name} says that it fails where its server is not there`, async () => {
+    const env = { ...ownEnvironment(), PGHOST: '127.0.0.1', PGPORT: String(await freePort()) }
+    const failing = run(process.execPath, [pathOf(name)], { env })
+    await assert.rejects(failing, ({ code }: { code?: unknown }) => code === 1)
+  })
+}
+
+test('the example serverless brings a server of its own, whatever the environment says of others', async () => {
+  const own = Object.entries(ownEnvironment()).filter(([variable]) => !variable.startsWith('PG'))
+  const env = {
+    ...Object.fromEntries(own),
+    PGSSLMODE: 'require',
+    PGOPTIONS: '-c nonsense=1',
+    PGUSER: 'nobody_here',
+  }
+  const { stdout } = await run(process.execPath, [pathOf('serverless')], { env })
+  assert.match(stdout, /^hello, Cleo/m)
+})
+
+for (const [name, expected] of Object.entries(OUTPUTS)) {
+  test(`the example ${name} does what it says`, async () => {
+    const env = { ...ownEnvironment(), PGDATABASE: database.name, PGAPPNAME: 'example' }
+    const { stdout, stderr } = await run(process.execPath, [pathOf(name)], { env })
+    assert.equal(stderr, '')
+    const lines = stdout.split('\n')
+    for (const line of expected) {
+      const at = lines.findIndex((printed) => line.test(printed))
+      assert.ok(at >= 0, `${String(line)} is missing in:\n${stdout}`)
+      lines.splice(0, at + 1)
+    }
+  })
+}
