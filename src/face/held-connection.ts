@@ -57,7 +57,7 @@ export interface Droppable {
   drop(): Promise<void> | null
 }
 
-export class HeldConnection implements Omit<Connection, 'query' | 'stream'>, Droppable {
+class HeldConnection implements Omit<Connection, 'query' | 'stream'>, Droppable {
   readonly #use: LeaseUse
   readonly #context: HandleContext
   readonly #level: Level

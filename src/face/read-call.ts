@@ -84,7 +84,7 @@ function noNul(value: string, what: string): string {
 const NO_LIMITS: StatementLimits = { timeoutMillis: 0, signal: undefined }
 
 /** Reads a statement's limits. Throws what is wrong with them. */
-export function readLimits(given: Record<string, unknown>, defaultMillis: number): StatementLimits {
+function readLimits(given: Record<string, unknown>, defaultMillis: number): StatementLimits {
   // pg's own name for a statement's limit, which pg enforces by destroying the connection.
   const timeoutMillis = given.timeoutMillis ?? given.query_timeout ?? defaultMillis
   const signal = (given.signal ?? undefined) as AbortSignal | undefined

@@ -73,9 +73,6 @@ export function createResult(rowMode: string | undefined, types: CustomTypesConf
 /** pg's conversion of a value that a user gave into what travels. Throws what the value's own conversion throws. */
 export const prepareValue = utils.prepareValue
 
-/** pg's pool; its methods lie on this prototype and on the one behind it. */
-export const PgPool: { readonly prototype: object } = pg.Pool
-
 /** The same client, seen with what pg's types leave out. */
 export function internals(client: Client): DriverClient {
   return client as unknown as DriverClient
