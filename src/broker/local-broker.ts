@@ -153,9 +153,9 @@ export class LocalBroker implements Broker, SubscriptionOwner {
 
   #send<C, T>(oneShot: OneShot<C>, wait: Wait): Promise<T> {
     const waiter = new OneShotWaiter<C, T>(this.dispatcher, oneShot, wait.timeoutMillis)
-    const { promise } = waiter
+    const answered = waiter.ask()
     this.dispatcher.ask(waiter, wait)
-    return promise
+    return answered
   }
 
   /** Makes a one-shot that its asker may abandon. */

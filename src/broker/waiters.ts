@@ -5,7 +5,7 @@ import { Waiter } from './wait-queue.js'
 import type { LeaseTerms } from '../api/ports.js'
 import type { Backend } from '../backend/backend.js'
 import type { Lease } from '../lease/lease.js'
-import type { Pipelining, Request } from '../pipeline/request.js'
+import type { Caller, Pipelining, Request } from '../pipeline/request.js'
 import type { WaitQueue } from './wait-queue.js'
 
 /** What waiters need of the broker. */
@@ -123,9 +123,11 @@ export interface OneShot<C> {
  * A one-shot or a batch that waits to be sent. Its request is made when it is: a hundred thousand may wait, and what is
  * new when it is answered is cheaply collected.
  */
-export class OneShotWaiter<C, T> extends BrokerWaiter {
+export class OneShotWaiter<C, T> extends BrokerWaiter implements Caller {
   readonly #oneShot: OneShot<C>
   readonly #keepsRequest: boolean
+  /** Its failures always have a reaction. */
+  readonly promise = null
   #backend: Backend | null = null
   /** What was sent, where it may have to be abandoned; else it is not to outlive its answer. */
   #request: Request | null = null
@@ -140,7 +142,7 @@ export class OneShotWaiter<C, T> extends BrokerWaiter {
   }
 
   /** Settles with the request, or with the waiter. To be asked for once. */
-  get promise(): Promise<T> {
+  ask(): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject
@@ -155,12 +157,16 @@ export class OneShotWaiter<C, T> extends BrokerWaiter {
     this.host.wake(backend)
     const { call, create, pipelining } = this.#oneShot
     const request = create(call, pipelining === 'exclusive')
-    request.settleWith({ promise: null, resolve: this.#resolve, reject: this.#reject })
+    request.settleWith(this)
     if (this.#keepsRequest) {
       this.#backend = backend
       this.#request = request
     }
     backend.pipeline.submit(request)
+  }
+
+  succeed(value: unknown): void {
+    this.#resolve(value as T)
   }
 
   override fail(error: unknown): void {

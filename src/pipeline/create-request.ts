@@ -1,10 +1,9 @@
 /** Makes the request of a statement: by the extended protocol where that is safe, exclusive where it must be. */
 import type { RequestOwner } from './request-owner.js'
 import { QueryRequest } from './query-request.js'
-import { TRAITS } from './request.js'
 import { TextRequest } from './text-request.js'
 import type { StatementCall } from '../api/statement.js'
-import type { Pipelining, Request } from './request.js'
+import type { Pipelining, Request, RequestTraits } from './request.js'
 
 /**
  * @param repeatable it can be sent again if the connection dies behind an unanswered COMMIT
@@ -19,8 +18,16 @@ export function createRequest(
   const { statement, text: facts, extended } = call
   const joins = facts.kind === 'plain' || facts.kind === 'other'
   const pipelining = exclusive || !joins ? 'exclusive' : pipeliningOf(call)
-  const { harmless, mayUnlisten } = statement
-  const traits = { ...TRAITS, pipelining, repeatable, facts, harmful: !harmless, mayUnlisten } as const
+  // Written out, because a copy of `TRAITS` costs more and there is one for each statement.
+  const traits: RequestTraits = {
+    pipelining,
+    repeatable,
+    endsTransaction: false,
+    limitMillis: 0,
+    facts,
+    harmful: !statement.harmless,
+    mayUnlisten: statement.mayUnlisten,
+  }
   return joins || extended
     ? new QueryRequest(owner, statement, traits)
     : new TextRequest(owner, statement, traits)

@@ -87,11 +87,12 @@ export const TRAITS: RequestTraits = {
   mayUnlisten: false,
 }
 
-/** Settles what a request's caller waits for. */
+/** Waits for a request. */
 export interface Caller {
+  /** What it waits with; null where the request is not to know. */
   promise: Promise<unknown> | null
-  resolve(value: never): void
-  reject(error: unknown): void
+  succeed(value: unknown): void
+  fail(error: unknown): void
 }
 
 export abstract class Request extends PgQuery implements Linked<Request> {
@@ -176,7 +177,9 @@ export abstract class Request extends PgQuery implements Linked<Request> {
 
   /** The promise of its caller. To be asked for once, before the request is handed to a pipeline. */
   promise<T>(): Promise<T> {
-    const promise = new Promise<T>((resolve, reject) => this.settleWith({ promise: null, resolve, reject }))
+    const promise = new Promise<T>((succeed, fail) => {
+      this.#caller = { promise: null, succeed: succeed as (value: unknown) => void, fail }
+    })
     this.#caller!.promise = promise
     return promise
   }
@@ -187,17 +190,17 @@ export abstract class Request extends PgQuery implements Linked<Request> {
     return (this.#caller!.promise = watch === null ? answered : watch.follow(answered))
   }
 
-  /** There is a promise already, which this settles. In place of `promise()`. */
+  /** In place of `promise()`, where somebody waits already. */
   settleWith(caller: Caller): void {
     this.#caller = caller
   }
 
   resolve(value: unknown): void {
-    this.#caller?.resolve(value as never)
+    this.#caller?.succeed(value)
   }
 
   reject(error: unknown): void {
-    this.#caller?.reject(error)
+    this.#caller?.fail(error)
   }
 
   /** Its failure is reported in another way: a caller who did not wait for it must not crash the process. */

@@ -39,7 +39,7 @@ export class HostCalls {
 
   #ask<C, T extends QueryResult | QueryResult[]>(id: number, waiter: OneShotWaiter<C, T>, wait: Wait): void {
     this.#asked.set(id, waiter)
-    waiter.promise.then(
+    waiter.ask().then(
       (result) => {
         this.#over(id)
         this.#context.answer(id, result)
