@@ -183,7 +183,7 @@ export function resolveOptions(
   return Object.freeze({ ...resolved, heartbeatMillis })
 }
 
-/** Whoever trusts an unused connection for a shorter time wants to hear of its loss as soon. */
+/** A short `validateAfterIdleMillis` says that losses are to be noticed soon, so the heartbeat is as frequent. */
 function defaultHeartbeat({ validateAfterIdleMillis }: ResolvedOptions): number {
   return Math.min(
     DEFAULT_OPTIONS.heartbeatMillis,

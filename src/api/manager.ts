@@ -11,7 +11,7 @@ import type { Connection, TransactionStatus } from './connection.js'
 import type { BatchResults, OneShotQuery, QueryConfig } from './query.js'
 import type { Subscription } from './subscription.js'
 
-/** One connection, shared by whoever asks. */
+/** One connection, shared by all who ask for it. */
 export interface Manager extends AsyncDisposable {
   /**
    * Gives `work` the connection, exclusively, until it settles; opens it if it is closed. The first statement opens

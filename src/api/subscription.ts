@@ -31,6 +31,6 @@ export interface Subscription extends AsyncIterable<Notification>, AsyncDisposab
   readonly channel: string
   /** How many notifications wait to be read. */
   readonly buffered: number
-  /** Ends it: what is buffered is dropped, and whoever reads it comes to its end. Never waits for a turn. */
+  /** Ends it: what is buffered is dropped, and reading it ends. Never waits for a turn. */
   close(): Promise<void>
 }

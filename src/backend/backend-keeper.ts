@@ -21,7 +21,7 @@ import type { OpenedClient } from '../connect/index.js'
 import type { ResolvedOptions } from '../options.js'
 import type { BackendOwner } from './backend.js'
 
-/** What the keeper tells whoever it works for. */
+/** What the keeper tells its owner. */
 export interface KeeperOwner extends BackendOwner {
   /** A backend is open, set up, and nobody has it yet. */
   onOpened(backend: Backend, openedMillis: number): void
@@ -111,7 +111,7 @@ export class BackendKeeper {
     const before = state.kind === 'closing' ? state.done : this.#before
     const promise = this.#context.runInAsyncScope(() => this.#open(before, abort.signal))
     this.#become({ kind: 'opening', promise, abort })
-    // Whoever asked has the rejection; when all have left, nobody does.
+    // Those who asked handle the rejection. When all of them have left, it must not be an unhandled one.
     promise.catch(() => {})
     return promise
   }
@@ -187,9 +187,9 @@ export class BackendKeeper {
     }
   }
 
-  /** Whoever ends each connection soon after it was opened would be asked for the next one at once, for ever. */
+  /** A server that ends each connection soon after it was opened must not be asked for the next one at once, for ever. */
   async #pauseAfterEarlyDeaths(signal: AbortSignal): Promise<void> {
-    // One may happen to anybody.
+    // A single one is no sign of that.
     if (this.#earlyDeaths < 2) return
     await pause(backoffMillis(REOPEN_BACKOFF, this.#earlyDeaths - 2, Math.random()), signal)
   }

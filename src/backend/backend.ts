@@ -20,7 +20,7 @@ import type { PipelineOptions, PipelineOwner, Unanswered } from '../pipeline/pip
 import type { Request } from '../pipeline/request.js'
 import type { Deadlines } from '../util/deadlines.js'
 
-/** What a backend tells whoever has it. */
+/** What a backend tells its owner. */
 export interface BackendOwner {
   readonly deadlines: Deadlines
   /** Something was run that may have undone a LISTEN. */

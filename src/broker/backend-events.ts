@@ -39,7 +39,7 @@ export class BackendEvents implements KeeperOwner {
     const reconnected = this.#openings++ > 0
     this.#events.tell('connect', { processID: backend.processID, reconnected, openedMillis })
     this.#subscriptions().onSessionOpened()
-    // Whoever had it opened is served first: their promise settles before this one's.
+    // Those who asked for the opening come first: their promise settles before this microtask runs.
     clock.queueMicrotask(() => this.#dispatcher.advance())
   }
 
@@ -79,7 +79,7 @@ export class BackendEvents implements KeeperOwner {
     this.#subscriptions().onDoubted()
   }
 
-  /** One-shots that are on their way behind whatever did it are somebody else's, and would be stored as they are read. */
+  /** One-shots of other callers may be on their way behind it, and the server would misread their texts. */
   onGarbled(backend: Backend): void {
     if (this.#dispatcher.holder === null && backend.pipeline.inFlight > 1) {
       backend.lose(new Error('client_encoding was changed, but pg writes and reads UTF8 only'))

@@ -1,4 +1,4 @@
-/** A promise that is resolved by whoever has it. */
+/** A promise with its own `resolve`. */
 export class Deferred {
   resolve!: () => void
   readonly promise = new Promise<void>((resolve) => {

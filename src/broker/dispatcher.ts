@@ -299,7 +299,7 @@ export class Dispatcher implements WaiterHost, OneShotHost {
   }
 }
 
-/** Each waiter gets an error of its own: a shared one would carry somebody else's stack. */
+/** Each waiter gets an error of its own, because a shared one would carry the stack of another caller. */
 function freshError(error: Error): Error {
   return error instanceof ConnectError
     ? new ConnectError(error.message, { errors: [...error.errors], cause: error.cause })

@@ -191,7 +191,7 @@ export class LocalBroker implements Broker, SubscriptionOwner {
     }
   }
 
-  /** What follows a one-shot is a reset, and nobody's statement before that. */
+  /** Each one-shot is followed by a reset, and no other statement may come in between. */
   get #resets(): boolean {
     return this.#resolved.reset === 'session'
   }

@@ -1,5 +1,5 @@
 /**
- * Whoever stands in for one-shots and batches on the backend: they have no holder. Each is a transaction of its
+ * The owner of the requests of one-shots and batches, which have no holder. Each is a transaction of its
  * own; one that leaves a transaction open is rolled back before anyone else is served.
  */
 import { SEND_COMMITTING, type Admission, type RequestOwner } from '../pipeline/request-owner.js'

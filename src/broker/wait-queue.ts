@@ -93,7 +93,7 @@ export class WaitQueue<G> {
     waiter.joined(this, signal)
   }
 
-  /** For `Waiter` alone: whoever leaves does so by being granted or rejected. */
+  /** For `Waiter` alone: a waiter leaves by being granted or rejected. */
   remove(waiter: Waiter<G>): void {
     this.#waiters.remove(waiter)
     this.#deadlines.remove(waiter)

@@ -88,7 +88,7 @@ function makeClient(
     ...(plan.types === undefined ? {} : { types: plan.types as CustomTypesConfig }),
     ...(plan.scramMaxIterations === undefined ? {} : { scramMaxIterations: plan.scramMaxIterations }),
   })
-  // An error with nobody to tell must not end the process; whoever gets the client adds a listener of their own.
+  // An `error` event without a listener would end the process. The backend adds a listener of its own later.
   client.on('error', () => {})
   forgetDefaults(client, plan.startup)
   return client

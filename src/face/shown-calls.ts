@@ -9,7 +9,7 @@ import type { DriverSubmittable, OutcomeWatch } from '../api/ports.js'
 import type { StatementCall } from '../api/statement.js'
 import type { ClassifiedTexts } from '../sql/classify.js'
 
-/** A call as it is to be sent, and whoever wants to know how it goes. */
+/** Calls as they are to be sent, and the instruments that are told how they went. */
 export class ShownCalls implements OutcomeWatch {
   readonly calls: readonly StatementCall[]
   readonly #shown: readonly ShownStatement[]

@@ -10,7 +10,7 @@ export interface HolderScope {
   /** Whose callback it is. */
   readonly manager: object
   readonly kind: 'callback' | 'onConnect'
-  /** The callback has settled: what it left behind may ask like anybody else. */
+  /** The callback has settled. What it started and did not await may ask for the connection again. */
   settled: boolean
   readonly outer: HolderScope | undefined
 }

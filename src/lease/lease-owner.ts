@@ -5,7 +5,7 @@ import type { ControlLimits } from './control-limits.js'
 import type { Lease } from './lease.js'
 import type { LeaseRequests } from './lease-requests.js'
 
-/** What a lease needs of whoever granted it. */
+/** What a lease needs of the broker that granted it. */
 export interface LeaseOwner {
   readonly limits: ControlLimits
   readonly deadlines: Deadlines

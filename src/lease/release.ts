@@ -26,7 +26,7 @@ export async function release(lease: Lease, leaving: Leaving): Promise<void> {
     const unfinished = takeUnfinished(lease)
     if (lease.requests.outstanding > 0) {
       await drain(lease)
-      // It was revoked meanwhile, and is tidied up by whoever did that.
+      // It was revoked meanwhile, and `revoke` tidies up.
       throwIfRevoked(lease)
     }
     await settleAs(lease, leaving, unfinished)

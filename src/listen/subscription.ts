@@ -37,7 +37,7 @@ export class BufferedSubscription implements Subscription {
     this.#ended = true
     const readers = this.#readers
     this.#readers = []
-    // Whoever waits first hears of the error.
+    // The first reader gets the error.
     const first = error === null ? undefined : readers.shift()
     this.#error = first === undefined ? error : null
     first?.reject(error)

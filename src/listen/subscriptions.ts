@@ -1,9 +1,9 @@
 /**
  * All subscriptions of a manager. The subscribers of a channel share one LISTEN; the last to leave has it undone.
- * LISTEN and UNLISTEN stand in line like anybody; a new session listens again before anyone gets it.
+ * LISTEN and UNLISTEN wait in the queue like any one-shot. A new session listens again before it is handed out.
  *
  * A channel is `active` while the present session listens to it: from the answer to LISTEN until UNLISTEN is sent.
- * Whoever asks for one that is not sends a LISTEN of their own, in the order of asking and with their own limits.
+ * A subscriber to a channel that is not active sends a LISTEN of its own, in the order of asking, with its own limits.
  */
 import { ManagerEndedError } from '../errors.js'
 import { ask } from '../pg/ask.js'
@@ -16,7 +16,7 @@ import { BufferedSubscription } from './subscription.js'
 import type { Client, QueryResult } from 'pg'
 import type { Wait } from '../api/ports.js'
 
-/** What the subscriptions need of the broker that they use like anybody. */
+/** What the subscriptions need of the broker. */
 export interface SubscriptionOwner {
   /** New work is refused. */
   readonly ending: boolean
@@ -123,7 +123,7 @@ export class Subscriptions {
   #onListening(channel: Channel): void {
     channel.active = true
     this.#host.onSubscribed()
-    // Whoever wanted it may have left meanwhile.
+    // Its subscribers may have left meanwhile.
     if (channel.subscribers.size === 0 && !this.#ended.signal.aborted) void this.#unlisten(channel)
   }
 

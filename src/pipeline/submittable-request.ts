@@ -87,7 +87,7 @@ export class SubmittableRequest extends Request {
     this.#restore = () => {
       submittable.submit = submit
       if (handleCommandComplete !== undefined) submittable.handleCommandComplete = handleCommandComplete
-      // Whoever was told that it is over hears no more.
+      // A submittable that was told that it is over is told nothing more.
       if (this.#tell !== null) submittable.handleError = handleError
       sender.client.pipeline = true
     }

@@ -13,7 +13,7 @@ import type { Hello } from './protocol.js'
 
 const shared = new WeakMap<LocalBroker, SharedManager>()
 
-/** Whoever calls `share()` inside a callback is not meant to hold all that its worker asks for afterwards. */
+/** Where `share()` is called inside a callback, what its worker asks for afterwards is not part of that callback. */
 const outside = AsyncLocalStorage.snapshot()
 
 /**

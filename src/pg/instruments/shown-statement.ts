@@ -60,7 +60,7 @@ export class ShownStatement {
     }
     const standIn = createStandIn(facts, this.#queue, () => this.#onQueued())
     const returned = patched.call(standIn, config, (error) => this.#onCalledBack(error))
-    // What it returns is nobody's: the outcome is told to the query.
+    // What it returns is not used: the outcome is told to the query.
     if (isPromiseLike(returned)) returned.then(nothing, nothing)
   }
 

@@ -125,7 +125,7 @@ export class Link {
   leave(lease: RemoteLease, left: WireLeft, thrown: Thrown, close: boolean): Promise<void> {
     const settled = lease.leave()
     this.say(['leave', lease.id, left, thrown, close])
-    // Whoever left statements unanswered hears of it by the settlement.
+    // The settlement reports the statements that were left unanswered.
     this.markUnansweredHandled(lease)
     if (lease.outstanding === 0) this.#next.start()
     return settled
