@@ -60,7 +60,7 @@ export interface TransactionModes {
   readonly isolationLevel?: IsolationLevel | undefined
   /** Default: the server's `default_transaction_read_only`. */
   readonly accessMode?: 'read only' | 'read write' | undefined
-  /** Counts with `serializable` and `read only`. Default: the server's `default_transaction_deferrable`. */
+  /** Has an effect only with `serializable` and `read only`. Default: the server's `default_transaction_deferrable`. */
   readonly deferrable?: boolean | undefined
 }
 

@@ -66,7 +66,7 @@ export interface Manager extends AsyncDisposable {
   ): Promise<T>
   /**
    * Sends one statement, which commits by itself. Statements that are plainly a SELECT, INSERT, UPDATE, DELETE,
-   * MERGE, VALUES, TABLE or WITH are pipelined with their neighbours; others pipelining alone.
+   * MERGE, VALUES, TABLE or WITH are pipelined with their neighbours; others are sent alone.
    *
    * @throws `DatabaseError`; `UncommittedTransactionError` where it left a transaction open; `ConnectionLostError`;
    * what `acquire` throws

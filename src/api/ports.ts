@@ -124,8 +124,8 @@ export interface Lease {
 
 /** A nested transaction that has begun. */
 export interface NestedTransaction {
-  /** Commits it, or releases its savepoint. `unfinished`: its work has left a nested transaction of its own open. */
-  finish(unfinished: boolean): Promise<void>
+  /** Commits it, or releases its savepoint. `leftNested`: its work has left a nested transaction of its own open. */
+  finish(leftNested: boolean): Promise<void>
   /** Rolls it back. Never rejects. */
   abort(): Promise<void>
 }

@@ -169,7 +169,7 @@ export class BackendKeeper {
   }
 
   async #openWithPatience(signal: AbortSignal): Promise<Backend> {
-    // With no patience there is one attempt, which takes what it takes.
+    // At the first opening, or without a reconnect time, there is one attempt without a deadline.
     const patience = this.#openings > 0 ? this.#options.reconnectTimeoutMillis : 0
     const deadline = patience > 0 ? now() + patience : Infinity
     await this.#pauseAfterEarlyDeaths(signal)

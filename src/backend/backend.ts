@@ -106,7 +106,7 @@ export class Backend implements PipelineOwner {
     return this.#answers > 0 || now() - this.openedAt > LIVED_MILLIS
   }
 
-  /** What the server takes texts for is not UTF-8, and pg writes and reads nothing else. */
+  /** client_encoding is not UTF-8, the only one that pg writes and reads. */
   get garbled(): boolean {
     return this.#encoding !== UTF8
   }

@@ -28,7 +28,7 @@ export function lookAtSocket(): Promise<void> {
   return new Promise((resolve) => clock.setImmediate(resolve))
 }
 
-/** Has it answer a Sync. */
+/** Sends a Sync and waits for its answer. */
 export async function validate(backend: Backend): Promise<void> {
   await answerOf(backend, new SyncRequest(SILENT_OWNER, { ...TRAITS, limitMillis: ANSWER_MILLIS }))
 }

@@ -70,19 +70,19 @@ async function untilLost(driver: DriverClient, work: () => Promise<void>): Promi
   }
 }
 
-/** `onConnect` failed on a connection that is well: whatever it says of a network, that is another's. */
+/** `onConnect` failed on a connection that is well. A network error in it is about another connection. */
 export class OwnFailure extends Error {
   constructor(override readonly cause: unknown) {
     super('onConnect failed')
   }
 }
 
-/** The network's doing, as everywhere else: where there is patience, it is ridden out. */
+/** Counted as a failure of the network, so that a reconnect tries again. */
 function lostInSetUp(cause?: unknown): Failure {
   return new Failure('network', 'the connection was lost while it was set up', cause)
 }
 
-/** pg writes and reads UTF-8, and the session is everybody's. */
+/** pg writes and reads UTF-8, and all callers share the session. */
 function watchEncoding({ connection }: DriverClient): { check(): void } {
   let encoding = 'UTF8'
   const onReport = (report: { parameterName: string; parameterValue: string }): void => {

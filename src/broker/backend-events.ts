@@ -1,4 +1,4 @@
-/** What becomes of the news of the backend: who is told of each. */
+/** Passes the events of a backend on to all who have to react. */
 import { createScope, runInScope } from '../lease/holder-context.js'
 import { clock } from '../util/clock.js'
 import type { Client } from 'pg'
@@ -79,7 +79,7 @@ export class BackendEvents implements KeeperOwner {
     this.#subscriptions().onDoubted()
   }
 
-  /** One-shots of other callers may be on their way behind it, and the server would misread their texts. */
+  /** The server would misread the texts of one-shots that were pipelined behind the change of the encoding. */
   onGarbled(backend: Backend): void {
     if (this.#dispatcher.holder === null && backend.pipeline.inFlight > 1) {
       backend.lose(new Error('client_encoding was changed, but pg writes and reads UTF8 only'))

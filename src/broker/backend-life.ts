@@ -26,7 +26,7 @@ const NEXT: Transitions<State> = {
   closing: ['none'],
 }
 
-/** A connection unused for longer is looked at before it is handed out: its end may lie in the socket, unread. */
+/** A connection unused for longer is looked at before it is handed out: the server's goodbye may lie in the socket, unread. */
 const LOOK_AFTER_IDLE_MILLIS = 20
 
 type Check = (backend: Backend) => Promise<void>
@@ -110,7 +110,7 @@ export class BackendLife {
       if (unused) void this.#close()
       return null
     }
-    // Nobody gets one that is in doubt, and so it is soon unused.
+    // One that is in doubt is given to nobody until it is unused, and then it is asked.
     if (!unused) return this.#state === 'doubted' ? null : backend
     const check = this.#checkFor()
     if (check === null) return backend
@@ -148,7 +148,7 @@ export class BackendLife {
     this.#idleness.end(backend)
   }
 
-  /** Nobody wants anything. Where it is `kept`, because somebody listens, it stays as it is. */
+  /** The queue is empty. A backend that is `kept`, because somebody listens, does not become idle. */
   rest(backend: Backend, kept: boolean): void {
     if (this.#isDue(backend)) void this.#close()
     else this.#idleness.begin(backend, kept)

@@ -139,7 +139,7 @@ export class Dispatcher implements WaiterHost, OneShotHost {
     if (this.#holding === null && this.#queue.length === 0) {
       const backend = this.#takeBackend()
       if (backend !== null && waiter.fits(backend)) return waiter.serve(backend)
-      // With nobody ahead a limit of 0, which is about waiting in line, leaves time for connecting.
+      // A limit of 0 forbids waiting for others, not connecting: with nobody ahead there is no limit.
       if (backend === null) return this.#wait(waiter, wait, wait.timeoutMillis || Infinity)
     }
     if (wait.timeoutMillis === 0) return waiter.fail(waiter.timedOut())
@@ -249,7 +249,7 @@ export class Dispatcher implements WaiterHost, OneShotHost {
     this.advance()
   }
 
-  /** Goes along with whatever was sent last; nothing that could not be sent again follows until it is answered. */
+  /** Pipelined behind the last request. Only what can be sent again follows before its answer. */
   tidySession(): void {
     const { backend, resetText } = this.#life
     if (backend === null) return
@@ -272,7 +272,7 @@ export class Dispatcher implements WaiterHost, OneShotHost {
     this.advance()
   }
 
-  /** Nobody wants anything. */
+  /** The queue is empty and no lease is held. */
   #rest(): void {
     const { backend } = this.#life
     if (backend === null) {

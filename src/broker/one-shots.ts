@@ -98,7 +98,7 @@ export class OneShots implements RequestOwner {
     else request.reject(withIndex(request, failure.reason))
   }
 
-  /** Only what travels alone can leave a transaction open: a plain statement that does has broken the protocol. */
+  /** Only an exclusive request can leave a transaction open. Where another one does, the protocol is broken. */
   #rollBack(request: Request): void {
     const backend = this.#host.backend!
     if (request.traits.pipelining !== 'exclusive') {
@@ -122,7 +122,7 @@ export class OneShots implements RequestOwner {
   #rolledBack(request: Request, failure: Error | null, limit: Failure | null): void {
     const statement = request.text
     this.#host.onRollback({ reason: 'one-shot', statement, ...(failure === null ? {} : { error: failure }) })
-    // A batch's own failure is its error; the open transaction is the library's doing then.
+    // A batch rejects with its own error, because the open transaction is one that the library began.
     if (request instanceof BatchRequest) this.#report(request)
     else {
       const uncommitted = new UncommittedTransactionError({

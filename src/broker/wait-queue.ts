@@ -30,7 +30,7 @@ export abstract class Waiter<G> implements Linked<Waiter<G>>, Timed {
   /** Makes the error for a deadline that has passed. */
   protected abstract timedOut(): Error
 
-  /** For `Line` alone. */
+  /** For `WaitQueue` alone. */
   joined(queue: WaitQueue<G>, signal: AbortSignal | undefined): void {
     this.#queue = queue
     if (signal !== undefined) this.#ignoreAbort = onAbort(signal, () => this.reject(reasonOf(signal)))

@@ -44,7 +44,7 @@ export abstract class BrokerWaiter extends Waiter<Backend> {
   /** It gets nothing. */
   abstract fail(error: unknown): void
 
-  /** Nobody wants it any more: it leaves the queue, or what it has under way is cancelled, if that hits no other. */
+  /** Its asker is gone: it leaves the queue or, where it was sent and is alone in flight, is cancelled. */
   abandon(error: unknown): void {
     this.reject(error)
   }
@@ -95,7 +95,7 @@ export class LeaseWaiter<T> extends BrokerWaiter {
     })
   }
 
-  /** A lease follows a predecessor's COMMIT at once, but never one-shots: an open pipeline has no owner. */
+  /** A lease follows a predecessor's COMMIT at once, but waits until one-shots are answered. */
   override fits({ pipeline }: Backend): boolean {
     return pipeline.onlyEndings
   }

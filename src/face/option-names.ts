@@ -1,4 +1,4 @@
-/** Which options each call takes. One that it does not know is an error, not a wish that goes unheard. */
+/** Which options each call takes. One that it does not know is an error and not ignored. */
 import { OPTION_NAMES } from '../options.js'
 import { didYouMean } from '../util/nearest-name.js'
 

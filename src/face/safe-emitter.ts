@@ -12,7 +12,7 @@ import type { ManagedConnectionEvents } from '../events.js'
 export class SafeEmitter extends EventEmitter<ManagedConnectionEvents> {
   readonly #context = new AsyncResource('pg-managed-connection')
 
-  /** Where those who are not to listen tell. */
+  /** What the broker tells events to: it can emit them, and cannot listen. */
   protected sink(): EventSink {
     return {
       manager: this,

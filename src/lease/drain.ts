@@ -5,7 +5,7 @@ import type { Lease } from './lease.js'
 
 /**
  * Waits until nothing is in flight. Once the server has been busy with it for `releaseGraceMillis` the backend is
- * dropped: a predecessor's COMMIT may take what it takes.
+ * dropped: the time of a predecessor's COMMIT does not count.
  */
 export async function drain(lease: Lease): Promise<void> {
   const { requests, owner } = lease

@@ -138,7 +138,7 @@ export class LeaseRequests implements RequestOwner {
     return new Promise((resolve) => this.#whenQuiet.push(resolve))
   }
 
-  /** The texts of what the holder did not wait for, and whose failures are reported by the one who leaves. */
+  /** The texts of the requests that nobody waited for. Marks them as handled, because the release reports them. */
   takeUnfinished(): string[] {
     const requests = this.#all()
     for (const request of requests) request.markHandled()
@@ -157,7 +157,7 @@ export class LeaseRequests implements RequestOwner {
     if (this.#replay.withdraw(request) || this.backend?.pipeline.withdraw(request) === true) this.#settled()
   }
 
-  /** Rejects everything with `error`; what runs goes on until the caller has seen to it. */
+  /** Rejects everything with `error`; statements that run go on, and the caller cancels them. */
   rejectAll(error: Error): void {
     for (const request of this.#all()) request.reject(error)
     const unsent = [...this.#replay.takeAll(), ...(this.backend?.pipeline.withdrawAll() ?? [])]
@@ -189,7 +189,7 @@ export class LeaseRequests implements RequestOwner {
     this.#replay.onAnswered()
     if (this.#repeatsOpening(request, status)) return
     this.transaction.answered(request, status, this.#backend.pipeline.inFlight === 0)
-    // COMMIT and ROLLBACK end the transaction, whatever they answer; what says otherwise is not to be trusted.
+    // COMMIT and ROLLBACK always end the transaction. Another status breaks the protocol.
     if (request.traits.endsTransaction && status !== 'idle')
       this.#backend.lose(new Error(`the session was not idle after ${request.text}`))
     if (request.failedToBegin) this.#refuseUnsent(request.error!)
@@ -225,7 +225,7 @@ export class LeaseRequests implements RequestOwner {
     this.#settled()
   }
 
-  /** Only for what a lease that has been passed on left unanswered: its COMMIT or ROLLBACK. */
+  /** Called only for a COMMIT or ROLLBACK that was unanswered when the lease was passed on. */
   onLost(request: Request, cause: Error): void {
     const committing = mayHaveCommitted(request)
     this.transaction.lost(committing)

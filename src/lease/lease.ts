@@ -109,7 +109,7 @@ export class Lease implements LeasePort {
   refusal(forEnding = false): Error | null {
     if (this.#revocation !== null) return this.#revocation
     if (!this.held) return new ConnectionReleasedError()
-    // With nothing open the loss has undone nothing, and what was committed before must not look as if it had not been.
+    // Nothing was open, so the loss undid nothing, and earlier commits must not look as if they had failed.
     if (forEnding && this.requests.loss?.open === false) return null
     return this.requests.refusal()
   }

@@ -87,13 +87,13 @@ class OwnTransaction extends Nested {
 
   protected override async rollBack(): Promise<void> {
     const { lease } = this
-    // A rollback that fails has lost the backend, and the next statement tells; the first error is the one to throw.
+    // A rollback that fails loses the backend, which the next statement reports. The first error is thrown.
     if (lease.held) await lease.requests.end('ROLLBACK')?.catch(() => {})
     lease.requests.transaction.owned = false
   }
 }
 
-/** No savepoint of the user's has such a name, and nobody can mean one of ours. */
+/** Random, so that names of the user's savepoints and of ours cannot clash. */
 const PREFIX = `pgmc_${randomBytes(6).toString('hex')}`
 
 let savepoints = 0
@@ -150,7 +150,7 @@ class Savepoint extends Nested {
       const back = this.#control(`ROLLBACK TO SAVEPOINT ${this.#name}`, 'rollback')
       await Promise.all([back, this.#release()])
     } catch {
-      // The transaction around it has failed or is gone, which its own end will tell; the first error is thrown.
+      // The transaction around it has failed or is gone, and its own end reports that. The first error is thrown.
     }
   }
 }

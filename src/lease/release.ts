@@ -31,7 +31,7 @@ export async function release(lease: Lease, leaving: Leaving): Promise<void> {
     }
     await settleAs(lease, leaving, unfinished)
   } finally {
-    // Whatever goes wrong in between, nobody waits for ever.
+    // The lease is always passed on, so that no waiter hangs.
     if (lease.revocation === null && lease.isUnsettled) {
       lease.requests.backend?.lose(new Error('BUG: a lease ended without being settled'))
       lease.owner.passOn(lease)
@@ -142,7 +142,7 @@ const REASONS: Readonly<Record<CallerOutcome, RollbackEvent['reason']>> = {
   lost: 'error',
 }
 
-/** A failed rollback is an event, never the error that anyone is thrown; the backend is lost with it. */
+/** A failed rollback is told by an event and never thrown. The backend is lost with it. */
 async function failureOf(rollback: Promise<unknown>): Promise<{ error?: Error }> {
   try {
     await rollback

@@ -2,8 +2,8 @@
  * What is sent again when the connection dies: the opening of the lease, once, where its BEGIN is all that the server
  * may have seen. What is asked for meanwhile is parked until there is a new connection.
  *
- * States: `fresh` (nothing was sent) → `sent` → `answered` (another connection could not stand in without being
- * noticed). `parked` comes of `fresh` or `sent` when the connection dies, and leads back to `fresh` with a new one.
+ * States: `fresh` (nothing was sent) → `sent` → `answered` (a new connection would not be the same
+ * any more). `parked` comes of `fresh` or `sent` when the connection dies, and leads back to `fresh` with a new one.
  * `lost` is the end.
  */
 import { become, type Transitions } from '../util/transitions.js'
@@ -12,10 +12,10 @@ type State = 'fresh' | 'sent' | 'answered' | 'parked' | 'lost'
 
 const NEXT: Transitions<State> = {
   fresh: ['sent', 'parked', 'lost'],
-  sent: ['sent', 'answered', 'parked', 'lost'],
-  answered: ['answered', 'sent', 'lost'],
+  sent: ['answered', 'parked', 'lost'],
+  answered: ['lost'],
   parked: ['fresh', 'lost'],
-  lost: [],
+  lost: ['lost'],
 }
 
 /** A request, as far as it may be sent again. */

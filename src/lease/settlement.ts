@@ -1,5 +1,6 @@
 /**
- * What happens when a holder leaves: the promise of the whole library, as one table. Pure; it is read after
+ * What happens when a holder leaves: the promise of the whole library. Pure. The table in
+ * docs/settlement.md says the same. It is read after
  * the server's ReadyForQuery (or the loss of the connection) has said what state the backend is in.
  */
 

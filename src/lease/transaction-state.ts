@@ -20,9 +20,9 @@ export interface Answered {
   readonly error: Error | null
   /** A command in it ended a transaction, as the server's tags say. */
   readonly ended: 'nothing' | 'rolled back' | 'committed'
-  /** Sent, it might have committed something. */
+  /** It may have committed something on the server. */
   readonly admission: { readonly mayCommit: boolean }
-  /** The BEGIN before it, or that it is, failed. */
+  /** Its BEGIN, which goes before it or is the request itself, failed. */
   readonly failedToBegin: boolean
 }
 
@@ -86,7 +86,7 @@ export class TransactionState {
     return this.#owned || !this.autocommit
   }
 
-  /** A BEGIN has to go before what has these facts. */
+  /** A statement with these facts needs a BEGIN before it. */
   beginIsDue({ begins, ends }: TextFacts): boolean {
     if (this.#open || ends || !this.transactional) return false
     // The user's own BEGIN serves for ours, unless ours has modes to set.
@@ -128,7 +128,7 @@ export class TransactionState {
     if (this.#owned && (ended || byText)) this.#endedBy = request.text
   }
 
-  /** The error that had made the transaction fail; it is over with the transaction. */
+  /** Gives the error that had made the transaction fail, and forgets it. */
   takeSwallowed(): Error | null {
     const swallowed = this.#swallowed
     this.#swallowed = null

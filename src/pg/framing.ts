@@ -57,7 +57,7 @@ export class Framing {
   /** The severities of the errors that were read, first to last; of those that say none, the empty string. */
   readonly severities: string[] = []
 
-  /** Reads on. Throws at what no server says. */
+  /** Reads on. Throws at what is no message of a server's. */
   read(chunk: Buffer, hooks: FramingHooks): void {
     this.#from = 0
     let at = 0

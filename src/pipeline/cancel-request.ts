@@ -66,7 +66,7 @@ export class CancelRequest {
     try {
       await this.#opened.cancel({ timeoutMillis: this.#hooks.patienceMillis, signal: this.#abort.signal })
     } catch {
-      // The next request may arrive; the statement may end by itself, and if it does not, patience does.
+      // The next request may arrive, or the statement end by itself. If neither happens, the timer fires.
     }
     this.#underWay = false
     if (!this.#answered && !this.#abort.signal.aborted)

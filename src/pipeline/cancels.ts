@@ -1,6 +1,6 @@
 /**
  * Which statements of a backend are to be cancelled. Any number may be, each as soon as it is the one that the server
- * runs; a statement that waits behind another's costs that other nothing, however long it has to wait.
+ * runs; a statement that waits behind another's never affects the one that runs before it.
  */
 import { CancelRequest } from './cancel-request.js'
 import type { OpenedClient } from '../connect/index.js'

@@ -31,7 +31,7 @@ export class InFlight {
     return this.#endings
   }
 
-  /** Behind how many of them texts may mean something else. */
+  /** How many of them may change what later texts mean. */
   get harmful(): number {
     return this.#harmful
   }

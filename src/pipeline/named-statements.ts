@@ -22,7 +22,7 @@ export class NamedStatements {
 
   /** Why statements cannot be sent, in this order, under the names that they have; null when they can. */
   conflict(statements: readonly NamedText[]): Error | null {
-    /** What those before bring along. */
+    /** The names that the earlier ones add. */
     let brought: Map<string, string> | null = null
     for (const { name, text } of statements) {
       if (name === undefined) continue

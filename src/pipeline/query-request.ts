@@ -68,7 +68,7 @@ export class QueryRequest extends Request {
   protected override completed(tag: string): void {
     if (this.#beginPending) {
       this.#beginPending = false
-      // A name that is not known to the server yet is asked for by one at a time.
+      // Only one request at a time may introduce a name that the server does not know yet.
       if (this.statement.name === undefined) this.sender!.onBegun(this)
     } else this.#part!.complete(tag)
   }

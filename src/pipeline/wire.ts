@@ -186,7 +186,7 @@ export class MessageWriter {
       this.#int32(bytes.length)
       this.#append(bytes)
     } else if (typeof value === 'string') {
-      // UTF-8 takes at most three bytes for a UTF-16 request; the length is filled in once it is known.
+      // UTF-8 takes at most three bytes for a UTF-16 unit; the length is filled in once it is known.
       this.#ensure(4 + value.length * 3)
       const written = this.#chunk.write(value, this.#offset + 4)
       this.#int32(written)

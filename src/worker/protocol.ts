@@ -32,7 +32,7 @@ export const PROTOCOL = 'pg-managed-connection/2'
 /** What stands for the reason of a signal that aborted in the worker, where the reason itself is. */
 export const CANCELLED = 'pg-managed-connection: cancelled by the worker'
 
-/** A lease is waited for, or wanted only if nobody else does. */
+/** `wait`: stands in the queue for a lease. `try`: wants one only if it is free. */
 export type AskKind = 'wait' | 'try'
 
 export type WireTerms = readonly [autocommit: boolean, begin: string, owned: boolean]

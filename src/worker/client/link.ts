@@ -295,7 +295,7 @@ export class Link {
 }
 
 /**
- * Only of a transaction that was not about to be committed is it certain what has become of it; and even that may have
+ * The outcome is certain only for a transaction that was not about to be committed; and even that may have
  * been committed by a text of the user's.
  */
 function lostError(lease: RemoteLease | null, cause: Error): ConnectionLostError {
