@@ -174,6 +174,8 @@ export async function revoke(
   error: Error,
   reason: 'hold timeout' | 'holder gone',
 ): Promise<void> {
+  // The other reason may have come before.
+  if (lease.revocation !== null) return
   const { requests } = lease
   const statement = requests.transaction.openedBy
   lease.revoke(error)
