@@ -110,8 +110,8 @@ export interface Lease {
    * @throws TypeError where a submittable cannot be had, because the backend is another thread's
    */
   submit(submittable: DriverSubmittable, refusal: Error | null): Promise<Error | null>
-  /** Opens the rows of one statement. */
-  openRows(call: StatementCall, batchSize: number): RowSource
+  /** Opens the rows of one statement. `refusal` is asked once more when they are opened, which takes a moment. */
+  openRows(call: StatementCall, batchSize: number, refusal: () => Error | null): RowSource
   commit(): Promise<void>
   rollback(): Promise<void>
   /** Opens a transaction inside of what is open: BEGIN where nothing is, else a savepoint. */

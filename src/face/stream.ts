@@ -1,4 +1,5 @@
 /** Yields the rows of one statement, fetched a batch at a time, so that memory stays flat whatever their number. */
+import { ConnectionReleasedError } from '../errors.js'
 import { throwIfAborted } from '../util/abort-signals.js'
 import { readCall } from './read-call.js'
 import type { RowSource } from '../api/ports.js'
@@ -30,10 +31,12 @@ export async function* readRows(
   const shown = instruments.show(asked)
   // Until its reader has left, even if all rows have come: few rows are to behave as many do.
   use.streams++
+  // The nested transaction that the handle is of may end meanwhile.
+  const released = (): Error | null => (level.over ? new ConnectionReleasedError('transaction') : null)
   let failure: unknown = null
   try {
     const call = shown?.calls[0] ?? asked
-    yield* readAll(use.lease.openRows(call, batchSize), call, batchSize)
+    yield* readAll(use.lease.openRows(call, batchSize, released), call, batchSize)
   } catch (error) {
     failure = error
     throw error

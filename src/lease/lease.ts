@@ -140,9 +140,9 @@ export class Lease implements LeasePort {
     return request
   }
 
-  openRows(call: StatementCall, batchSize: number): CursorRows {
+  openRows(call: StatementCall, batchSize: number, refusal: () => Error | null): CursorRows {
     return new CursorRows(call, batchSize, (cursor) => {
-      const request = this.#submit(cursor, this.refusal())
+      const request = this.#submit(cursor, this.refusal() ?? refusal())
       return { over: request.over, watch: () => this.#guard(request, call.limits) }
     })
   }

@@ -125,7 +125,7 @@ export class TransactionState {
     if (!wasOpen && this.#open) this.#openedBy = request.text
     const ended = wasOpen && !this.#open && !request.failedToBegin
     const byText = (wasOpen || request.traits.facts.begins) && hasEnded(request)
-    if (this.#owned && (ended || byText)) this.#endedBy = request.text
+    if (ended || byText) this.#endedBy = request.text
   }
 
   /** Gives the error that had made the transaction fail, and forgets it. */

@@ -1,4 +1,5 @@
 /** The rows of one statement by a portal (pg-cursor), a batch at a time. */
+import { throwIfAborted } from '../util/abort-signals.js'
 import type { FieldDef, CustomTypesConfig } from 'pg'
 import type { DriverSubmittable, RowSource } from '../api/ports.js'
 import type { StatementCall } from '../api/statement.js'
@@ -67,6 +68,8 @@ export class CursorRows implements RowSource {
     const { default: CursorOfPg } = (await import('pg-cursor')) as unknown as { default: CursorClass }
     const { text, values, rowMode, types } = this.#call.statement
     const cursor = new CursorOfPg(text, [...values], { rowMode: rowMode as 'array' | undefined, types })
+    // It may have been aborted while pg-cursor was loaded.
+    throwIfAborted(this.#call.limits.signal)
     this.#submitted = this.#submit(cursor)
     this.#cursor = cursor
     return cursor

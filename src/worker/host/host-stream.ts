@@ -17,7 +17,7 @@ export class HostStream {
     this.batchSize = batchSize
     const [, , , , , , abortable] = statement
     this.#abort = abortable ? new AbortController() : null
-    this.#rows = lease.openRows(decodeCall(statement, texts, this.#abort?.signal), batchSize)
+    this.#rows = lease.openRows(decodeCall(statement, texts, this.#abort?.signal), batchSize, () => null)
   }
 
   /** Whether the worker may want to end it while it is read. */
