@@ -40,7 +40,7 @@ type State =
   | { readonly kind: 'none' }
   | { readonly kind: 'opening'; readonly promise: Promise<Backend>; readonly abort: AbortController }
   | { readonly kind: 'open'; readonly backend: Backend }
-  | { readonly kind: 'closing'; readonly done: Promise<void> }
+  | { readonly kind: 'closing' }
 
 const NONE: State = { kind: 'none' }
 
@@ -58,6 +58,8 @@ export class BackendKeeper {
   /** Sockets and what they call live here, outside of any holder's context. */
   readonly #context = new AsyncResource('pg-managed-connection', { requireManualDestroy: false })
   #state: State = NONE
+  /** The closing of the last backend: another may be opening meanwhile. */
+  #closing: Promise<void> | null = null
   /** What the next attempt waits for, so that there are no two connections at a time. */
   #before: Promise<unknown> = Promise.resolve()
   #resetText = ''
@@ -83,7 +85,7 @@ export class BackendKeeper {
   }
 
   get closing(): boolean {
-    return this.#state.kind === 'closing'
+    return this.#closing !== null
   }
 
   /** How many times a backend was opened. */
@@ -108,7 +110,7 @@ export class BackendKeeper {
     if (state.kind === 'opening') return state.promise
     const abort = new AbortController()
     // As it is now: an abort in the same tick would make this opening wait for itself.
-    const before = state.kind === 'closing' ? state.done : this.#before
+    const before = Promise.all([this.#closing, this.#before])
     const promise = this.#context.runInAsyncScope(() => this.#open(before, abort.signal))
     this.#become({ kind: 'opening', promise, abort })
     // Those who asked handle the rejection. When all of them have left, it must not be an unhandled one.
@@ -127,13 +129,14 @@ export class BackendKeeper {
 
   /** Closes the backend, politely; it must have nothing pending. */
   close(): Promise<void> {
-    if (this.#state.kind === 'closing') return this.#state.done
-    if (this.#state.kind !== 'open') return Promise.resolve()
-    const done = this.#state.backend.close().finally(() => {
+    if (this.#state.kind !== 'open') return this.#closing ?? Promise.resolve()
+    const { backend } = this.#state
+    this.#become({ kind: 'closing' })
+    this.#closing = backend.close().finally(() => {
+      this.#closing = null
       if (this.#state.kind === 'closing') this.#become(NONE)
     })
-    this.#become({ kind: 'closing', done })
-    return done
+    return this.#closing
   }
 
   /** The backend died: there is none until the next `open()`. */

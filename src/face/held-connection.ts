@@ -103,7 +103,6 @@ class HeldConnection implements Omit<Connection, 'query' | 'stream'>, Droppable 
   }
 
   #submit(submittable: DriverSubmittable, listener: unknown): DriverSubmittable {
-    if (listener !== undefined) (submittable as { callback?: unknown }).callback ??= listener
     const refuse = (refusal: Error): void => void submittable.handleError(refusal, null as never)
     let shown: ShownStatement | null
     try {
@@ -111,11 +110,16 @@ class HeldConnection implements Omit<Connection, 'query' | 'stream'>, Droppable 
     } catch (refusal) {
       // An instrument refuses it. It expects to be told of that on a later tick.
       clock.nextTick(refuse, refusal as Error)
-      return submittable
+      return withCallback(submittable, listener)
     }
-    const over = this.#lease.submit(submittable, this.#level.refusal())
-    if (shown !== null) void over.then((error) => shown.settle(error))
-    return submittable
+    try {
+      const over = this.#lease.submit(submittable, this.#level.refusal())
+      if (shown !== null) void over.then((error) => shown.settle(error))
+    } catch (error) {
+      shown?.settle(error)
+      throw error
+    }
+    return withCallback(submittable, listener)
   }
 
   stream(text: string, values?: unknown[], options: StreamOptions = {}): AsyncIterableIterator<never> {
@@ -195,4 +199,10 @@ class HeldConnection implements Omit<Connection, 'query' | 'stream'>, Droppable 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.release()
   }
+}
+
+/** pg has the callback of `query` called by the submittable, unless that has one of its own. */
+function withCallback(submittable: DriverSubmittable, listener: unknown): DriverSubmittable {
+  if (listener !== undefined) (submittable as { callback?: unknown }).callback ??= listener
+  return submittable
 }

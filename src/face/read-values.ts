@@ -1,10 +1,7 @@
 /** The values of a statement, converted and checked when it is asked for: nothing of them can fail on the wire. */
 import { prepareValue } from '../pg/driver.js'
-import { NO_VALUES } from '../pipeline/wire.js'
+import { MOST_VALUES, NO_VALUES } from '../pipeline/wire.js'
 import type { WireValue } from '../api/statement.js'
-
-/** Bind counts its values in 16 bits (manual, "Message Formats"). */
-const MOST_VALUES = 65_535
 
 /** The longest message that a server reads: its memory is given out in pieces of less than 1 GiB. */
 const LONGEST_MESSAGE = 2 ** 30 - 2

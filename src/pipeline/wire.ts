@@ -22,6 +22,9 @@ const SYNC = 0x53
 const FLUSH = 0x48
 const QUERY = 0x51
 
+/** Bind counts its values in 16 bits (manual, "Message Formats"). */
+export const MOST_VALUES = 65_535
+
 export const NO_VALUES: readonly WireValue[] = []
 
 /** Collects messages; `take()` gives what is to be written. */

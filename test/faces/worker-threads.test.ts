@@ -205,6 +205,17 @@ function withHole(value: unknown): unknown[] {
   return list
 }
 
+/** A statement as a worker sends it. */
+function wired(text: unknown, values: unknown = null, name: unknown = null): unknown[] {
+  return [text, values, name, false, false, 0, false]
+}
+
+const TERMS = [false, 'BEGIN', false]
+const ASK = ['ask', 900, 'wait', TERMS, 10_000, null]
+const LISTEN = ['listen', 900, 'channel', 10, 10_000]
+
+const batchOf = (...statements: unknown[]): unknown[] => [['batch', 900, statements, null, 10_000, false]]
+
 const NONSENSE: readonly unknown[] = [
   'a text',
   { entries: [] },
@@ -212,30 +223,42 @@ const NONSENSE: readonly unknown[] = [
   [[]],
   [['__proto__', 1]],
   [['leave', 1]],
-  [['commit', 1, 1, -1]],
-  [['ask', 1, 'own', null, null]],
-  [['ask', 1, 'use', { timeoutMillis: 'soon' }, null]],
-  [['query', 1, ['SELECT 1', [{}], false, null, false]]],
-  [['query', 1, ['SELECT 1', null, false, { callback: 'me' }, false]]],
-  [
-    ['ask', 900, 'use', null, null],
-    ['ask', 900, 'use', null, null],
-  ],
-  [
-    ['ask', 900, 'use', null, null],
-    ['begun', 900],
-  ],
-  [
-    ['listen', 900, 'channel', null],
-    ['listen', 900, 'channel', null],
-  ],
-  [['batch', 900, withHole(['SELECT 1', null, false, null, false]), null, false]],
-  [['query', 900, ['SELECT $1, $2', withHole('value'), false, null, false]]],
+  [['commit', 1, -1]],
+  [['ask', 900, 'own', TERMS, 10_000, null]],
+  [['ask', 900, 'wait', TERMS, 'soon', null]],
+  [['ask', 900, 'wait', [false, 'DROP TABLE t', false], 10_000, null]],
+  [['query', 900, wired('SELECT $1', [{}]), 10_000]],
+  [['query', 900, wired('SELECT 1', null, { callback: 'me' }), 10_000]],
+  [['query', 900, wired('SELECT 1\0'), 10_000]],
+  [['query', 900, wired('SELECT 1', new Array(65_536).fill('1')), 10_000]],
+  [ASK, ASK],
+  [ASK, ['begun', 900]],
+  [LISTEN, LISTEN],
+  [['listen', 900, '', 10, 10_000]],
+  batchOf(),
+  batchOf(wired('SELECT 1'), wired('COMMIT')),
+  batchOf(wired('COPY t FROM STDIN')),
+  [['batch', 900, withHole(wired('SELECT 1')), null, 10_000, false]],
+  [['query', 900, wired('SELECT $1, $2', withHole('value')), 10_000]],
   new Map([['commit', 1]]),
 ]
 
+test('what is sent as nonsense is so for its one fault', async () => {
+  await using manager = open()
+  const errors: Error[] = []
+  manager.on('error', (error) => void errors.push(error))
+  const port = share(manager)
+  const remote = attach(port)
+  port.postMessage([LISTEN, ['query', 901, wired('SELECT $1', ['1'], 'name'), 10_000]])
+  port.postMessage([['batch', 902, [wired('SELECT 1'), wired('SELECT 2')], null, 10_000, false]])
+  port.postMessage([ASK])
+  await until(() => manager.stats.held, { what: 'the lease' })
+  assert.deepEqual(errors, [])
+  await remote.end({ timeoutMillis: 0 })
+})
+
 for (const nonsense of NONSENSE) {
-  test(`nonsense closes its port with an error event, and gives its turn back: ${JSON.stringify(nonsense)}`, async () => {
+  test(`nonsense closes its port with an error event, and gives its turn back: ${JSON.stringify(nonsense).slice(0, 120)}`, async () => {
     await using manager = open()
     const errors: Error[] = []
     manager.on('error', (error) => void errors.push(error))
@@ -540,4 +563,21 @@ test('what one worker writes over its figures, no other reads', async () => {
   assert.equal(other.stats.processID, manager.stats.processID)
   await other.end()
   port.close()
+})
+
+test('a lease is taken back once, though its worker is gone and its time is over', async () => {
+  await using proxied = await openProxied(database, { maxHoldMillis: 300, releaseGraceMillis: 600 })
+  const { manager, proxy } = proxied
+  const remote = attach(share(manager))
+  const held = remote.use((connection) => connection.query('SELECT pg_sleep(30)'))
+  await until(() => manager.stats.inFlight > 0, { what: 'the statement' })
+  await settle()
+  proxy.pause()
+  // Gone: its statement is cancelled, and waited for in vain; meanwhile its time is over, too.
+  const gone = caught(held, ConnectionLostError)
+  await remote.end({ timeoutMillis: 1 })
+  await gone
+  await until(() => manager.closed, { what: 'the connection to be given up' })
+  proxy.resume()
+  assert.deepEqual((await manager.query('SELECT 1 AS one')).rows, [{ one: 1 }])
 })

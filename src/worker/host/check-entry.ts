@@ -2,6 +2,7 @@
  * Whether what has arrived at the owner's port is what a worker says. A port is a border between the threads of one
  * program: whatever comes out of it must not be able to disturb the owner.
  */
+import { MOST_VALUES } from '../../pipeline/wire.js'
 import type { ToOwner } from '../protocol.js'
 
 type Check = (value: unknown) => boolean
@@ -10,6 +11,8 @@ const isNumber: Check = (value) => Number.isSafeInteger(value) && (value as numb
 const isMillis: Check = (value) => typeof value === 'number' && value >= 0
 const isBoolean: Check = (value) => typeof value === 'boolean'
 const isText: Check = (value) => typeof value === 'string'
+/** The protocol ends its strings with NUL. */
+const isSqlText: Check = (value) => isText(value) && !(value as string).includes('\0')
 const isKind: Check = (value) => value === 'wait' || value === 'try'
 const isBegin: Check = (value) => isText(value) && BEGIN.test(value as string)
 const isTerms: Check = (value) => isListLike(value, [isBoolean, isBegin, isBoolean])
@@ -18,15 +21,16 @@ const isThrown = orNull((value) => isListLike(value, [isText, isText]))
 const isParameter: Check = (value) => value === null || isText(value) || value instanceof Uint8Array
 const isStatement: Check = (value) => isListLike(value, STATEMENT)
 const isOpening = orNull((value) => isListLike(value, [isStatement, isNumber]))
-const isChannel: Check = (value) => isText(value) && Buffer.byteLength(value as string) <= 63
+const isChannel: Check = (value) =>
+  isSqlText(value) && value !== '' && Buffer.byteLength(value as string) <= 63
 
 /** The texts that the library makes for BEGIN. */
 const BEGIN = /^BEGIN(?: [A-Z, ]+)?$/
 
 const STATEMENT: readonly Check[] = [
-  isText,
-  orNull((values) => isListOf(values, isParameter)),
-  orNull(isText),
+  isSqlText,
+  orNull((values) => isListOf(values, isParameter) && values.length <= MOST_VALUES),
+  orNull(isSqlText),
   isBoolean,
   isBoolean,
   isMillis,

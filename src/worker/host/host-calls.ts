@@ -31,10 +31,15 @@ export class HostCalls {
     this.#ask(id, shared.broker.createQuery(call, wait), wait)
   }
 
+  /** @throws TypeError for what a worker's face would have refused */
   batch(id: number, statements: readonly WireStatement[], begin: string | null, wait: Wait): void {
     const { shared } = this.#context
     const calls = statements.map((statement) => decodeCall(statement, shared.texts, undefined))
-    this.#ask(id, shared.broker.createBatch(calls, begin, wait), wait)
+    if (calls.some(({ text }) => text.controls || text.kind === 'copy')) {
+      throw new TypeError('a batch holds transaction control or COPY')
+    }
+    const explicit = begin ?? (calls.every(({ text }) => text.kind === 'plain') ? null : 'BEGIN')
+    this.#ask(id, shared.broker.createBatch(calls, explicit, wait), wait)
   }
 
   #ask<C, T extends QueryResult | QueryResult[]>(id: number, waiter: OneShotWaiter<C, T>, wait: Wait): void {

@@ -112,11 +112,11 @@ export class HostStatements {
     number: number,
     opening: readonly [statement: WireStatement, batchSize: number] | null,
   ): Promise<void> {
-    const { shared, aborts } = this.#context
+    const { aborts } = this.#context
     try {
       if (opening !== null) {
         this.#streams ??= new Map()
-        this.#streams.set(number, new HostStream(this.#lease, ...opening, shared.texts))
+        this.#streams.set(number, this.#openStream(opening))
       }
       const stream = this.#streams?.get(number)
       if (stream === undefined) throw new ConnectionReleasedError()
@@ -133,14 +133,23 @@ export class HostStatements {
     aborts.over(id)
   }
 
+  /** It belongs to the innermost nested transaction, which may be over before the rows are opened. */
+  #openStream(opening: readonly [statement: WireStatement, batchSize: number]): HostStream {
+    const innermost = [...(this.#nested?.keys() ?? [])].at(-1)
+    return new HostStream(this.#lease, opening, this.#context.shared.texts, () => {
+      const isOver = innermost !== undefined && !this.#nested!.has(innermost)
+      return isOver ? new ConnectionReleasedError('transaction') : null
+    })
+  }
+
   #takeStream(number: number): HostStream | undefined {
     const stream = this.#streams?.get(number)
     this.#streams?.delete(number)
     return stream
   }
 
-  /** Nobody reads them any more. */
+  /** Nobody reads them any more. One that is being read ends with the lease. */
   closeStreams(): void {
-    for (const stream of this.#streams?.values() ?? []) void stream.close()
+    for (const stream of this.#streams?.values() ?? []) if (!stream.reading) void stream.close()
   }
 }

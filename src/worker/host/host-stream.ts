@@ -12,12 +12,19 @@ export class HostStream {
   readonly #rows: CursorRows
   /** Ends it when the worker wants that; null where it will not. */
   readonly #abort: AbortController | null
+  #reading = false
 
-  constructor(lease: Lease, statement: WireStatement, batchSize: number, texts: ClassifiedTexts) {
+  /** @param refusal is asked once more when the rows are opened */
+  constructor(
+    lease: Lease,
+    [statement, batchSize]: readonly [statement: WireStatement, batchSize: number],
+    texts: ClassifiedTexts,
+    refusal: () => Error | null,
+  ) {
     this.batchSize = batchSize
     const [, , , , , , abortable] = statement
     this.#abort = abortable ? new AbortController() : null
-    this.#rows = lease.openRows(decodeCall(statement, texts, this.#abort?.signal), batchSize, () => null)
+    this.#rows = lease.openRows(decodeCall(statement, texts, this.#abort?.signal), batchSize, refusal)
   }
 
   /** Whether the worker may want to end it while it is read. */
@@ -25,15 +32,22 @@ export class HostStream {
     return this.#abort !== null
   }
 
+  /** A fetch is under way. */
+  get reading(): boolean {
+    return this.#reading
+  }
+
   /** Ends the stream when `signal` aborts. */
   async read(signal: AbortSignal | undefined): Promise<WireRows> {
     const abort = (): void => this.#abort?.abort(signal?.reason)
     if (signal?.aborted) abort()
     const ignoreAbort = signal === undefined || signal.aborted ? null : onAbort(signal, abort)
+    this.#reading = true
     try {
       const rows = (await this.#rows.read()) as WireCell[][]
       return { rows, fields: this.#rows.fields.map((field) => ({ ...field })) }
     } finally {
+      this.#reading = false
       ignoreAbort?.()
     }
   }

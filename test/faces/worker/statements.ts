@@ -433,4 +433,17 @@ export function testStatements({ test, face }: Suite): void {
     assert.deepEqual(result.rows, [{ one: 1 }])
     await slow
   })
+
+  test('rows whose signal aborts while they are opened are never fetched', async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    await manager.use(async (connection) => {
+      const abort = new AbortController()
+      const why = new Error('enough')
+      const rows = connection.stream('SELECT pg_sleep(20)', [], { signal: abort.signal })
+      const asked = reason(rows.next())
+      abort.abort(why)
+      assert.equal(await within(asked, 'the abort'), why)
+    })
+  })
 }

@@ -398,4 +398,35 @@ export async function testTransactions({ test, database, face }: Suite): Promise
     await new Promise((resolve) => setTimeout(resolve, 100))
     assert.deepEqual(await stored(), [])
   })
+
+  test('rows that are asked for as their nested transaction ends are never fetched', async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    let asked: Promise<unknown> | undefined
+    await manager.use(
+      async (connection) => {
+        await connection.transaction(async (inner) => {
+          asked = reason(inner.stream(`${insert} RETURNING id`, [1]).next())
+          await Promise.resolve()
+        })
+        assert.ok((await asked) instanceof ConnectionReleasedError, String(await asked))
+      },
+      { autocommit: true },
+    )
+    assert.deepEqual(await stored(), [])
+  })
+
+  test('a nested transaction that a text has ended names that text', async () => {
+    await using faced = face.open()
+    const { manager } = faced
+    await manager.use(async (connection) => {
+      await connection.query('SELECT 1')
+      const error = await caught(
+        connection.transaction((inner) => inner.query('COMMIT')),
+        TransactionEndedError,
+      )
+      assert.equal(error.statement, 'COMMIT')
+      await connection.rollback()
+    })
+  })
 }
