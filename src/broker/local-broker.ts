@@ -13,7 +13,7 @@ import { Dispatcher } from './dispatcher.js'
 import { askersFrames } from './askers-frames.js'
 import { OneShots } from './one-shots.js'
 import { LeaseWaiter, OneShotWaiter, type OneShot } from './waiters.js'
-import type { CustomTypesConfig, QueryResult } from 'pg'
+import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../api/connection.js'
 import type { ConnectionFacts, ManagerStats } from '../api/manager.js'
 import type { Broker, EventSink, FaceOptions, LeaseTerms, Wait } from '../api/ports.js'
@@ -106,11 +106,6 @@ export class LocalBroker implements Broker, SubscriptionOwner {
     const { host, port, processID } = this.#keeper.backend?.client ?? planned
     const { idleTimeoutMillis, maxLifetimeMillis } = this.#resolved
     return { host, port, user, database, processID, idleTimeoutMillis, maxLifetimeMillis }
-  }
-
-  /** The parsers of the present session's results; undefined without one. */
-  get types(): CustomTypesConfig | undefined {
-    return this.#keeper.backend?.client._types
   }
 
   // ---- leases

@@ -22,8 +22,6 @@ export interface DriverClient extends Omit<Client, 'connection' | 'pipeline' | '
   readonly _types: CustomTypesConfig
   /** False once the connection has failed or the server has said its last word: pg sends nothing any more. */
   readonly _queryable: boolean
-  ref(): void
-  unref(): void
   /** What is to be sent; pg takes it from here when it may go. */
   readonly _queryQueue: QueuedQuery[]
   /** Pipelined, sent, and behind the one that the server answers. */

@@ -31,21 +31,6 @@ export class LinkedList<T extends Linked<T>> {
     this.#size++
   }
 
-  unshift(node: T): void {
-    node.previous = null
-    node.next = this.#head
-    if (this.#head === null) this.#tail = node
-    else this.#head.previous = node
-    this.#head = node
-    this.#size++
-  }
-
-  shift(): T | null {
-    const node = this.#head
-    if (node !== null) this.remove(node)
-    return node
-  }
-
   /** Takes `node` out. It must stand in this list. */
   remove(node: T): void {
     if (node.previous === null) this.#head = node.next

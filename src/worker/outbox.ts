@@ -16,7 +16,6 @@ export class Outbox<Entry> {
   readonly #port: MessagePort
   readonly #hooks: OutboxHooks
   #entries: Entry[] = []
-  #transfers: ArrayBuffer[] = []
   #scheduled = false
   #timer: NodeJS.Timeout | null = null
   #closed = false
@@ -51,11 +50,6 @@ export class Outbox<Entry> {
     clock.nextTick(this.#flush)
   }
 
-  /** This buffer is given away, not copied. */
-  transfer(buffer: ArrayBuffer): void {
-    if (!this.#closed) this.#transfers.push(buffer)
-  }
-
   readonly #flush = (): void => {
     const wanted = !this.#closed && this.#entries.length > 0
     // What the hook says goes along.
@@ -63,11 +57,9 @@ export class Outbox<Entry> {
     this.#scheduled = false
     if (!wanted) return
     const entries = this.#entries
-    const transfers = this.#transfers
     this.#entries = []
-    this.#transfers = []
     try {
-      this.#port.postMessage(entries, transfers)
+      this.#port.postMessage(entries)
     } catch (error) {
       this.#hooks.onFailure(error as Error)
     }

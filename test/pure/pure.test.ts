@@ -37,19 +37,26 @@ test('linked list: it does what an array does, whatever the order of steps', () 
   }
   for (let id = 0; id < 2_000; id++) {
     const node: Node = { id, previous: null, next: null }
-    switch (random(4)) {
+    // Mostly it grows, and now and then it is emptied at once.
+    switch (random(20)) {
       case 0:
+        assert.deepEqual(list.takeAll(), mirror)
+        mirror = []
+        break
+      case 1:
+      case 2:
+      case 3:
+        if (list.head !== null) list.remove(list.head)
+        mirror.shift()
+        break
+      default:
         list.push(node)
         mirror.push(node)
         break
-      case 1:
-        list.unshift(node)
-        mirror.unshift(node)
-        break
-      case 2:
-        assert.equal(list.shift(), mirror.shift() ?? null)
-        break
-      default: {
+      case 4:
+      case 5:
+      case 6:
+      case 7: {
         const victim = mirror[random(mirror.length)]
         if (victim === undefined) break
         list.remove(victim)
