@@ -127,22 +127,21 @@ class HeldConnection implements Omit<Connection, 'query' | 'stream'>, Droppable 
     return readRows({ text, values, options }, this.#use, this.#level, this.#context)
   }
 
-  async commit(): Promise<void> {
-    this.#checkMayEnd('commit', 'commits when its callback returns')
-    await this.#lease.commit()
+  // Not async functions, each of which would take a few more ticks.
+  commit(): Promise<void> {
+    const refusal = this.#refusalToEnd('commit', 'commits when its callback returns')
+    return refusal === null ? this.#lease.commit() : Promise.reject(refusal)
   }
 
-  async rollback(): Promise<void> {
-    this.#checkMayEnd('rollback', 'rolls back when its callback throws')
-    await this.#lease.rollback()
+  rollback(): Promise<void> {
+    const refusal = this.#refusalToEnd('rollback', 'rolls back when its callback throws')
+    return refusal === null ? this.#lease.rollback() : Promise.reject(refusal)
   }
 
-  #checkMayEnd(verb: 'commit' | 'rollback', instead: string): void {
+  #refusalToEnd(verb: 'commit' | 'rollback', instead: string): Error | null {
     const refusal = this.#level.refusal(true)
-    if (refusal !== null) throw refusal
-    if (this.#level.owned) {
-      throw new TransactionOrderError(`${verb}() was called inside transaction(), which ${instead}`)
-    }
+    if (refusal !== null || !this.#level.owned) return refusal
+    return new TransactionOrderError(`${verb}() was called inside transaction(), which ${instead}`)
   }
 
   transaction<T>(work: (connection: Connection) => T | PromiseLike<T>, ...none: never[]): Promise<T> {

@@ -1,6 +1,7 @@
 /** Several statements as one transaction, in one flush and with one Sync. */
 import type { RequestOwner } from './request-owner.js'
-import { Request, TRAITS } from './request.js'
+import { PLAIN_FACTS } from '../sql/classify.js'
+import { Request, statementTraits } from './request.js'
 import { StatementPart } from './statement-part.js'
 import { writeCloses } from './wire.js'
 import type { FieldDef, QueryResult } from 'pg'
@@ -22,10 +23,11 @@ export class BatchRequest extends Request {
     begin: string | null,
     exclusive: boolean,
   ) {
-    const pipelining = exclusive ? 'exclusive' : pipeliningOf(statements, begin)
-    const harmful = statements.some(({ harmless }) => !harmless)
+    const pipelining: Pipelining = exclusive ? 'exclusive' : pipeliningOf(statements, begin)
+    const harmless = statements.every((statement) => statement.harmless)
     const mayUnlisten = statements.some((statement) => statement.mayUnlisten)
-    super(owner, { ...TRAITS, repeatable: false, pipelining, harmful, mayUnlisten })
+    const traits = { pipelining, repeatable: false, facts: PLAIN_FACTS }
+    super(owner, statementTraits(traits, { harmless, mayUnlisten }))
     this.statements = statements
     this.#begin = begin
   }

@@ -3,7 +3,7 @@ import type { RequestOwner } from './request-owner.js'
 import { QueryRequest } from './query-request.js'
 import { TextRequest } from './text-request.js'
 import type { StatementCall } from '../api/statement.js'
-import type { Pipelining, Request, RequestTraits } from './request.js'
+import { statementTraits, type Pipelining, type Request } from './request.js'
 
 /**
  * @param repeatable it can be sent again if the connection dies behind an unanswered COMMIT
@@ -18,16 +18,7 @@ export function createRequest(
   const { statement, text: facts, extended } = call
   const joins = facts.kind === 'plain' || facts.kind === 'other'
   const pipelining = exclusive || !joins ? 'exclusive' : pipeliningOf(call)
-  // Written out, because a copy of `TRAITS` costs more and there is one for each statement.
-  const traits: RequestTraits = {
-    pipelining,
-    repeatable,
-    endsTransaction: false,
-    limitMillis: 0,
-    facts,
-    harmful: !statement.harmless,
-    mayUnlisten: statement.mayUnlisten,
-  }
+  const traits = statementTraits({ pipelining, repeatable, facts }, statement)
   return joins || extended
     ? new QueryRequest(owner, statement, traits)
     : new TextRequest(owner, statement, traits)

@@ -87,6 +87,15 @@ export const TRAITS: RequestTraits = {
   mayUnlisten: false,
 }
 
+/** Those of statements. Written out, because a copy of `TRAITS` costs more and there is one for each request. */
+export function statementTraits(
+  { pipelining, repeatable, facts }: Pick<RequestTraits, 'pipelining' | 'repeatable' | 'facts'>,
+  { harmless, mayUnlisten }: { readonly harmless: boolean; readonly mayUnlisten: boolean },
+): RequestTraits {
+  const harmful = !harmless
+  return { pipelining, repeatable, endsTransaction: false, limitMillis: 0, facts, harmful, mayUnlisten }
+}
+
 /** Waits for a request. */
 export interface Caller {
   /** What it waits with; null where the request is not to know. */

@@ -4,7 +4,7 @@
  */
 import type { RequestOwner } from './request-owner.js'
 import { clock } from '../util/clock.js'
-import { Request, TRAITS } from './request.js'
+import { Request, statementTraits } from './request.js'
 import { writeAll } from './wire.js'
 import type { DriverSubmittable } from '../api/ports.js'
 import type { DriverConnection, QueuedQuery } from '../pg/driver.js'
@@ -42,8 +42,7 @@ export class SubmittableRequest extends Request {
     // Read once: it is the user's object.
     const text = statementOf(submittable)?.text ?? '(a submittable)'
     const facts: Classified = texts.get(text)
-    const { harmless, mayUnlisten } = facts
-    super(owner, { ...TRAITS, pipelining: 'exclusive', facts, repeatable, harmful: !harmless, mayUnlisten })
+    super(owner, statementTraits({ pipelining: 'exclusive', repeatable, facts }, facts))
     this.submittable = submittable
     this.text = text
     this.over = new Promise((resolve) => {
