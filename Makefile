@@ -71,8 +71,8 @@ lint: build-tests ## check formatting, types, lint rules, and that nothing is th
 lint-format: $(installed)
 	@$(bin)/prettier --check --log-level warn --cache --cache-strategy content .
 
-lint-rules: build-tests
-	@$(bin)/eslint --max-warnings 0 --cache --cache-strategy content --cache-location $(cache)/eslint/ .
+lint-rules: build
+	@$(bin)/oxlint
 
 lint-unused: $(installed)
 	@$(bin)/knip --no-progress --cache --cache-location $(cache)/knip

@@ -10,12 +10,12 @@ import type {
   Submittable,
 } from 'pg'
 
-/* eslint-disable @typescript-eslint/no-explicit-any -- as in pg's own types: what comes back is the caller's to say */
+/* oxlint-disable typescript/no-explicit-any -- as in pg's own types: what comes back is the caller's to say */
 /** A row whose type the caller did not say. */
 export type AnyRow = any
 /** Values, or a row as an array, whose types the caller did not say. */
 export type AnyValues = any[]
-/* eslint-enable @typescript-eslint/no-explicit-any */
+/* oxlint-enable typescript/no-explicit-any */
 
 /** The limits that a statement may carry, beside pg's own members. */
 export interface StatementOptions {

@@ -12,7 +12,7 @@ export const ATTEMPT_MILLIS = 10_000
 export function listParameters(conninfo: string | undefined, env: NodeJS.ProcessEnv): ParameterFacts[] {
   const resolved = showBound(resolveConninfo(conninfo, env))
   const listed = [...keywords].flatMap(([name, { effect }]): ParameterFacts[] => {
-    const { value = '', source = 'default', detail = null } = resolved[name] ?? {}
+    const { value, source, detail = null } = resolved[name] ?? { value: '', source: 'default' }
     if (value === '' && source === 'default') return []
     return [{ name, value: mustHide(name, value) ? MASK : value, source, detail, effect }]
   })

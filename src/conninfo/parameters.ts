@@ -10,7 +10,7 @@ export type StreamSource = Duplex | (() => Duplex)
 
 /** pg's way to give type parsers: a function that finds the parser for a type's OID. */
 export interface TypeParsers {
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- pg's own signature, which takes any parser
+  // oxlint-disable-next-line typescript/no-explicit-any -- pg's own signature, which takes any parser
   getTypeParser(oid: number, format?: any): any
 }
 

@@ -340,7 +340,7 @@ test('use: what is thrown need not be an Error', async () => {
   for (const thrown of [undefined, null, 0, 'text', { code: '40001' }]) {
     const work = async (connection: Connection): Promise<void> => {
       await connection.query('INSERT INTO t VALUES (1)')
-      // eslint-disable-next-line @typescript-eslint/only-throw-error -- that is what is tested
+      // oxlint-disable-next-line typescript/only-throw-error -- that is what is tested
       throw thrown
     }
     assert.equal(await reason(manager.use(work)), thrown)

@@ -1,5 +1,4 @@
 /** What users write, for the compiler alone: it has to accept this, and refuse what is marked. */
-/* eslint-disable @typescript-eslint/no-unused-vars -- types of values are all that is looked at */
 import type { Duplex } from 'node:stream'
 import type { PGlite } from '@electric-sql/pglite'
 import type pg from 'pg'
@@ -48,7 +47,7 @@ export async function rowsHaveTheTypeThatIsAskedFor(manager: Manager, connection
   const arrays = await connection.query<[number, string]>({ text: 'SELECT 1', rowMode: 'array' })
   same<typeof arrays, pg.QueryArrayResult<[number, string]>>(true)
   const loose = await manager.query('SELECT 1')
-  // eslint-disable-next-line @typescript-eslint/no-explicit-any -- as in @types/pg
+  // oxlint-disable-next-line typescript/no-explicit-any -- as in @types/pg
   same<typeof loose.rows, any[]>(true)
   const limited = await manager.query<Account>({
     text: 'SELECT 1',

@@ -83,8 +83,9 @@ export function randomSources(random: Random, serviceFile: string): Sources {
   for (const name of several(3, () => pick(Object.keys(VARIABLES)))) env[name] = value(VARIABLES[name]!)
   if (random() < 0.1) env['PGREQUIRESSL'] = pick(['1', '0', '10', ''])
   const service = pick(['one', 'one', 'two', 'missing', 'o'])
-  if (random() < 0.3) pairs.push(`service=${service}`)
-  else if (random() < 0.3) env['PGSERVICE'] = service
+  const place = random()
+  if (place < 0.3) pairs.push(`service=${service}`)
+  else if (place < 0.5) env['PGSERVICE'] = service
   const lines = () =>
     several(3, () => pick(Object.keys(VALUES))).map(
       (name) => `${pick(['', '', '  '])}${name}=${value(name)}${pick(['', ' ', '\r'])}`,
