@@ -30,10 +30,10 @@ const alive = setInterval(() => {}, 60_000)
 
 const streams = new Streams(db)
 
-// One session, in this process and on this thread: of what a test may need beyond that it has nothing.
+// One session, in this process: of what a test may need beyond that it has nothing.
 useFace({
   createDatabase: () => createPGliteDatabase(db, streams),
-  has: () => false,
+  has: (need) => need === 'own thread',
   abandon: () => streams.destroy(),
 })
 

@@ -6,13 +6,13 @@ import {
   AcquireTimeoutError,
   ConnectError,
   ConnectionReleasedError,
-  ManagedConnection,
   TooManyWaitingError,
   UncommittedTransactionError,
   type Connection,
 } from 'pg-managed-connection'
-import { caught, createGate, errorOf, outcome, reason, settle } from '../support/caught.js'
+import { caught, createGate, errorOf, outcome, reason } from '../support/caught.js'
 import { freePort } from '../support/free-port.js'
+import { ManagedConnection } from '../support/managed.js'
 import { startProxy } from '../support/proxy.js'
 import { openSuite } from '../support/suite.js'
 import { until, within } from '../support/wait.js'
@@ -27,9 +27,8 @@ test('a handle is held until it is released', async () => {
   assert.equal(connection.processID, manager.stats.processID)
   let served = false
   const waiter = manager.use(() => (served = true))
-  await settle()
+  await until(() => manager.stats.waiting === 1, { what: 'the waiter to stand in line' })
   assert.equal(served, false)
-  assert.equal(manager.stats.waiting, 1)
   await connection.release()
   await waiter
 })
@@ -129,7 +128,7 @@ test(
     const held = await manager.acquire({ timeoutMillis: 10_000 })
     const waiter = manager.acquire({ timeoutMillis: Infinity })
     await sleep(100)
-    assert.equal(manager.stats.waiting, 1)
+    await until(() => manager.stats.waiting === 1, { what: 'the patient waiter to stand in line' })
     await held.release()
     await (await within(waiter, 'the patient waiter')).release()
   },
@@ -160,42 +159,54 @@ test(
   },
 )
 
-test('an aborted signal rejects with its reason, at once, and the waiter has left the line', async () => {
-  await using manager = new ManagedConnection(database.conninfo)
-  const held = await manager.acquire()
-  const controller = new AbortController()
-  const own = new Error('changed my mind')
-  const waiter = manager.acquire({ signal: controller.signal })
-  assert.equal(manager.stats.waiting, 1)
-  controller.abort(own)
-  assert.equal(await reason(waiter), own)
-  assert.equal(manager.stats.waiting, 0)
-  assert.equal(getEventListeners(controller.signal, 'abort').length, 0)
-  await held.release()
-})
+test(
+  'an aborted signal rejects with its reason, at once, and the waiter has left the line',
+  { needs: ['own thread'] },
+  async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    const held = await manager.acquire()
+    const controller = new AbortController()
+    const own = new Error('changed my mind')
+    const waiter = manager.acquire({ signal: controller.signal })
+    assert.equal(manager.stats.waiting, 1)
+    controller.abort(own)
+    assert.equal(await reason(waiter), own)
+    assert.equal(manager.stats.waiting, 0)
+    assert.equal(getEventListeners(controller.signal, 'abort').length, 0)
+    await held.release()
+  },
+)
 
-test('a signal that is aborted already rejects before anything is done', async () => {
-  await using manager = new ManagedConnection(database.conninfo)
-  const own = new Error('from the start')
-  const signal = AbortSignal.abort(own)
-  assert.equal(await reason(manager.acquire({ signal })), own)
-  assert.equal(await reason(manager.use(() => {}, { signal })), own)
-  assert.equal(await reason(manager.transaction(() => {}, { signal })), own)
-  assert.equal(await reason(manager.batch(['SELECT 1'], { signal })), own)
-  assert.equal(await reason(manager.tryAcquire({ signal })), own)
-  assert.equal(manager.closed, true)
-})
+test(
+  'a signal that is aborted already rejects before anything is done',
+  { needs: ['own thread'] },
+  async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    const own = new Error('from the start')
+    const signal = AbortSignal.abort(own)
+    assert.equal(await reason(manager.acquire({ signal })), own)
+    assert.equal(await reason(manager.use(() => {}, { signal })), own)
+    assert.equal(await reason(manager.transaction(() => {}, { signal })), own)
+    assert.equal(await reason(manager.batch(['SELECT 1'], { signal })), own)
+    assert.equal(await reason(manager.tryAcquire({ signal })), own)
+    assert.equal(manager.closed, true)
+  },
+)
 
-test('a signal that was granted its turn is let go, and an abort later changes nothing', async () => {
-  await using manager = new ManagedConnection(database.conninfo)
-  const controller = new AbortController()
-  const connection = await manager.acquire({ signal: controller.signal })
-  assert.equal(getEventListeners(controller.signal, 'abort').length, 0)
-  controller.abort()
-  await connection.query('SELECT 1')
-  await connection.commit()
-  await connection.release()
-})
+test(
+  'a signal that was granted its turn is let go, and an abort later changes nothing',
+  { needs: ['own thread'] },
+  async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    const controller = new AbortController()
+    const connection = await manager.acquire({ signal: controller.signal })
+    assert.equal(getEventListeners(controller.signal, 'abort').length, 0)
+    controller.abort()
+    await connection.query('SELECT 1')
+    await connection.commit()
+    await connection.release()
+  },
+)
 
 test('aborting while it connects rejects at once', { needs: ['wire'] }, async () => {
   await using proxy = await startProxy(database.login)
@@ -209,34 +220,42 @@ test('aborting while it connects rejects at once', { needs: ['wire'] }, async ()
   proxy.resume()
 })
 
-test('no ghost waiter: one that timed out or was aborted is never handed the connection', async () => {
-  await using manager = new ManagedConnection(database.conninfo)
-  const held = await manager.acquire()
-  const controller = new AbortController()
-  const late = reason(manager.acquire({ timeoutMillis: 20 }))
-  const aborted = reason(manager.acquire({ signal: controller.signal }))
-  const patient = manager.acquire()
-  controller.abort(new Error('gone'))
-  assert.ok((await late) instanceof AcquireTimeoutError)
-  await aborted
-  await held.release()
-  const connection = await within(patient, 'the patient waiter')
-  assert.equal(manager.stats.acquires, 2)
-  await connection.release()
-  assert.equal(manager.stats.held, false)
-})
+test(
+  'no ghost waiter: one that timed out or was aborted is never handed the connection',
+  { needs: ['own thread'] },
+  async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    const held = await manager.acquire()
+    const controller = new AbortController()
+    const late = reason(manager.acquire({ timeoutMillis: 20 }))
+    const aborted = reason(manager.acquire({ signal: controller.signal }))
+    const patient = manager.acquire()
+    controller.abort(new Error('gone'))
+    assert.ok((await late) instanceof AcquireTimeoutError)
+    await aborted
+    await held.release()
+    const connection = await within(patient, 'the patient waiter')
+    assert.equal(manager.stats.acquires, 2)
+    await connection.release()
+    assert.equal(manager.stats.held, false)
+  },
+)
 
-test('no ghost waiter: one whose time passes while the loop is blocked declines its turn', async () => {
-  await using manager = new ManagedConnection(database.conninfo)
-  const held = await manager.acquire()
-  const late = reason(manager.acquire({ timeoutMillis: 30 }))
-  const blockedUntil = performance.now() + 60
-  while (performance.now() < blockedUntil); // the timer cannot fire
-  await held.release()
-  assert.ok((await late) instanceof AcquireTimeoutError)
-  assert.equal(manager.stats.acquires, 1)
-  await manager.use(() => {})
-})
+test(
+  'no ghost waiter: one whose time passes while the loop is blocked declines its turn',
+  { needs: ['own thread'] },
+  async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    const held = await manager.acquire()
+    const late = reason(manager.acquire({ timeoutMillis: 30 }))
+    const blockedUntil = performance.now() + 60
+    while (performance.now() < blockedUntil); // the timer cannot fire
+    await held.release()
+    assert.ok((await late) instanceof AcquireTimeoutError)
+    assert.equal(manager.stats.acquires, 1)
+    await manager.use(() => {})
+  },
+)
 
 test('maxWaiting: a longer line refuses the newcomer at once', async () => {
   await using manager = new ManagedConnection(database.conninfo, { maxWaiting: 2 })
@@ -323,8 +342,7 @@ test('release is idempotent, and does not give away the turn of somebody else', 
   const second = await manager.acquire()
   const third = manager.acquire()
   await Promise.all([first.release(), first.release(), first[Symbol.asyncDispose]()])
-  await settle()
-  assert.equal(manager.stats.waiting, 1)
+  await until(() => manager.stats.waiting === 1, { what: 'the third to wait' })
   await second.query('SELECT 1')
   await second.commit()
   await second.release()

@@ -1,8 +1,9 @@
 /** Whose async context things run in: AsyncLocalStorage of the caller, never of who released. */
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
-import { ManagedConnection } from 'pg-managed-connection'
+
 import { createGate, settle } from '../support/caught.js'
+import { ManagedConnection } from '../support/managed.js'
 import { openSuite } from '../support/suite.js'
 
 const { test, database } = await openSuite()

@@ -2,14 +2,10 @@
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import {
-  ConnectionLostError,
-  ManagedConnection,
-  ManagedConnectionError,
-  ManagerEndedError,
-} from 'pg-managed-connection'
+import { ConnectionLostError, ManagedConnectionError, ManagerEndedError } from 'pg-managed-connection'
 import { caught, createGate, errorOf, outcome, settle } from '../support/caught.js'
 import { toConninfo } from '../support/address.js'
+import { ManagedConnection } from '../support/managed.js'
 import { startProxy } from '../support/proxy.js'
 import { openSuite } from '../support/suite.js'
 import { until, within } from '../support/wait.js'
@@ -73,7 +69,7 @@ test('close() waits for one-shots and COMMITs that are unanswered', async () => 
   assert.equal(manager.closed, true)
 })
 
-test('end() refuses new work, serves those who wait, and closes', async () => {
+test('end() refuses new work, serves those who wait, and closes', { needs: ['own thread'] }, async () => {
   const manager = new ManagedConnection(database.conninfo)
   const gate = createGate()
   const order: string[] = []
@@ -106,7 +102,7 @@ test('end() refuses new work, serves those who wait, and closes', async () => {
   assert.equal(manager.closed, true)
 })
 
-test('end() refuses in the very moment that it was called', async () => {
+test('end() refuses in the very moment that it was called', { needs: ['own thread'] }, async () => {
   const manager = new ManagedConnection(database.conninfo)
   const ending = manager.end()
   await caught(manager.query('SELECT 1'), ManagerEndedError)

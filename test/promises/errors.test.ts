@@ -8,7 +8,6 @@ import {
   CommitRolledBackError,
   ConnectError,
   ConnectionLostError,
-  ManagedConnection,
   ManagedConnectionError,
   ManagerEndedError,
   TransactionEndedError,
@@ -17,6 +16,7 @@ import {
 } from 'pg-managed-connection'
 import { caught, reason } from '../support/caught.js'
 import { freePort } from '../support/free-port.js'
+import { ManagedConnection } from '../support/managed.js'
 import { openSuite } from '../support/suite.js'
 import { until } from '../support/wait.js'
 
@@ -194,7 +194,7 @@ test(
 
 test(
   'a password appears in no message, field, stack, event or inspection',
-  { needs: ['processes'] },
+  { needs: ['processes', 'own thread'] },
   async () => {
     const secret = 'hunter2-is-secret'
     const shown: string[] = []

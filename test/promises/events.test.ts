@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
-  ManagedConnection,
   type ConnectEvent,
   type HoldWarningEvent,
   type NoticeEvent,
   type RollbackEvent,
 } from 'pg-managed-connection'
 import { reason, settle } from '../support/caught.js'
+import { ManagedConnection } from '../support/managed.js'
 import { openSuite } from '../support/suite.js'
 import { until } from '../support/wait.js'
 

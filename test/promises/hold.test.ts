@@ -3,13 +3,13 @@ import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import {
   HoldTimeoutError,
-  ManagedConnection,
   UnfinishedStatementError,
   type Connection,
   type HoldWarningEvent,
   type RollbackEvent,
 } from 'pg-managed-connection'
 import { reason } from '../support/caught.js'
+import { ManagedConnection } from '../support/managed.js'
 import { openSuite } from '../support/suite.js'
 import { until, within } from '../support/wait.js'
 import { openManager } from '../support/manager.js'

@@ -1,7 +1,6 @@
 /** `listen()`: channels, shared LISTENs, reconnects, bounds and ends. */
 import assert from 'node:assert/strict'
 import {
-  ManagedConnection,
   ManagerEndedError,
   ReentrantAcquireError,
   SubscriptionOverflowError,
@@ -9,6 +8,7 @@ import {
   type Subscription,
 } from 'pg-managed-connection'
 import { caught } from '../support/caught.js'
+import { ManagedConnection } from '../support/managed.js'
 import { openSuite } from '../support/suite.js'
 import { until, within } from '../support/wait.js'
 
@@ -187,7 +187,7 @@ test('an idle time-out does not close the connection while a subscription lives'
   await until(() => manager.closed, { what: 'the idle connection to be closed' })
 })
 
-test('end() ends the subscriptions', async () => {
+test('end() ends the subscriptions', { needs: ['own thread'] }, async () => {
   const manager = new ManagedConnection(database.conninfo)
   const subscription = await manager.listen('ending')
   const waiting = subscription[Symbol.asyncIterator]().next()
@@ -322,28 +322,36 @@ test('what a listener has undone is done again, even where nobody else may wait'
   assert.deepEqual(await next(subscription), { type: 'gap', channel: 'one' })
 })
 
-test('end() refuses those who would listen to what others listen to already', async () => {
-  const manager = new ManagedConnection(database.conninfo)
-  await manager.listen('ending')
-  const holder = await manager.acquire()
-  const ended = manager.end()
-  await caught(manager.listen('ending'), ManagerEndedError)
-  await caught(manager.batch([]), ManagerEndedError)
-  await holder.release()
-  await ended
-})
+test(
+  'end() refuses those who would listen to what others listen to already',
+  { needs: ['own thread'] },
+  async () => {
+    const manager = new ManagedConnection(database.conninfo)
+    await manager.listen('ending')
+    const holder = await manager.acquire()
+    const ended = manager.end()
+    await caught(manager.listen('ending'), ManagerEndedError)
+    await caught(manager.batch([]), ManagerEndedError)
+    await holder.release()
+    await ended
+  },
+)
 
-test('who leaves while the channel is listened to again leaves nothing behind', async () => {
-  await using manager = new ManagedConnection(database.conninfo)
-  const subscription = await manager.listen('orphan')
-  let gone: PromiseLike<void> | undefined
-  await manager.use(
-    async (connection) => {
-      await connection.query('UNLISTEN *')
-      gone = subscription[Symbol.asyncDispose]()
-    },
-    { autocommit: true },
-  )
-  await gone
-  await until(async () => (await channels(manager)).length === 0, { what: 'the channel to be left' })
-})
+test(
+  'who leaves while the channel is listened to again leaves nothing behind',
+  { needs: ['own thread'] },
+  async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    const subscription = await manager.listen('orphan')
+    let gone: PromiseLike<void> | undefined
+    await manager.use(
+      async (connection) => {
+        await connection.query('UNLISTEN *')
+        gone = subscription[Symbol.asyncDispose]()
+      },
+      { autocommit: true },
+    )
+    await gone
+    await until(async () => (await channels(manager)).length === 0, { what: 'the channel to be left' })
+  },
+)

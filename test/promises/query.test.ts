@@ -2,13 +2,13 @@
 import assert from 'node:assert/strict'
 import pg from 'pg'
 import {
-  ManagedConnection,
   TransactionOrderError,
   UncommittedTransactionError,
   type Connection,
   type RollbackEvent,
 } from 'pg-managed-connection'
 import { caught, reason } from '../support/caught.js'
+import { ManagedConnection } from '../support/managed.js'
 import { startProxy } from '../support/proxy.js'
 import { onGround, openSuite } from '../support/suite.js'
 import { until } from '../support/wait.js'

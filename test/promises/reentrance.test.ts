@@ -1,13 +1,9 @@
 /** Asking inside a holder's callback for what would wait for that callback. */
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
-import {
-  ConnectError,
-  AcquireTimeoutError,
-  ManagedConnection,
-  ReentrantAcquireError,
-} from 'pg-managed-connection'
+import { ConnectError, AcquireTimeoutError, ReentrantAcquireError } from 'pg-managed-connection'
 import { caught, createGate, reason } from '../support/caught.js'
+import { ManagedConnection } from '../support/managed.js'
 import { openSuite } from '../support/suite.js'
 import { within } from '../support/wait.js'
 
@@ -27,7 +23,8 @@ const MEMBERS: Readonly<Record<string, Ask>> = {
 
 for (const how of ['use', 'transaction'] as const) {
   for (const [member, ask] of Object.entries(MEMBERS)) {
-    test(`${member}() inside a ${how} callback is refused at once`, async () => {
+    const needs = member === 'end' ? (['own thread'] as const) : []
+    test(`${member}() inside a ${how} callback is refused at once`, { needs }, async () => {
       await using manager = new ManagedConnection(database.conninfo)
       await manager[how](async () => {
         const error = await caught(within(ask(manager), 'the refusal', 1_000), ReentrantAcquireError)
@@ -206,7 +203,7 @@ for (const [member, ask] of [
   ...Object.entries(MEMBERS),
   ['tryAcquire', (manager) => manager.tryAcquire()] as [string, Ask],
 ]) {
-  test(`${member}() from onConnect is refused at once`, async () => {
+  test(`${member}() from onConnect is refused at once`, { needs: ['own thread'] }, async () => {
     let error: unknown
     await using manager: ManagedConnection = new ManagedConnection(database.conninfo, {
       onConnect: async () => {
@@ -221,7 +218,7 @@ for (const [member, ask] of [
   })
 }
 
-test('detached does not help in onConnect', async () => {
+test('detached does not help in onConnect', { needs: ['own thread'] }, async () => {
   await using manager: ManagedConnection = new ManagedConnection(database.conninfo, {
     onConnect: async () => void (await manager.use(() => {}, { detached: true })),
   })
@@ -247,7 +244,7 @@ test('what onConnect left behind may ask once it has settled', async () => {
 
 test(
   'onConnect that runs for a holder’s own reconnect is refused, and the holder goes on',
-  { needs: ['kill'] },
+  { needs: ['kill', 'own thread'] },
   async () => {
     let refused: unknown
     await using manager: ManagedConnection = new ManagedConnection(database.conninfo, {

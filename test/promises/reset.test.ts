@@ -1,10 +1,11 @@
 /** `reset: 'session'`: what a holder changes in the session is gone when the next one gets it. */
 import assert from 'node:assert/strict'
-import { ManagedConnection, type Connection, type ManagedConnectionOptions } from 'pg-managed-connection'
+import { type Connection, type ManagedConnectionOptions } from 'pg-managed-connection'
 import { openProxied } from '../support/proxied.js'
 import { openSuite } from '../support/suite.js'
 import { until, within } from '../support/wait.js'
 import type { Need } from '../support/face.js'
+import { ManagedConnection } from '../support/managed.js'
 import { openManager } from '../support/manager.js'
 
 const { test, database } = await openSuite()

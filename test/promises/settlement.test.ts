@@ -4,13 +4,13 @@ import pg from 'pg'
 import {
   CommitRolledBackError,
   ConnectionLostError,
-  ManagedConnection,
   UncommittedTransactionError,
   UnfinishedStatementError,
   type Connection,
   type RollbackEvent,
 } from 'pg-managed-connection'
-import { caught, reason } from '../support/caught.js'
+import { assertSame, caught, reason } from '../support/caught.js'
+import { ManagedConnection } from '../support/managed.js'
 import { startProxy } from '../support/proxy.js'
 import { openSuite } from '../support/suite.js'
 import { until } from '../support/wait.js'
@@ -127,7 +127,7 @@ for (const { name, hold } of WAYS) {
       UncommittedTransactionError,
     )
     assert.equal(error.statement, 'INSERT INTO t VALUES (1)')
-    assert.equal(error.cause, swallowed)
+    assertSame(error.cause, swallowed)
     await assertGoesOn(manager, pid)
   })
 
@@ -270,7 +270,7 @@ for (const { name, hold } of WAYS) {
       }),
       CommitRolledBackError,
     )
-    assert.equal(error.cause, swallowed)
+    assertSame(error.cause, swallowed)
     assert.equal(error.retrySafe, true)
     await assertGoesOn(manager, pid)
   })
@@ -451,7 +451,7 @@ test('transaction: returned, inerror: COMMIT is answered ROLLBACK and the caller
     }),
     CommitRolledBackError,
   )
-  assert.equal(error.cause, swallowed)
+  assertSame(error.cause, swallowed)
   assert.equal(error.retrySafe, true)
   assert.equal(await count(), 0)
   await assertGoesOn(manager, pid)

@@ -4,12 +4,12 @@ import { setTimeout as pause } from 'node:timers/promises'
 import {
   ConnectionLostError,
   ConnectionReleasedError,
-  ManagedConnection,
   StatementTimeoutError,
   TransactionOrderError,
   type Connection,
 } from 'pg-managed-connection'
 import { caught } from '../support/caught.js'
+import { ManagedConnection } from '../support/managed.js'
 import { openProxied } from '../support/proxied.js'
 import { openSuite } from '../support/suite.js'
 import { until, within } from '../support/wait.js'

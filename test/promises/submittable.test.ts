@@ -1,4 +1,5 @@
 /** pg's submittables (cursors, streams, COPY) handed to `connection.query()` on the shared, pipelined connection. */
+import { ManagedConnection } from '../support/managed.js'
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { pipeline } from 'node:stream/promises'
@@ -8,7 +9,6 @@ import pg from 'pg'
 import QueryStream from 'pg-query-stream'
 import {
   ConnectionReleasedError,
-  ManagedConnection,
   UncommittedTransactionError,
   UnfinishedStatementError,
   type Connection,

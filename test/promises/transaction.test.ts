@@ -4,7 +4,6 @@ import pg from 'pg'
 import {
   CommitRolledBackError,
   ConnectionReleasedError,
-  ManagedConnection,
   TransactionEndedError,
   TransactionOrderError,
   UncommittedTransactionError,
@@ -12,7 +11,8 @@ import {
   type Connection,
   type TransactionOptions,
 } from 'pg-managed-connection'
-import { caught, createGate, errorOf, outcome, reason, settle } from '../support/caught.js'
+import { assertSame, caught, createGate, errorOf, outcome, reason, settle } from '../support/caught.js'
+import { ManagedConnection } from '../support/managed.js'
 import { startProxy } from '../support/proxy.js'
 import { onGround, openSuite } from '../support/suite.js'
 import { until, within } from '../support/wait.js'
@@ -363,7 +363,7 @@ test('nested: one that swallowed a failed statement is told that it was rolled b
       }),
       CommitRolledBackError,
     )
-    assert.equal(error.cause, swallowed)
+    assertSame(error.cause, swallowed)
     await insert(connection, 3)
   })
   assert.deepEqual(await admin.ids(), [1, 3])

@@ -5,11 +5,11 @@ import {
   CommitRolledBackError,
   ConnectError,
   ConnectionLostError,
-  ManagedConnection,
   StatementTimeoutError,
   UncommittedTransactionError,
 } from 'pg-managed-connection'
-import { caught, reason } from '../support/caught.js'
+import { assertSame, caught, reason } from '../support/caught.js'
+import { ManagedConnection } from '../support/managed.js'
 import { startProxy } from '../support/proxy.js'
 import { openSuite } from '../support/suite.js'
 import { until, within } from '../support/wait.js'
@@ -94,7 +94,7 @@ test('a COMMIT that is issued behind a failing statement without awaiting it is 
     assert.equal(failed.status, 'rejected')
     const error = (commit as PromiseRejectedResult).reason as CommitRolledBackError
     assert.ok(error instanceof CommitRolledBackError)
-    assert.equal(error.cause, (failed as PromiseRejectedResult).reason)
+    assertSame(error.cause, (failed as PromiseRejectedResult).reason)
     assert.equal(connection.status, 'idle')
   })
   assert.deepEqual(await admin.ids(), [])

@@ -2,8 +2,9 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { ManagedConnection, ManagedConnectionError, TransactionOrderError } from 'pg-managed-connection'
+import { ManagedConnectionError, TransactionOrderError } from 'pg-managed-connection'
 import { caught, createGate, reason, settle } from '../support/caught.js'
+import { ManagedConnection } from '../support/managed.js'
 import { startProxy } from '../support/proxy.js'
 import { openSuite } from '../support/suite.js'
 import { conninfoThrough } from '../support/proxied.js'
@@ -216,7 +217,7 @@ test('close: true closes the server connection after this holder, before its pro
 
 test(
   'close: true makes the next in line wait for a new connection, which it gets',
-  { needs: ['backends'] },
+  { needs: ['backends', 'own thread'] },
   async () => {
     await using manager = new ManagedConnection(database.conninfo)
     const first = manager.use((connection) => connection.processID, { close: true })
@@ -225,21 +226,25 @@ test(
   },
 )
 
-test('status of the handle and the manager follow the server: idle, active, intrans, inerror', async () => {
-  await using manager = new ManagedConnection(database.conninfo)
-  await manager.use(async (connection) => {
-    assert.equal(manager.status, 'idle')
-    const running = connection.query('SELECT pg_sleep(0.05)')
-    assert.equal(connection.status, 'active')
-    assert.equal(manager.status, 'active')
-    await running
-    assert.equal(manager.status, 'intrans')
-    await reason(connection.query('SELECT 1 / 0'))
-    assert.equal(manager.status, 'inerror')
-    await connection.rollback()
-    assert.equal(manager.status, 'idle')
-  })
-})
+test(
+  'status of the handle and the manager follow the server: idle, active, intrans, inerror',
+  { needs: ['own thread'] },
+  async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    await manager.use(async (connection) => {
+      assert.equal(manager.status, 'idle')
+      const running = connection.query('SELECT pg_sleep(0.05)')
+      assert.equal(connection.status, 'active')
+      assert.equal(manager.status, 'active')
+      await running
+      assert.equal(manager.status, 'intrans')
+      await reason(connection.query('SELECT 1 / 0'))
+      assert.equal(manager.status, 'inerror')
+      await connection.rollback()
+      assert.equal(manager.status, 'idle')
+    })
+  },
+)
 
 test(
   'statements that are not awaited each go out pipelined and are answered in order',

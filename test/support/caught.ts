@@ -1,5 +1,6 @@
 /** What the tests of the core have in common: catching errors and gates. */
 import assert from 'node:assert/strict'
+import { currentFace } from './face.js'
 import { within } from './wait.js'
 
 /** A class of errors, whatever its constructor takes. */
@@ -32,6 +33,12 @@ export async function outcome<T>(promise: PromiseLike<T>): Promise<PromiseSettle
 /** What a settled promise rejected with; undefined when it did not. */
 export function errorOf(settled: PromiseSettledResult<unknown>): unknown {
   return settled.status === 'rejected' ? (settled.reason as unknown) : undefined
+}
+
+/** That it is this very error; between threads, where errors are copied, one that tells the same. */
+export function assertSame(actual: unknown, expected: unknown): void {
+  if (currentFace()?.has('own thread') === false) assert.deepEqual(actual, expected)
+  else assert.equal(actual, expected)
 }
 
 /** A promise that is settled by hand. */

@@ -1,5 +1,6 @@
 /** What the tests of a file run on: a server, or what a file that runs others' tests has put in its place. */
-import type { TestDatabase } from './database.js'
+import type { ManagedConnection } from 'pg-managed-connection'
+import type { DatabaseOptions, TestDatabase } from './database.js'
 
 /** What a test may need that a server has, and not everything in the place of one. */
 export type Need =
@@ -23,11 +24,15 @@ export type Need =
   | 'defaults'
   /** Sessions that may become another user's. */
   | 'users'
+  /** The manager's own thread: submittables, callbacks, and what only the owner is told. */
+  | 'own thread'
 
 /** Something in the place of a server. */
 export interface Face {
+  /** Default: the package's. */
+  readonly ManagedConnection?: typeof ManagedConnection
   /** A database without anything in it. */
-  createDatabase(): Promise<TestDatabase>
+  createDatabase(options?: DatabaseOptions): Promise<TestDatabase>
   /** Asked for each need of a test, which is left out where one of them is not met. */
   has(need: Need): boolean
   /** A test ran out of time: what it has open is in nobody's way any more. */

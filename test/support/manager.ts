@@ -1,5 +1,6 @@
 /** A manager that a test opens, and that is gone when the test is over, whatever the test has left. */
-import { ManagedConnection, type ManagedConnectionOptions } from 'pg-managed-connection'
+import type { ManagedConnectionOptions } from 'pg-managed-connection'
+import { ManagedConnection } from './managed.js'
 
 /** Ends a manager without much patience: a test that has failed may have left a holder behind. */
 export async function endSoon(manager: ManagedConnection): Promise<void> {

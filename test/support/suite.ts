@@ -85,7 +85,7 @@ export function onGround(prepare: () => Promise<unknown>, test: TestFunction): T
 export async function openSuite(
   options: DatabaseOptions & LeakOptions = {},
 ): Promise<{ test: TestFunction; database: TestDatabase }> {
-  const database = await (currentFace()?.createDatabase() ?? createDatabase(options))
+  const database = await (currentFace()?.createDatabase(options) ?? createDatabase(options))
   after(() => database.drop())
   return { test: leakTest({ ...options, admin: database.admin }), database }
 }

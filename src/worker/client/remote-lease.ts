@@ -102,6 +102,7 @@ export class RemoteLease implements Lease {
   // ---- what the owner carries out
 
   #call<T>(entry: (id: number) => ToOwner, facts: CallFacts<T> = {}): Promise<T> {
+    if (this.revocation !== null) return Promise.reject(this.revocation)
     const id = this.#link.createID()
     return this.#link.call(id, entry(id), { ...facts, lease: this })
   }
