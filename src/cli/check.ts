@@ -1,4 +1,4 @@
-import { findPassword } from '../conninfo/password-file.js'
+import { findPassword } from '../conninfo/local-files.js'
 import { planConnection, type ConnectPlan } from '../conninfo/plan.js'
 import { AttemptError, openClient, type OpenedClient } from '../connect/index.js'
 import { internals } from '../pg/driver.js'

@@ -1,5 +1,5 @@
 import type { ConnectPlan } from '../conninfo/plan.js'
-import type { AuthMethod } from '../conninfo/require-auth.js'
+import type { AuthMethod } from '../conninfo/plan.js'
 import { Failure, type Encryption } from './attempt-error.js'
 import type { DriverConnection } from '../pg/driver.js'
 

@@ -1,6 +1,6 @@
 import { lookup } from 'node:dns'
 import { isIP } from 'node:net'
-import type { HostPlan } from '../conninfo/hosts.js'
+import type { HostPlan } from '../conninfo/resolve.js'
 import { Failure, type FailureKind } from './attempt-error.js'
 import { abortable } from './with-deadline.js'
 

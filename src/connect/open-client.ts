@@ -1,4 +1,4 @@
-import type { HostPlan } from '../conninfo/hosts.js'
+import type { HostPlan } from '../conninfo/resolve.js'
 import type { ConnectPlan, TargetSessionAttrs } from '../conninfo/plan.js'
 import { ConnectError } from '../errors.js'
 import { now } from '../util/clock.js'

@@ -1,4 +1,4 @@
-import { passwordFromFile } from '../conninfo/password-file.js'
+import { passwordFromFile } from '../conninfo/local-files.js'
 import type { ConnectPlan } from '../conninfo/plan.js'
 import { Failure, type AttemptTarget } from './attempt-error.js'
 
