@@ -1,15 +1,14 @@
 import type { Socket } from 'node:net'
 import type { Client } from 'pg'
 import type { ConnectPlan, TargetSessionAttrs } from '../conninfo/plan.js'
-import { AttemptError, Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
-import { cancelSession, type CancelOptions } from './cancel.js'
-import { dial } from './dial.js'
-import { logIn, Refusal, type LoggedIn } from './log-in.js'
+import { ask } from '../pg/ask.js'
 import { internals } from '../pg/driver.js'
 import { makeConnected } from '../pg/patches.js'
-import { readBeforeError } from './read-before-error.js'
-import type { SessionFacts } from './session-facts.js'
-import { checkSession } from './target-session.js'
+import { cancelSession, type CancelOptions } from './cancel.js'
+import { dial, readBeforeError } from './dial.js'
+import { AttemptError, Failure, type AttemptTarget, type Encryption } from './failures.js'
+import { logIn, Refusal, type LoggedIn } from './log-in.js'
+import { abortable } from './waiting.js'
 
 /** What happens while a connection is opened. */
 export type OpenStep =
@@ -19,13 +18,9 @@ export type OpenStep =
   | { readonly kind: 'opened'; readonly target: AttemptTarget; readonly encryption: Encryption }
 
 /** A connection that is open and ready for statements. */
-export interface OpenedClient {
-  /** Connected, with `pipeline: true`. It has an `error` listener that does nothing; add one that does. */
-  readonly client: Client
-  /** Whom it is connected to. */
+export interface OpenedClient extends LoggedIn {
   readonly target: AttemptTarget
   readonly encryption: Encryption
-  readonly session: SessionFacts
   /**
    * Asks the server to cancel what this session is doing. Does nothing over a stream that the user gave.
    *
@@ -59,7 +54,6 @@ export async function attempt(target: AttemptTarget, context: AttemptContext): P
   throw new AttemptError(target, new Failure(again.kind, reason, again.cause ?? again), second)
 }
 
-/** Gives a failure, and throws whatever else it is. */
 function onlyFailure(error: unknown): Failure {
   if (error instanceof Failure) return error
   throw error
@@ -69,11 +63,11 @@ function onlyFailure(error: unknown): Failure {
 function encryptions(plan: ConnectPlan, target: AttemptTarget): [Encryption, Encryption?] {
   if (target.socket !== undefined) return ['none']
   const { mode } = plan.tls
-  // A stream that the user gave cannot be dialed again.
-  if (plan.stream !== undefined && (mode === 'allow' || mode === 'prefer')) return ['none']
   if (mode === 'disable') return ['none']
-  if (mode === 'allow') return ['none', 'tls']
-  return mode === 'prefer' ? ['tls', 'none'] : ['tls']
+  if (mode !== 'allow' && mode !== 'prefer') return ['tls']
+  // A stream that the user gave cannot be dialed again.
+  if (plan.stream !== undefined) return ['none']
+  return mode === 'allow' ? ['none', 'tls'] : ['tls', 'none']
 }
 
 /**
@@ -94,7 +88,7 @@ async function attemptWith(
   onStep({ kind: 'attempt', target, encryption: wished })
   const reached = plan.stream === undefined ? await dial(target, plan, wished, signal) : null
   const encryption = reached?.encryption ?? wished
-  const stream = reached === null ? plan.stream! : adoptSocket(reached.socket)
+  const stream = reached === null ? plan.stream! : adopt(reached.socket)
   const loggedIn = await logIn(stream, encryption, target, plan, signal).catch((error: unknown) => {
     // The server declined TLS, so this was the try without it already: there is no other to fall back on.
     throw error instanceof Failure && encryption !== wished
@@ -103,15 +97,10 @@ async function attemptWith(
   })
   await checkOrClose(loggedIn, wanted, signal)
   onStep({ kind: 'opened', target, encryption })
-  return {
-    ...loggedIn,
-    target,
-    encryption,
-    cancel: (options) =>
-      reached === null
-        ? Promise.resolve()
-        : cancelSession(internals(loggedIn.client), target, encryption, plan, options),
+  const cancel = async (options?: CancelOptions): Promise<void> => {
+    if (reached !== null) await cancelSession(internals(loggedIn.client), target, encryption, plan, options)
   }
+  return { ...loggedIn, target, encryption, cancel }
 }
 
 async function checkOrClose(
@@ -135,8 +124,39 @@ async function checkOrClose(
 }
 
 /** Readies a connected socket for pg. */
-function adoptSocket(socket: Socket): () => Socket {
+function adopt(socket: Socket): () => Socket {
   readBeforeError(socket)
   makeConnected(socket)
   return () => socket
+}
+
+/**
+ * Checks that a session is what `target_session_attrs` asks for. Since PostgreSQL 14 the server says so by itself;
+ * an older one is asked.
+ *
+ * @throws Failure of kind `session` when it is not
+ */
+async function checkSession(
+  { client, session }: LoggedIn,
+  wanted: TargetSessionAttrs,
+  signal: AbortSignal,
+): Promise<void> {
+  if (wanted === 'any') return
+  const isTrue = (text: string) => abortable(signal, askServer(client, text))
+  const { inHotStandby, defaultReadOnly } = session
+  if (wanted === 'read-write' || wanted === 'read-only') {
+    const isSilent = inHotStandby === null || defaultReadOnly === null
+    const readOnly = isSilent ? await isTrue('SHOW transaction_read_only') : inHotStandby || defaultReadOnly
+    if (readOnly === (wanted === 'read-only')) return
+    throw new Failure('session', readOnly ? 'session is read-only' : 'session is not read-only')
+  }
+  const standby = inHotStandby ?? (await isTrue('SELECT pg_catalog.pg_is_in_recovery()'))
+  if (standby === (wanted !== 'primary')) return
+  throw new Failure('session', `server is ${standby ? '' : 'not '}in hot standby mode`)
+}
+
+async function askServer(client: Client, text: string): Promise<boolean> {
+  const { rows } = await ask(client, text)
+  const value: unknown = Object.values(rows[0] ?? {})[0]
+  return value === true || value === 'on' || value === 't'
 }

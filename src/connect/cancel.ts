@@ -1,10 +1,8 @@
 import type { ConnectPlan } from '../conninfo/plan.js'
-import { AttemptError, Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
-import { dial } from './dial.js'
 import type { DriverClient } from '../pg/driver.js'
-import { isNetworkError } from './reasons.js'
-import { waitFor } from './wait-for.js'
-import { withDeadline } from './with-deadline.js'
+import { dial } from './dial.js'
+import { AttemptError, Failure, isNetworkError, type AttemptTarget, type Encryption } from './failures.js'
+import { waitFor, withDeadline } from './waiting.js'
 
 type SessionKey = Pick<DriverClient, 'processID' | 'secretKey'>
 

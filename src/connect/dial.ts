@@ -3,10 +3,10 @@ import { connect, type Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls'
 import type { ConnectPlan } from '../conninfo/plan.js'
 import type { TlsPlan } from '../conninfo/tls-plan.js'
-import { Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
-import { isNetworkError, networkFailure } from './reasons.js'
-import { PROTOCOL_NAME, tlsOptions } from './tls-options.js'
-import { waitFor } from './wait-for.js'
+import { timerFor } from '../util/timer.js'
+import { Failure, isNetworkError, networkFailure, type AttemptTarget, type Encryption } from './failures.js'
+import { PROTOCOL_NAME, tlsOptions } from './tls.js'
+import { waitFor } from './waiting.js'
 
 /** A socket that leads to the server. */
 interface Reached {
@@ -40,18 +40,16 @@ export async function dial(
 }
 
 async function connectTo(target: AttemptTarget, plan: ConnectPlan, signal: AbortSignal): Promise<Socket> {
-  const socket =
-    target.socket === undefined
-      ? connect({ host: target.address!, port: target.port })
-      : // The abstract namespace, which libpq writes with an "@", begins with a zero byte.
-        connect({ path: target.socket.replace(/^@/, '\0') })
+  // The abstract namespace, which libpq writes with an "@", begins with a zero byte.
+  const path = target.socket?.replace(/^@/, '\0')
+  const socket = connect(path === undefined ? { host: target.address!, port: target.port } : { path })
   try {
     await waitFor(socket, 'connect', signal)
   } catch (error) {
     throw signal.aborted ? error : networkFailure(error as Error, target)
   }
   const { enabled, initialDelayMillis } = plan.keepAlive
-  if (target.socket === undefined) socket.setKeepAlive(enabled, initialDelayMillis)
+  if (path === undefined) socket.setKeepAlive(enabled, initialDelayMillis)
   return socket
 }
 
@@ -76,10 +74,8 @@ async function encrypt(
   await waitFor(secured, 'secureConnect', signal)
   if (plan.negotiation === 'direct' && secured.alpnProtocol !== PROTOCOL_NAME) {
     secured.destroy()
-    throw new Failure(
-      'tls',
-      'direct SSL connection was established without ALPN protocol negotiation extension',
-    )
+    const fault = 'direct SSL connection was established without ALPN protocol negotiation extension'
+    throw new Failure('tls', fault)
   }
   return { socket: secured, encryption: 'tls' }
 }
@@ -121,4 +117,34 @@ function tlsFailure(error: Error, target: AttemptTarget): Failure {
   const untrusted = /^(?:UNABLE_TO|DEPTH_ZERO|SELF_SIGNED|CERT_|INVALID_CA|CRL_)/.test(code)
   const reason = untrusted ? `certificate verify failed: ${error.message}` : error.message
   return new Failure('tls', `SSL error: ${reason}`, error)
+}
+
+// ---- last words
+
+/** How long the rest may take to be read once a write has failed, in milliseconds. */
+const PATIENCE_MILLIS = 1_000
+
+/**
+ * Node destroys a socket as soon as a write fails, and throws away what the server had said before it hung up: its
+ * FATAL, or its answer to a COMMIT. With this, the failure is told when all of that has been read.
+ */
+export function readBeforeError(socket: Socket): void {
+  const write = socket._write.bind(socket)
+  socket._write = (chunk, encoding, done) => write(chunk, encoding, afterReading(socket, done))
+  const writeAll = socket._writev?.bind(socket)
+  if (writeAll !== undefined) socket._writev = (chunks, done) => writeAll(chunks, afterReading(socket, done))
+}
+
+function afterReading(socket: Socket, done: (error?: Error | null) => void): typeof done {
+  return (error) => {
+    if (error == null || socket.readableEnded || socket.destroyed) return done(error)
+    const tell = (): void => {
+      timer?.stop()
+      socket.off('end', tell).off('close', tell)
+      done(error)
+    }
+    const timer = timerFor(PATIENCE_MILLIS, tell)
+    timer?.unref()
+    socket.on('end', tell).on('close', tell)
+  }
 }

@@ -1,32 +1,32 @@
 import type { Duplex } from 'node:stream'
 import type { Client, CustomTypesConfig, DatabaseError as ServerError } from 'pg'
-import type { ConnectPlan } from '../conninfo/plan.js'
+import { passwordFromFile } from '../conninfo/local-files.js'
 import type { StreamSource } from '../conninfo/parameters.js'
-import { Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
-import { AuthWatch } from './auth-watch.js'
-import { abortable } from './with-deadline.js'
-import { givePassword } from './password.js'
+import type { ConnectPlan } from '../conninfo/plan.js'
 import { DatabaseError, internals } from '../pg/driver.js'
 import { forgetDefaults, forgetPassword, guardParser } from '../pg/patches.js'
 import pg from '../pg/pg.js'
-import { isNetworkError, networkFailure } from './reasons.js'
-import { collectParameters, sessionFacts, type SessionFacts } from './session-facts.js'
-import { tlsOptions } from './tls-options.js'
-import { CLOSED } from './wait-for.js'
+import { CLOSED, Failure, isNetworkError, networkFailure } from './failures.js'
+import type { AttemptTarget, Encryption } from './failures.js'
+import { AuthWatch, collectParameters, sessionFacts, type SessionFacts } from './session.js'
+import { tlsOptions } from './tls.js'
+import { abortable } from './waiting.js'
 
 /** A client that the server has let in. */
 export interface LoggedIn {
+  /** Connected, with `pipeline: true`. It has an `error` listener that does nothing; add one that does. */
   readonly client: Client
   readonly session: SessionFacts
 }
 
-/** The server refused, and whether it had accepted the user before. */
 export class Refusal extends Failure {
-  readonly afterLogin: boolean
-
-  constructor(reason: string, afterLogin: boolean, cause: unknown) {
+  /** @param afterLogin the server had accepted the user before */
+  constructor(
+    reason: string,
+    readonly afterLogin: boolean,
+    cause: unknown,
+  ) {
     super('refused', reason, cause)
-    this.afterLogin = afterLogin
   }
 }
 
@@ -56,7 +56,7 @@ export async function logIn(
     await abortable(signal, client.connect() as unknown as Promise<void>)
     if (watch.violation) throw watch.violation
     forgetPassword(client)
-    return { client, session: sessionFacts(status.parameters, watch, connection.stream) }
+    return { client, session: sessionFacts(status.parameters, watch.method, connection.stream) }
   } catch (error) {
     connection.stream.destroy()
     throw signal.aborted ? signal.reason : explain(error as Error, watch, plan, target)
@@ -111,15 +111,46 @@ function explain(error: Error, watch: AuthWatch, plan: ConnectPlan, target: Atte
 
 function describeRefusal(error: ServerError, plan: ConnectPlan): string {
   const { password } = plan
-  const fromFile = error.code === '28P01' && password.kind === 'file'
-  return (
-    `${error.severity ?? 'FATAL'}:  ${error.message}` +
-    (fromFile ? `\npassword retrieved from file "${password.file}"` : '')
-  )
+  const said = `${error.severity ?? 'FATAL'}:  ${error.message}`
+  if (error.code !== '28P01' || password.kind !== 'file') return said
+  return `${said}\npassword retrieved from file "${password.file}"`
 }
 
 function describeMethod(code: number): string {
   if (code === 7 || code === 8) return 'GSSAPI authentication not supported'
   if (code === 9) return 'SSPI authentication not supported'
   return `authentication method ${code} not supported`
+}
+
+// ---- the password
+
+/**
+ * The password for an attempt; a function or a password file is asked anew each time.
+ *
+ * @throws Failure of kind `policy` when there is none
+ */
+async function givePassword(plan: ConnectPlan, target: AttemptTarget): Promise<string> {
+  const password = await askSource(plan, target)
+  if (password === undefined || password === '') {
+    throw new Failure('policy', 'fe_sendauth: no password supplied')
+  }
+  if (typeof password !== 'string') {
+    throw new Failure('policy', `the password function must give a string, not ${typeof password}`)
+  }
+  return password
+}
+
+async function askSource(plan: ConnectPlan, target: AttemptTarget): Promise<string | undefined> {
+  const { password } = plan
+  if (password.kind === 'text') return password.secret.reveal()
+  if (password.kind === 'function') {
+    try {
+      return await password.get()
+    } catch (error) {
+      throw new Failure('policy', 'the password function failed', error)
+    }
+  }
+  const { port, address = '', host } = target
+  const { database, user } = plan
+  return passwordFromFile(password.file, { host: host || address, port, database, user })
 }

@@ -1,12 +1,16 @@
-import type { HostPlan } from '../conninfo/resolve.js'
+import { lookup } from 'node:dns/promises'
+import { isIP } from 'node:net'
 import type { ConnectPlan, TargetSessionAttrs } from '../conninfo/plan.js'
+import type { HostPlan } from '../conninfo/resolve.js'
 import { ConnectError } from '../errors.js'
 import { now } from '../util/clock.js'
 import { attempt, type OpenedClient, type OpenStep } from './attempt.js'
-import { AttemptError, Failure, type AttemptTarget } from './attempt-error.js'
-import { findAddresses, systemLookUp, type LookUp } from './look-up.js'
-import { isPoolerWithoutServer } from './reasons.js'
-import { withDeadline } from './with-deadline.js'
+import { AttemptError, Failure, isPoolerWithoutServer } from './failures.js'
+import type { AttemptTarget, FailureKind } from './failures.js'
+import { abortable, withDeadline } from './waiting.js'
+
+/** Finds the addresses of a name, in the order in which they are to be tried. */
+export type LookUp = (name: string) => Promise<readonly string[]>
 
 /** What bounds and observes an opening. */
 export interface OpenOptions {
@@ -149,4 +153,42 @@ function isHostDone(failure: AttemptError): boolean {
 /** The server is starting up, shutting down or in recovery: 57P0x. */
 function isUnavailable({ code = '' }: AttemptError): boolean {
   return /^57P0.$/.test(code)
+}
+
+// ---- names
+
+/** The operating system's look-up, as libpq uses it. */
+const systemLookUp: LookUp = async (name) => {
+  const found = await lookup(name, { all: true, verbatim: true })
+  return found.map(({ address }) => address)
+}
+
+/** The words of libpq for what a look-up fails with. */
+const REASONS: Readonly<Record<string, string>> = {
+  ENOTFOUND: 'Name or service not known',
+  EAI_AGAIN: 'Temporary failure in name resolution',
+}
+
+/** The addresses of a host that is not a Unix socket; a look-up that is answered too late is dropped. */
+async function findAddresses(
+  { host, hostaddr }: HostPlan,
+  lookUp: LookUp,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  if (hostaddr !== undefined) return [hostaddr]
+  if (isIP(host) !== 0) return [host]
+  const notFound = (kind: FailureKind, why: string, cause?: unknown) =>
+    new Failure(kind, `could not translate host name "${host}" to address: ${why}`, cause)
+  try {
+    const found = await abortable(signal, lookUp(host))
+    if (found.length > 0) return found
+  } catch (error) {
+    const reason: unknown = signal.reason
+    // Time ran out before there was an address that a message could name.
+    if (reason instanceof Failure && reason.kind === 'timeout') throw notFound('timeout', reason.message)
+    if (signal.aborted) throw reason
+    const { code = '', message } = error as NodeJS.ErrnoException
+    throw notFound('network', REASONS[code] ?? message, error)
+  }
+  throw notFound('network', 'no address associated with it')
 }

@@ -46,6 +46,12 @@ export interface DriverConnection extends EventEmitter {
   attachListeners(stream: Duplex): void
 }
 
+/** What pg emits for a setting that has another value now, by whatever way it got it. */
+export interface ParameterStatus {
+  readonly parameterName: string
+  readonly parameterValue: string
+}
+
 /** pg's result while it is being built. */
 export interface DriverResult extends QueryResult {
   _parsers: ((value: string) => unknown)[] | undefined

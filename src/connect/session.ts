@@ -1,7 +1,10 @@
-import type { ConnectPlan } from '../conninfo/plan.js'
-import type { AuthMethod } from '../conninfo/plan.js'
-import { Failure, type Encryption } from './attempt-error.js'
-import type { DriverConnection } from '../pg/driver.js'
+/** What the server says while it lets a client in. */
+import type { X509Certificate } from 'node:crypto'
+import type { Duplex } from 'node:stream'
+import { TLSSocket } from 'node:tls'
+import type { AuthMethod, ConnectPlan } from '../conninfo/plan.js'
+import type { DriverConnection, ParameterStatus } from '../pg/driver.js'
+import { Failure, type Encryption } from './failures.js'
 
 /** How the server let the user in. `'none'`: it asked for nothing (trust, peer, a client certificate). */
 export type LoginMethod = 'none' | 'password' | 'md5' | 'scram-sha-256' | 'scram-sha-256-plus'
@@ -79,4 +82,58 @@ export class AuthWatch {
   #forbid(reason: string): void {
     this.violation ??= new Failure('policy', reason)
   }
+}
+
+/** Collects the settings that the server reports; `stop` ends it. */
+export function collectParameters(connection: DriverConnection) {
+  const parameters: Record<string, string> = {}
+  const onStatus = ({ parameterName, parameterValue }: ParameterStatus): void => {
+    parameters[parameterName] = parameterValue
+  }
+  connection.on('parameterStatus', onStatus)
+  return { parameters, stop: () => connection.off('parameterStatus', onStatus) }
+}
+
+/** What the server said about the session when it was opened. */
+export type SessionFacts = Readonly<ReturnType<typeof sessionFacts>>
+
+export function sessionFacts(
+  /** The settings that the server reported. */
+  parameters: Readonly<Record<string, string>>,
+  loginMethod: LoginMethod,
+  stream: Duplex,
+) {
+  const flag = (name: string) => (parameters[name] === undefined ? null : parameters[name] === 'on')
+  return {
+    /** As in `18.1`. */
+    serverVersion: parameters['server_version'] ?? '',
+    loginMethod,
+    tls: stream instanceof TLSSocket ? tlsFacts(stream) : null,
+    /** Whether the server is a standby; null when it did not say (before PostgreSQL 14, behind some poolers). */
+    inHotStandby: flag('in_hot_standby'),
+    /** Whether transactions are read-only by default; null when it did not say. */
+    defaultReadOnly: flag('default_transaction_read_only'),
+    parameters,
+  }
+}
+
+/** The encryption of a session. */
+export type TlsFacts = Readonly<ReturnType<typeof tlsFacts>>
+
+function tlsFacts(socket: TLSSocket) {
+  const certificate = socket.getPeerX509Certificate()
+  return {
+    /** `TLSv1.2` or `TLSv1.3`. */
+    protocol: socket.getProtocol() ?? 'unknown',
+    cipher: socket.getCipher().name,
+    /** Whether the server's certificate was verified. */
+    verified: socket.authorized,
+    certificate: certificate === undefined ? null : certificateFacts(certificate),
+  }
+}
+
+function certificateFacts(certificate: X509Certificate) {
+  const { subject, issuer, subjectAltName, validFrom, validTo, fingerprint256 } = certificate
+  // The names that it is made out to, and its SHA-256.
+  return { subject, issuer, names: subjectAltName ?? '', validFrom, validTo, fingerprint: fingerprint256 }
 }
