@@ -20,7 +20,6 @@ import type { OpenedClient } from '../connect/index.js'
 import type { ResolvedOptions } from '../options.js'
 import type { BackendOwner } from './backend.js'
 
-/** What the keeper tells its owner. */
 export interface KeeperOwner extends BackendOwner, SetUpOwner {
   /** A backend is open, set up, and nobody has it yet. */
   onOpened(backend: Backend, openedMillis: number): void
@@ -72,7 +71,6 @@ export class BackendKeeper {
     this.#owner = owner
   }
 
-  /** The live backend; null when there is none. */
   get backend(): Backend | null {
     return this.#state.kind === 'open' ? this.#state.backend : null
   }

@@ -152,12 +152,10 @@ export class Backend implements PipelineOwner {
     this.#cause = cause
   }
 
-  /** Keeps the process alive. */
   ref(): void {
     this.#reference('ref')
   }
 
-  /** Lets the process end. */
   unref(): void {
     this.#reference('unref')
   }

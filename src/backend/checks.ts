@@ -28,7 +28,6 @@ export function lookAtSocket(): Promise<void> {
   return new Promise((resolve) => clock.setImmediate(resolve))
 }
 
-/** Sends a Sync and waits for its answer. */
 export async function validate(backend: Backend): Promise<void> {
   await answerOf(backend, new SyncRequest(SILENT_OWNER, BOUNDED))
 }

@@ -1,6 +1,6 @@
 /** Sets a connection up before anyone gets it: runs `onConnect`, and learns what that left. */
 import { ConnectError } from '../errors.js'
-import { collectParameters, Failure, isTransientOpenError } from '../connect/index.js'
+import { abortable, collectParameters, Failure, isTransientOpenError } from '../connect/index.js'
 import { ask } from '../pg/ask.js'
 import { internals } from '../pg/driver.js'
 import { isFromServer } from '../util/thrown.js'
@@ -55,20 +55,17 @@ export async function setUp(
 
 /** Runs `work`, but no longer than the connection lives: what waits for an answer then waits for ever. */
 async function untilLost(driver: DriverClient, work: () => Promise<void>): Promise<void> {
-  const { connection } = driver
-  let onEnd: (() => void) | undefined
-  const lost = new Promise<never>((_resolve, reject) => {
-    onEnd = () => reject(lostInSetUp())
-    connection.once('end', onEnd)
-  })
+  const lost = new AbortController()
+  const onEnd = (): void => lost.abort(lostInSetUp())
+  driver.connection.once('end', onEnd)
   try {
-    await Promise.race([work(), lost])
+    await abortable(lost.signal, work())
   } catch (error) {
     // What pg says of a query on a lost connection tells nothing of why.
     if (!driver._queryable) throw isTransientOpenError(error) ? error : lostInSetUp(error)
     throw isFromServer(error) ? error : new OwnFailure(error)
   } finally {
-    connection.removeListener('end', onEnd!)
+    driver.connection.removeListener('end', onEnd)
   }
 }
 

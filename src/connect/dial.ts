@@ -1,14 +1,12 @@
 import { appendFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls'
-import type { ConnectPlan } from '../conninfo/plan.js'
-import type { TlsPlan } from '../conninfo/tls-plan.js'
 import { timerFor } from '../util/timer.js'
-import { Failure, isNetworkError, networkFailure, type AttemptTarget, type Encryption } from './failures.js'
+import { Failure, isNetworkError, networkFailure } from './failures.js'
+import type { AttemptTarget, Encryption, Try } from './failures.js'
 import { PROTOCOL_NAME, tlsOptions } from './tls.js'
 import { waitFor } from './waiting.js'
 
-/** A socket that leads to the server. */
 interface Reached {
   readonly socket: Socket
   /** What came of the wish for encryption: with `prefer` the server may decline. */
@@ -23,23 +21,18 @@ const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
  *
  * @throws Failure of kind `network`, `tls` or `policy`, or the signal's reason
  */
-export async function dial(
-  target: AttemptTarget,
-  plan: ConnectPlan,
-  wanted: Encryption,
-  signal: AbortSignal,
-): Promise<Reached> {
-  const socket = await connectTo(target, plan, signal)
-  if (wanted === 'none') return { socket, encryption: 'none' }
+export async function dial(tried: Try): Promise<Reached> {
+  const socket = await connectTo(tried)
+  if (tried.encryption === 'none') return { socket, encryption: 'none' }
   try {
-    return await encrypt(socket, target, plan.tls, signal)
+    return await encrypt(socket, tried)
   } catch (error) {
     socket.destroy()
-    throw signal.aborted ? error : tlsFailure(error as Error, target)
+    throw tried.signal.aborted ? error : tlsFailure(error as Error, tried.target)
   }
 }
 
-async function connectTo(target: AttemptTarget, plan: ConnectPlan, signal: AbortSignal): Promise<Socket> {
+async function connectTo({ target, plan, signal }: Try): Promise<Socket> {
   // The abstract namespace, which libpq writes with an "@", begins with a zero byte.
   const path = target.socket?.replace(/^@/, '\0')
   const socket = connect(path === undefined ? { host: target.address!, port: target.port } : { path })
@@ -53,12 +46,7 @@ async function connectTo(target: AttemptTarget, plan: ConnectPlan, signal: Abort
   return socket
 }
 
-async function encrypt(
-  socket: Socket,
-  target: AttemptTarget,
-  plan: TlsPlan,
-  signal: AbortSignal,
-): Promise<Reached> {
+async function encrypt(socket: Socket, { target, plan: { tls: plan }, signal }: Try): Promise<Reached> {
   // Read before anything is sent: a missing file must not look like the server's fault.
   const options = tlsOptions(plan, target.host)
   if (plan.negotiation === 'postgres' && (await askForTls(socket, signal)) === 'N') {

@@ -1,3 +1,5 @@
+import type { ConnectPlan } from '../conninfo/plan.js'
+
 /**
  * Why one attempt to open a connection failed:
  * - `'network'`: the host could not be found or reached, or the connection broke.
@@ -21,7 +23,6 @@ export class Failure extends Error {
   }
 }
 
-/** Whom an attempt went to. */
 export interface AttemptTarget {
   /** The host as it was given. */
   readonly host: string
@@ -30,6 +31,14 @@ export interface AttemptTarget {
   readonly address?: string
   /** The Unix socket, when there is one instead of an address. */
   readonly socket?: string
+}
+
+/** What is tried at one time: whom, by which plan, with or without encryption, and until when. */
+export interface Try {
+  readonly target: AttemptTarget
+  readonly plan: ConnectPlan
+  readonly encryption: Encryption
+  readonly signal: AbortSignal
 }
 
 /** One attempt to open a connection failed; `cause` is what the server, the network or TLS said. */
@@ -43,7 +52,7 @@ export class AttemptError extends Error {
   readonly port: number
   /** The network address that was tried; null when the name was not found, and for a Unix socket. */
   readonly address: string | null
-  /** Whether the (last) try used encryption. */
+  /** Of the (last) try. */
   readonly encryption: Encryption
 
   constructor(target: AttemptTarget, failure: Failure, encryption: Encryption) {
@@ -63,7 +72,6 @@ export class AttemptError extends Error {
   }
 }
 
-/** Whether a connection is encrypted. */
 export type Encryption = 'tls' | 'none'
 
 /** The beginning of libpq's message; a name that was not found speaks for itself. */

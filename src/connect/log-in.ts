@@ -6,13 +6,11 @@ import type { ConnectPlan } from '../conninfo/plan.js'
 import { DatabaseError, internals } from '../pg/driver.js'
 import { forgetDefaults, forgetPassword, guardParser } from '../pg/patches.js'
 import pg from '../pg/pg.js'
-import { CLOSED, Failure, isNetworkError, networkFailure } from './failures.js'
-import type { AttemptTarget, Encryption } from './failures.js'
+import { CLOSED, Failure, isNetworkError, networkFailure, type Try } from './failures.js'
 import { AuthWatch, collectParameters, sessionFacts, type SessionFacts } from './session.js'
 import { tlsOptions } from './tls.js'
 import { abortable } from './waiting.js'
 
-/** A client that the server has let in. */
 export interface LoggedIn {
   /** Connected, with `pipeline: true`. It has an `error` listener that does nothing; add one that does. */
   readonly client: Client
@@ -35,21 +33,16 @@ export class Refusal extends Failure {
  *
  * @throws Failure, or the signal's reason; the stream is destroyed then
  */
-export async function logIn(
-  stream: StreamSource,
-  encryption: Encryption,
-  target: AttemptTarget,
-  plan: ConnectPlan,
-  signal: AbortSignal,
-): Promise<LoggedIn> {
+export async function logIn(stream: StreamSource, tried: Try): Promise<LoggedIn> {
+  const { signal } = tried
   // Filled in below: the client wants the function before there is anything to watch.
   let watch: AuthWatch | null = null
-  const client = makeClient(stream, encryption, target, plan, async () => {
+  const client = makeClient(stream, tried, async () => {
     if (watch?.violation) throw watch.violation
-    return abortable(signal, givePassword(plan, target))
+    return abortable(signal, givePassword(tried))
   })
   const { connection } = internals(client)
-  watch = new AuthWatch(connection, plan, encryption)
+  watch = new AuthWatch(connection, tried)
   const status = collectParameters(connection)
   guardParser(connection)
   try {
@@ -59,7 +52,7 @@ export async function logIn(
     return { client, session: sessionFacts(status.parameters, watch.method, connection.stream) }
   } catch (error) {
     connection.stream.destroy()
-    throw signal.aborted ? signal.reason : explain(error as Error, watch, plan, target)
+    throw signal.aborted ? signal.reason : explain(error as Error, watch, tried)
   } finally {
     status.stop()
   }
@@ -68,9 +61,7 @@ export async function logIn(
 /** pg falls back on the environment wherever a value is missing or empty, so everything is given. */
 function makeClient(
   stream: StreamSource,
-  encryption: Encryption,
-  target: AttemptTarget,
-  plan: ConnectPlan,
+  { target, plan, encryption }: Try,
   password: () => Promise<string>,
 ): Client {
   const upgrade = plan.stream !== undefined && encryption === 'tls'
@@ -94,7 +85,7 @@ function makeClient(
   return client
 }
 
-function explain(error: Error, watch: AuthWatch, plan: ConnectPlan, target: AttemptTarget): Failure {
+function explain(error: Error, watch: AuthWatch, { plan, target }: Try): Failure {
   if (watch.violation) return watch.violation
   if (error instanceof Failure) return error
   if (error instanceof DatabaseError && error.code !== undefined) {
@@ -129,8 +120,8 @@ function describeMethod(code: number): string {
  *
  * @throws Failure of kind `policy` when there is none
  */
-async function givePassword(plan: ConnectPlan, target: AttemptTarget): Promise<string> {
-  const password = await askSource(plan, target)
+async function givePassword(tried: Try): Promise<string> {
+  const password = await askSource(tried)
   if (password === undefined || password === '') {
     throw new Failure('policy', 'fe_sendauth: no password supplied')
   }
@@ -140,8 +131,8 @@ async function givePassword(plan: ConnectPlan, target: AttemptTarget): Promise<s
   return password
 }
 
-async function askSource(plan: ConnectPlan, target: AttemptTarget): Promise<string | undefined> {
-  const { password } = plan
+async function askSource({ plan, target }: Try): Promise<string | undefined> {
+  const { password, database, user } = plan
   if (password.kind === 'text') return password.secret.reveal()
   if (password.kind === 'function') {
     try {
@@ -151,6 +142,5 @@ async function askSource(plan: ConnectPlan, target: AttemptTarget): Promise<stri
     }
   }
   const { port, address = '', host } = target
-  const { database, user } = plan
   return passwordFromFile(password.file, { host: host || address, port, database, user })
 }

@@ -9,10 +9,9 @@ import { AttemptError, Failure, isPoolerWithoutServer } from './failures.js'
 import type { AttemptTarget, FailureKind } from './failures.js'
 import { abortable, withDeadline } from './waiting.js'
 
-/** Finds the addresses of a name, in the order in which they are to be tried. */
+/** Finds the addresses of a name, in the order to try them. Default: the operating system's look-up, as libpq. */
 export type LookUp = (name: string) => Promise<readonly string[]>
 
-/** What bounds and observes an opening. */
 export interface OpenOptions {
   /** Stops the opening, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal
@@ -20,7 +19,6 @@ export interface OpenOptions {
   readonly deadline?: number
   /** Told of each step; must not throw. */
   readonly onStep?: (step: OpenStep) => void
-  /** Finds the addresses of a name. Default: the operating system's look-up. */
   readonly lookUp?: LookUp
 }
 
@@ -75,9 +73,8 @@ class Opening {
     // The first address shares its time with the look-up.
     let spent = now() - started
     for (const target of targets ?? []) {
-      const opened = await this.#bounded(target, spent, (signal) =>
-        attempt(target, { plan: this.#plan, wanted, signal, onStep: this.#step }),
-      )
+      const context = { target, plan: this.#plan, wanted, onStep: this.#step }
+      const opened = await this.#bounded(target, spent, (signal) => attempt({ ...context, signal }))
       if (opened !== null) return opened
       if (this.stopped || isHostDone(this.#errors.at(-1)!)) break
       spent = 0
@@ -157,13 +154,11 @@ function isUnavailable({ code = '' }: AttemptError): boolean {
 
 // ---- names
 
-/** The operating system's look-up, as libpq uses it. */
 const systemLookUp: LookUp = async (name) => {
   const found = await lookup(name, { all: true, verbatim: true })
   return found.map(({ address }) => address)
 }
 
-/** The words of libpq for what a look-up fails with. */
 const REASONS: Readonly<Record<string, string>> = {
   ENOTFOUND: 'Name or service not known',
   EAI_AGAIN: 'Temporary failure in name resolution',

@@ -4,7 +4,7 @@ import type { Duplex } from 'node:stream'
 import { TLSSocket } from 'node:tls'
 import type { AuthMethod, ConnectPlan } from '../conninfo/plan.js'
 import type { DriverConnection, ParameterStatus } from '../pg/driver.js'
-import { Failure, type Encryption } from './failures.js'
+import { Failure, type Try } from './failures.js'
 
 /** How the server let the user in. `'none'`: it asked for nothing (trust, peer, a client certificate). */
 export type LoginMethod = 'none' | 'password' | 'md5' | 'scram-sha-256' | 'scram-sha-256-plus'
@@ -14,20 +14,18 @@ export type LoginMethod = 'none' | 'password' | 'md5' | 'scram-sha-256' | 'scram
  * and `channel_binding` forbid.
  */
 export class AuthWatch {
-  /** What the server asked for so far. */
   method: LoginMethod = 'none'
-  /** What was forbidden, if anything was. */
   violation: Failure | null = null
   /** The server said that authentication is over. */
   accepted = false
   /** The server proved that it knows the password, too. */
   #proven = false
   readonly #plan: ConnectPlan
-  readonly #encryption: Encryption
+  readonly #isEncrypted: boolean
 
-  constructor(connection: DriverConnection, plan: ConnectPlan, encryption: Encryption) {
+  constructor(connection: DriverConnection, { plan, encryption }: Try) {
     this.#plan = plan
-    this.#encryption = encryption
+    this.#isEncrypted = encryption === 'tls'
     connection
       .on('authenticationCleartextPassword', () =>
         this.#asked('password', 'server requested a cleartext password'),
@@ -48,17 +46,16 @@ export class AuthWatch {
 
   #askedSasl(mechanisms: readonly string[]): void {
     const { channelBinding } = this.#plan
-    const isEncrypted = this.#encryption === 'tls'
     const offersBinding = mechanisms.includes('SCRAM-SHA-256-PLUS')
-    if (channelBinding === 'require' && !(isEncrypted && offersBinding)) {
-      this.#forbid(
-        isEncrypted
-          ? 'channel binding is required, but server did not offer an authentication method that supports channel binding'
-          : 'channel binding required, but SSL not in use',
-      )
+    if (channelBinding === 'require' && !this.#isEncrypted) {
+      this.#forbid('channel binding required, but SSL not in use')
+    } else if (channelBinding === 'require' && !offersBinding) {
+      const missing = 'an authentication method that supports channel binding'
+      this.#forbid(`channel binding is required, but server did not offer ${missing}`)
     }
     this.#asked('scram-sha-256', 'server requested SCRAM-SHA-256 authentication')
-    if (isEncrypted && offersBinding && channelBinding !== 'disable') this.method = 'scram-sha-256-plus'
+    const bindsChannel = this.#isEncrypted && offersBinding && channelBinding !== 'disable'
+    if (bindsChannel) this.method = 'scram-sha-256-plus'
   }
 
   #over(): void {
@@ -94,11 +91,9 @@ export function collectParameters(connection: DriverConnection) {
   return { parameters, stop: () => connection.off('parameterStatus', onStatus) }
 }
 
-/** What the server said about the session when it was opened. */
 export type SessionFacts = Readonly<ReturnType<typeof sessionFacts>>
 
 export function sessionFacts(
-  /** The settings that the server reported. */
   parameters: Readonly<Record<string, string>>,
   loginMethod: LoginMethod,
   stream: Duplex,
@@ -117,7 +112,6 @@ export function sessionFacts(
   }
 }
 
-/** The encryption of a session. */
 export type TlsFacts = Readonly<ReturnType<typeof tlsFacts>>
 
 function tlsFacts(socket: TLSSocket) {

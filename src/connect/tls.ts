@@ -117,7 +117,6 @@ function systemRoots(): Buffer | string[] {
   return bundle === undefined ? [...rootCertificates] : readFileSync(bundle)
 }
 
-/** The revocation lists to check certificates against. */
 function readRevocations(plan: TlsPlan): Buffer[] {
   const list = readChoice(plan.revocationList, 'certificate revocation list', plan)
   return [...(list === null ? [] : [list]), ...readDirectory(plan.revocationDirectory)]

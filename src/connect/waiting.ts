@@ -2,17 +2,15 @@ import type { Socket } from 'node:net'
 import { timerFor } from '../util/timer.js'
 import { CLOSED, Failure } from './failures.js'
 
-/** What bounds a piece of work in time. */
 interface Limits {
-  /** The caller's signal: its reason is what the work rejects with. */
   readonly signal?: AbortSignal | undefined
-  /** How long the work may take, in milliseconds; 0 or `Infinity`: without limit. */
   readonly timeoutMillis: number
 }
 
 /**
- * Runs work under a time limit and the caller's signal. The work is handed one signal for both, and must stop
- * when it fires; nothing of this function's own stays behind.
+ * Runs work under a time limit in milliseconds (0 or `Infinity`: none) and the caller's signal, with whose reason it
+ * rejects. The work is handed one signal for both, and must stop when it fires; nothing of this function's own stays
+ * behind.
  */
 export async function withDeadline<T>(limits: Limits, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const controller = new AbortController()

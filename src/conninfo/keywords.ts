@@ -80,10 +80,8 @@ const table = {
 
 type Table = typeof table
 
-/** The name of a connection parameter of libpq. */
 export type KeywordName = keyof Table
 
-/** Those whose values may be numbers. */
 export type NumericKeyword = {
   [K in KeywordName]: Table[K] extends { number: string } ? K : never
 }[KeywordName]
@@ -91,7 +89,6 @@ export type NumericKeyword = {
 /** The table of connection parameters, in libpq's order. */
 export const keywords: ReadonlyMap<string, Keyword> = new Map(Object.entries(table))
 
-/** Whether libpq knows a connection parameter by this name. */
 export function isKeyword(name: string): name is KeywordName {
   return keywords.has(name)
 }

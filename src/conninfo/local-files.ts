@@ -53,7 +53,6 @@ export function socketPath(directory: string, port: number): string {
 
 // ---- passwords
 
-/** Whose password is looked up. */
 interface Login {
   /** The host as it was given: a name, an address or a socket directory. */
   readonly host: string

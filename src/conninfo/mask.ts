@@ -5,9 +5,8 @@ import { splitConninfo } from './read-conninfo.js'
 import { isPlainWord, MASK, mayHoldSecret } from './secret.js'
 
 /**
- * A connection string or object as it may be shown: a string the way the user wrote it, an object as a
- * keyword/value string, with `***` for every password. Never throws; where the input cannot be understood, it
- * hides too much rather than too little.
+ * A connection string as the user wrote it, or an object as a keyword/value string, with `***` for every password.
+ * Never throws; where the input cannot be understood, it hides too much rather than too little.
  */
 export function describeConninfo(conninfo?: string | ConnectionParameters): string {
   try {

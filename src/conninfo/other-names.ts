@@ -30,7 +30,6 @@ const POOL_OPTIONS: ReadonlyMap<string, string> = new Map([
   ['verify', ', or give onConnect in the second argument'],
 ])
 
-/** The keyword that is meant by another name; undefined where none comes to mind. */
 export function keywordMeantBy(name: string): string | undefined {
   return OTHER_NAMES.get(name.toLowerCase())
 }

@@ -141,7 +141,6 @@ function splitHosts(uri: string, start: number): { host: string; port: string; e
   return { host: hosts.join(','), port: ports.join(','), end: at }
 }
 
-/** Checks the IPv6 address in brackets that begins at `at`. */
 function checkBrackets(uri: string, at: number): void {
   const end = uri.indexOf(']', at)
   if (end < 0) {

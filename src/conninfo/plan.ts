@@ -121,7 +121,6 @@ function refuseUnsupported(values: Values): void {
 
 const PROTOCOL_VERSIONS = ['3.0', '3.2', 'latest'] as const
 
-/** The rank of the version that a parameter names. */
 function protocolVersion(keyword: string, values: Values): number | undefined {
   const given = values.get(keyword)
   return given && PROTOCOL_VERSIONS.indexOf(parseChoice(keyword, given.value, PROTOCOL_VERSIONS))
@@ -150,27 +149,17 @@ export function environmentSettings(env: NodeJS.ProcessEnv): [string, string, st
  * @see PostgreSQL manual, "Environment Variables" (libpq), "Message Formats", StartupMessage
  * @throws ConninfoError for an encoding other than UTF8
  */
-export function planStartup(
-  values: Values,
-  driver: PgParameters,
-  env: NodeJS.ProcessEnv,
-): Record<string, string> {
-  const encoding = textOf(values, 'client_encoding')
+function planStartup(values: Values, driver: PgParameters, env: NodeJS.ProcessEnv): Record<string, string> {
+  const text = (keyword: string) => textOf(values, keyword)
+  const encoding = text('client_encoding')
   // Results are decoded as UTF-8, so any other encoding would garble them.
   if (!/^(?:|auto|utf-?8|unicode)$/i.test(encoding)) {
     throw new ConninfoError(`client_encoding "${quoteValue(encoding)}" is not supported; only UTF8 is`)
   }
-  const startup: Record<string, string> = {
-    user: textOf(values, 'user'),
-    database: textOf(values, 'dbname'),
-  }
-  const options = textOf(values, 'options')
-  if (options !== '') startup['options'] = options
+  const startup: Record<string, string> = { user: text('user'), database: text('dbname') }
+  if (text('options') !== '') startup['options'] = text('options')
   // An application_name that is given as empty keeps the fallback out, too.
-  const name = textOf(
-    values,
-    values.has('application_name') ? 'application_name' : 'fallback_application_name',
-  )
+  const name = text(values.has('application_name') ? 'application_name' : 'fallback_application_name')
   if (name !== '') startup['application_name'] = name
   for (const [, setting, value] of environmentSettings(env)) startup[setting] = value
   for (const limit of LIMITS) {
@@ -184,37 +173,26 @@ export function planStartup(
 /** The ways to log in that `require_auth` has names for. `'none'`: the server asked for nothing. */
 const AUTH_METHODS = ['password', 'md5', 'gss', 'sspi', 'scram-sha-256', 'oauth', 'none'] as const
 
-/** A way to log in. */
 export type AuthMethod = (typeof AUTH_METHODS)[number]
 
 /** What this client can do when the server asks for it. */
 const SUPPORTED: readonly AuthMethod[] = ['password', 'md5', 'scram-sha-256', 'none']
 
-/** Which ways to log in are allowed. */
-export interface RequireAuth {
-  /** The parameter as it was given. */
-  readonly text: string
-  readonly allowed: ReadonlySet<AuthMethod>
-}
-
 /**
  * Reads `require_auth`: a list of allowed methods, or of forbidden ones each with a `!`.
  *
- * @returns null when everything is allowed
+ * @returns the text and what it allows; null when everything is allowed
  * @throws ConninfoError for a malformed list, and for one that this client cannot meet
  */
-export function parseRequireAuth(text: string): RequireAuth | null {
+function parseRequireAuth(text: string) {
   if (text === '') return null
   const negative = text.startsWith('!')
   const named = new Set<AuthMethod>()
   for (const item of text.split(',')) {
     const method = parseChoice('require_auth', item.replace(/^!/, ''), AUTH_METHODS)
     if (item.startsWith('!') !== negative) {
-      throw new ConninfoError(
-        negative
-          ? `require_auth method "${item}" cannot be mixed with negative methods`
-          : `negative require_auth method "${item}" cannot be mixed with non-negative methods`,
-      )
+      const [what, others] = negative ? ['', 'negative'] : ['negative ', 'non-negative']
+      throw new ConninfoError(`${what}require_auth method "${item}" cannot be mixed with ${others} methods`)
     }
     if (named.has(method)) {
       throw new ConninfoError(`require_auth method "${item}" is specified more than once`)

@@ -7,7 +7,6 @@ import { parseToMap } from './parse.js'
 import type { Resolution, ResolvedParameter } from './resolve.js'
 import { quoteName } from './secret.js'
 
-/** What a user may give to say where to connect. */
 export type GivenConninfo = string | URL | ConnectionParameters | undefined
 
 /**
@@ -63,7 +62,6 @@ export function splitConninfo(conninfo: string | ConnectionParameters = {}): Res
   return { values, driver }
 }
 
-/** Takes a keyword as given under a name. */
 type Put = (keyword: string, text: string, name: string) => void
 
 function givenTwice(name: string, other: string): ConninfoError {

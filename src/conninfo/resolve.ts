@@ -32,7 +32,6 @@ export interface ResolvedParameter {
 /** The parameters that have a value. */
 export type Values = ReadonlyMap<string, ResolvedParameter>
 
-/** Sources of parameters put together. */
 export interface Resolution {
   readonly values: Map<string, ResolvedParameter>
   /** What only pg has a name for, and what libpq's text cannot say exactly. */

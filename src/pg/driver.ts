@@ -31,7 +31,6 @@ export interface DriverClient extends Omit<Client, 'connection' | 'pipeline' | '
   _pulseQueryQueue(): void
 }
 
-/** What lies in a client's queue. */
 export interface QueuedQuery {
   submit(connection: DriverConnection): unknown
   readonly _result?: { _types?: CustomTypesConfig | undefined } | null | undefined
@@ -69,7 +68,6 @@ interface DriverInternals {
 
 const { Result, utils } = pg as unknown as DriverInternals
 
-/** An empty result, as pg makes it. */
 export function createResult(rowMode: string | undefined, types: CustomTypesConfig): DriverResult {
   return new Result(rowMode, types)
 }
