@@ -14,23 +14,17 @@ import { pause } from '../util/pause.js'
 import { timerFor } from '../util/timer.js'
 import { become, type Transitions } from '../util/transitions.js'
 import { Backend } from './backend.js'
-import { OwnFailure, setUp, toConnectError } from './set-up.js'
-import type { Client } from 'pg'
+import { OwnFailure, setUp, toConnectError, type SetUpOwner } from './set-up.js'
 import type { ConnectPlan } from '../conninfo/plan.js'
 import type { OpenedClient } from '../connect/index.js'
 import type { ResolvedOptions } from '../options.js'
 import type { BackendOwner } from './backend.js'
 
-/** What the keeper tells its owner. */
-export interface KeeperOwner extends BackendOwner {
+export interface KeeperOwner extends BackendOwner, SetUpOwner {
   /** A backend is open, set up, and nobody has it yet. */
   onOpened(backend: Backend, openedMillis: number): void
   onNotice(notice: unknown): void
   onNotification(message: { channel: string; payload?: string | undefined; processId: number }): void
-  /** Sets up what outlives a backend, behind `onConnect`. */
-  prepare(client: Client): Promise<void>
-  /** Runs the user's `onConnect` where asking for the connection is an error. */
-  runOnConnect(work: () => Promise<void>): Promise<void>
 }
 
 /** Between two attempts to open the connection again, in milliseconds. */
@@ -62,8 +56,10 @@ export class BackendKeeper {
   #closing: Promise<void> | null = null
   /** What the next attempt waits for, so that there are no two connections at a time. */
   #before: Promise<unknown> = Promise.resolve()
-  #resetText = ''
-  #openings = 0
+  /** The commands that bring the session back to what `onConnect` left; empty without `reset: 'session'`. */
+  resetText = ''
+  /** How many times a backend was opened. */
+  openings = 0
   /** How many backends in a row died before they were of any use. */
   #earlyDeaths = 0
   /** When the last attempt to open one began, on the clock of `now()`. */
@@ -75,7 +71,6 @@ export class BackendKeeper {
     this.#owner = owner
   }
 
-  /** The live backend; null when there is none. */
   get backend(): Backend | null {
     return this.#state.kind === 'open' ? this.#state.backend : null
   }
@@ -86,16 +81,6 @@ export class BackendKeeper {
 
   get closing(): boolean {
     return this.#closing !== null
-  }
-
-  /** How many times a backend was opened. */
-  get openings(): number {
-    return this.#openings
-  }
-
-  /** The commands that bring the session back to what `onConnect` left; empty without `reset: 'session'`. */
-  get resetText(): string {
-    return this.#resetText
   }
 
   #become(next: State): void {
@@ -160,7 +145,7 @@ export class BackendKeeper {
         await backend.close()
         throw signal.reason as Error
       }
-      this.#openings++
+      this.openings++
       this.#become({ kind: 'open', backend })
       this.#owner.onOpened(backend, now() - this.#attemptedAt)
       return backend
@@ -173,7 +158,7 @@ export class BackendKeeper {
 
   async #openWithPatience(signal: AbortSignal): Promise<Backend> {
     // At the first opening, or without a reconnect time, there is one attempt without a deadline.
-    const patience = this.#openings > 0 ? this.#options.reconnectTimeoutMillis : 0
+    const patience = this.openings > 0 ? this.#options.reconnectTimeoutMillis : 0
     const deadline = patience > 0 ? now() + patience : Infinity
     await this.#pauseAfterEarlyDeaths(signal)
     for (let attempt = 0; ; attempt++) {
@@ -215,19 +200,11 @@ export class BackendKeeper {
   }
 
   async #setUp(opened: OpenedClient): Promise<Backend> {
-    const { onConnect, reset, prepare, maxPrepared, preparedLifetimeMillis, pipeline, releaseGraceMillis } =
-      this.#options
+    const { prepare, maxPrepared, preparedLifetimeMillis, pipeline, releaseGraceMillis } = this.#options
     const owner = this.#owner
     opened.client.on('notice', (notice) => owner.onNotice(notice))
     opened.client.on('notification', (message) => owner.onNotification(message))
-    this.#resetText = await setUp(opened, {
-      onConnect:
-        onConnect === undefined
-          ? null
-          : (client) => owner.runOnConnect(async () => void (await onConnect(client))),
-      prepare: (client) => owner.prepare(client),
-      reset: reset === 'session',
-    })
+    this.resetText = await setUp(opened.client, this.#options, owner)
     const prepared = { max: prepare ? maxPrepared : 0, lifetimeMillis: preparedLifetimeMillis }
     return new Backend(opened, { prepared, pipeline, cancelPatienceMillis: releaseGraceMillis }, owner)
   }

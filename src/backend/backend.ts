@@ -15,7 +15,7 @@ import { timerFor } from '../util/timer.js'
 import { become, type Transitions } from '../util/transitions.js'
 import { SILENT_OWNER } from './silent-owner.js'
 import type { OpenedClient } from '../connect/index.js'
-import type { DriverClient } from '../pg/driver.js'
+import type { DriverClient, ParameterStatus } from '../pg/driver.js'
 import type { PipelineOptions, PipelineOwner, Unanswered } from '../pipeline/pipeline.js'
 import type { Request } from '../pipeline/request.js'
 import type { Deadlines } from '../util/deadlines.js'
@@ -40,12 +40,6 @@ const LIVED_MILLIS = 5_000
 
 /** How long a goodbye may take before the socket is destroyed, in milliseconds. */
 const CLOSE_MILLIS = 1_000
-
-/** A ParameterStatus message. */
-interface ParameterReport {
-  readonly parameterName: string
-  readonly parameterValue: string
-}
 
 const UTF8 = 'UTF8'
 
@@ -72,8 +66,8 @@ export class Backend implements PipelineOwner {
   /** How many statements of others than the library have been answered. */
   #answers = 0
   #encoding = UTF8
-  /** It keeps the process alive. */
-  #referenced = true
+  /** Whether it keeps the process alive. */
+  #referenced: 'ref' | 'unref' = 'ref'
 
   constructor(opened: OpenedClient, options: PipelineOptions, owner: BackendOwner) {
     this.#opened = opened
@@ -82,7 +76,7 @@ export class Backend implements PipelineOwner {
     const { connection } = this.client
     this.pipeline = new Pipeline(this.client, opened, options, this)
     this.client.on('error', (error: Error) => this.lose(error))
-    connection.on('parameterStatus', (report: ParameterReport) => this.#onReport(report))
+    connection.on('parameterStatus', (report: ParameterStatus) => this.#onReport(report))
     connection.on('rowTooLong', (bytes: number) => this.#onRowTooLong(bytes))
     this.#gone = new Promise((resolve) => connection.once('end', resolve))
     connection.once('end', () => this.lose(new Error('Connection terminated unexpectedly')))
@@ -158,18 +152,17 @@ export class Backend implements PipelineOwner {
     this.#cause = cause
   }
 
-  /** Keeps the process alive. */
   ref(): void {
-    if (!this.#referenced) this.#reference('ref')
+    this.#reference('ref')
   }
 
-  /** Lets the process end. */
   unref(): void {
-    if (this.#referenced) this.#reference('unref')
+    this.#reference('unref')
   }
 
   #reference(verb: 'ref' | 'unref'): void {
-    this.#referenced = verb === 'ref'
+    if (this.#referenced === verb) return
+    this.#referenced = verb
     // A stream of the user's own may know neither.
     const stream = this.client.connection.stream as { ref?: () => unknown; unref?: () => unknown }
     stream[verb]?.()
@@ -192,7 +185,7 @@ export class Backend implements PipelineOwner {
   }
 
   /** A setting has another value, by whatever way it got it. */
-  #onReport({ parameterName, parameterValue }: ParameterReport): void {
+  #onReport({ parameterName, parameterValue }: ParameterStatus): void {
     if (!WITHOUT_MEANING.has(parameterName)) this.pipeline.prepared.suspend()
     if (parameterName !== 'client_encoding') return
     this.#encoding = parameterValue
@@ -200,9 +193,9 @@ export class Backend implements PipelineOwner {
   }
 
   #onRowTooLong(bytes: number): void {
-    const error = new Error(
-      `a row of ${bytes} bytes is longer than the longest string of this JavaScript engine (${LONGEST_ROW}); fetch it in parts, with substr() for example`,
-    )
+    const limit = `the longest string of this JavaScript engine (${LONGEST_ROW})`
+    const advice = 'fetch it in parts, with substr() for example'
+    const error = new Error(`a row of ${bytes} bytes is longer than ${limit}; ${advice}`)
     if (this.pipeline.head?.refuseRow(error) !== true) this.lose(error)
   }
 }

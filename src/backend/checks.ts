@@ -9,8 +9,8 @@ import type { QueryResult } from 'pg'
 import type { Request } from '../pipeline/request.js'
 import type { Backend } from './backend.js'
 
-/** How long an answer may take, in milliseconds; the connection is lost when it does not come. */
-const ANSWER_MILLIS = 5_000
+/** So long, in milliseconds, an answer may take; the connection is lost when it does not come. */
+const BOUNDED = { ...TRAITS, limitMillis: 5_000 }
 
 /** What asks a server whether it is what each `target_session_attrs` wants. */
 const WRITABLE_QUERIES: Readonly<Record<string, string>> = {
@@ -28,19 +28,15 @@ export function lookAtSocket(): Promise<void> {
   return new Promise((resolve) => clock.setImmediate(resolve))
 }
 
-/** Sends a Sync and waits for its answer. */
 export async function validate(backend: Backend): Promise<void> {
-  await answerOf(backend, new SyncRequest(SILENT_OWNER, { ...TRAITS, limitMillis: ANSWER_MILLIS }))
+  await answerOf(backend, new SyncRequest(SILENT_OWNER, BOUNDED))
 }
 
 /** Whether it still is what `target_session_attrs` asks for, as far as writing goes. */
 export async function isAsWanted(backend: Backend, targetSessionAttrs: string): Promise<boolean> {
   const text = WRITABLE_QUERIES[targetSessionAttrs]
   if (text === undefined) return true
-  const request = new QueryRequest(SILENT_OWNER, ownStatement(text), {
-    ...TRAITS,
-    limitMillis: ANSWER_MILLIS,
-  })
+  const request = new QueryRequest(SILENT_OWNER, ownStatement(text), BOUNDED)
   const { rows } = await answerOf<QueryResult<{ writable: boolean }>>(backend, request)
   return rows[0]?.writable === true
 }

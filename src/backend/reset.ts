@@ -3,12 +3,14 @@
  * what `onConnect` had set (a role, a search_path: a hole in row security), and DISCARD ALL drops LISTEN and
  * prepared statements, too.
  */
-import { SEND, type RequestOwner } from '../pipeline/request-owner.js'
 import { ask } from '../pg/ask.js'
 import { escapeIdentifier, escapeLiteral } from '../pg/driver.js'
-import { TextRequest } from '../pipeline/text-request.js'
-import type { Client } from 'pg'
 import { TRAITS, type Sender } from '../pipeline/request.js'
+import { TextRequest } from '../pipeline/text-request.js'
+import { SILENT_OWNER } from './silent-owner.js'
+import type { Client } from 'pg'
+import type { RequestOwner } from '../pipeline/request-owner.js'
+import type { Backend } from './backend.js'
 
 /** The settings that differ from what the session began with. Those of the user's own making (a.b) are not listed. */
 const READ_SETTINGS = `
@@ -53,12 +55,9 @@ function setBack({ name, value }: { name: string; value: string }): string {
 
 /** The commands on their way; a backend that they did not bring back is lost at once. */
 export class ResetRequest extends TextRequest {
-  constructor(backend: Losable, text: string, limitMillis = 0) {
-    super(
-      resetOwner(backend),
-      { text, rowMode: undefined, types: undefined },
-      { ...TRAITS, endsTransaction: true, limitMillis },
-    )
+  constructor(backend: Pick<Backend, 'lose'>, text: string, limitMillis = 0) {
+    const part = { text, rowMode: undefined, types: undefined }
+    super(resetOwner(backend), part, { ...TRAITS, endsTransaction: true, limitMillis })
   }
 
   protected override encode(sender: Sender): void {
@@ -67,22 +66,14 @@ export class ResetRequest extends TextRequest {
   }
 }
 
-interface Losable {
-  lose(cause: Error): void
-}
-
-function resetOwner(backend: Losable): RequestOwner {
+function resetOwner(backend: Pick<Backend, 'lose'>): RequestOwner {
   return {
-    admit: () => SEND,
+    ...SILENT_OWNER,
     onAnswered: ({ error }, status) => {
       if (error !== null)
         backend.lose(new Error(`the session reset failed: ${error.message}`, { cause: error }))
       else if (status !== 'idle') backend.lose(new Error('the session reset did not leave the session idle'))
     },
-    onWithdrawn: () => {},
-    onLost: () => {},
-    withdraw: () => {},
-    mayRetry: () => false,
   }
 }
 
@@ -119,12 +110,11 @@ export class CustomSettingNames {
 
 /** Every text among a query's arguments: a setting's name may be a value. */
 function textsOf(given: readonly unknown[]): string[] {
-  return given.flatMap((argument): string[] => {
+  const all = given.flatMap((argument): unknown[] => {
     if (typeof argument === 'string') return [argument]
-    if (Array.isArray(argument)) return argument.filter((value) => typeof value === 'string')
+    if (Array.isArray(argument)) return argument
     const { text, values } = (argument ?? {}) as { text?: unknown; values?: unknown }
-    return [text, ...(Array.isArray(values) ? (values as unknown[]) : [])].filter(
-      (value) => typeof value === 'string',
-    )
+    return Array.isArray(values) ? [text, ...(values as unknown[])] : [text]
   })
+  return all.filter((text) => typeof text === 'string')
 }

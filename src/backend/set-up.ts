@@ -1,22 +1,20 @@
 /** Sets a connection up before anyone gets it: runs `onConnect`, and learns what that left. */
 import { ConnectError } from '../errors.js'
-import { Failure, isTransientOpenError } from '../connect/index.js'
+import { abortable, collectParameters, Failure, isTransientOpenError } from '../connect/index.js'
 import { ask } from '../pg/ask.js'
 import { internals } from '../pg/driver.js'
 import { isFromServer } from '../util/thrown.js'
 import { CustomSettingNames, readResetText } from './reset.js'
 import type { Client } from 'pg'
-import type { OpenedClient } from '../connect/index.js'
+import type { ResolvedOptions } from '../options.js'
 import type { DriverClient } from '../pg/driver.js'
 
-/** What is to be done with a connection. */
-export interface SetUp {
-  /** Runs the user's `onConnect`; null where there is none. */
-  readonly onConnect: ((client: Client) => Promise<void>) | null
+/** Who has a connection set up. */
+export interface SetUpOwner {
+  /** Runs the user's `onConnect` where asking for the connection is an error. */
+  runOnConnect(work: () => Promise<void>): Promise<void>
   /** Sets up what outlives a connection, behind `onConnect`. */
-  readonly prepare: (client: Client) => Promise<void>
-  /** The commands that bring the session back are wanted. */
-  readonly reset: boolean
+  prepare(client: Client): Promise<void>
 }
 
 /**
@@ -24,8 +22,11 @@ export interface SetUp {
  *
  * @throws Failure where the connection is lost; `OwnFailure`
  */
-export async function setUp(opened: OpenedClient, { onConnect, prepare, reset }: SetUp): Promise<string> {
-  const { client } = opened
+export async function setUp(
+  client: Client,
+  { onConnect, reset }: Pick<ResolvedOptions, 'onConnect' | 'reset'>,
+  owner: SetUpOwner,
+): Promise<string> {
   const driver = internals(client)
   if (client.getTransactionStatus() !== 'I') {
     throw new Failure('protocol', 'the server began the session inside a transaction')
@@ -35,15 +36,16 @@ export async function setUp(opened: OpenedClient, { onConnect, prepare, reset }:
   let resetText = ''
   await untilLost(driver, async () => {
     const custom = new CustomSettingNames()
-    if (onConnect !== null) {
-      const encoding = watchEncoding(driver)
-      const work = (): Promise<void> => onConnect(client)
-      await (reset ? custom.during(client, work) : work())
+    if (onConnect !== undefined) {
+      const status = collectParameters(driver.connection)
+      const work = () => owner.runOnConnect(async () => void (await onConnect(client)))
+      await (reset === 'session' ? custom.during(client, work) : work())
       await checkSettled(client)
-      encoding.check()
+      status.stop()
+      checkEncoding(status.parameters)
     }
-    await prepare(client)
-    if (reset) resetText = await readResetText(client, custom.names)
+    await owner.prepare(client)
+    if (reset === 'session') resetText = await readResetText(client, custom.names)
   })
   driver.pipeline = true
   // The server may have said its last word right behind its first ReadyForQuery.
@@ -53,20 +55,17 @@ export async function setUp(opened: OpenedClient, { onConnect, prepare, reset }:
 
 /** Runs `work`, but no longer than the connection lives: what waits for an answer then waits for ever. */
 async function untilLost(driver: DriverClient, work: () => Promise<void>): Promise<void> {
-  const { connection } = driver
-  let onEnd: (() => void) | undefined
-  const lost = new Promise<never>((_resolve, reject) => {
-    onEnd = () => reject(lostInSetUp())
-    connection.once('end', onEnd)
-  })
+  const lost = new AbortController()
+  const onEnd = (): void => lost.abort(lostInSetUp())
+  driver.connection.once('end', onEnd)
   try {
-    await Promise.race([work(), lost])
+    await abortable(lost.signal, work())
   } catch (error) {
     // What pg says of a query on a lost connection tells nothing of why.
     if (!driver._queryable) throw isTransientOpenError(error) ? error : lostInSetUp(error)
     throw isFromServer(error) ? error : new OwnFailure(error)
   } finally {
-    connection.removeListener('end', onEnd!)
+    driver.connection.removeListener('end', onEnd)
   }
 }
 
@@ -83,19 +82,9 @@ function lostInSetUp(cause?: unknown): Failure {
 }
 
 /** pg writes and reads UTF-8, and all callers share the session. */
-function watchEncoding({ connection }: DriverClient): { check(): void } {
-  let encoding = 'UTF8'
-  const onReport = (report: { parameterName: string; parameterValue: string }): void => {
-    if (report.parameterName === 'client_encoding') encoding = report.parameterValue
-  }
-  connection.on('parameterStatus', onReport)
-  return {
-    check: () => {
-      connection.off('parameterStatus', onReport)
-      if (encoding !== 'UTF8')
-        throw new Error(`onConnect set client_encoding to ${encoding}, but pg writes and reads UTF8 only`)
-    },
-  }
+function checkEncoding({ client_encoding: encoding = 'UTF8' }: Readonly<Record<string, string>>): void {
+  if (encoding === 'UTF8') return
+  throw new Error(`onConnect set client_encoding to ${encoding}, but pg writes and reads UTF8 only`)
 }
 
 /** Waits for what `onConnect` did not wait for, and checks that it left no transaction open. */

@@ -1,6 +1,6 @@
 import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import type { OpenedClient, TlsFacts } from '../connect/index.js'
-import { abortable } from '../connect/with-deadline.js'
+import { abortable } from '../connect/waiting.js'
 import { roundMillis, type CertificateFacts, type ConnectionFacts, type EncryptionFacts } from './report.js'
 
 /** How often the round trip is measured. */

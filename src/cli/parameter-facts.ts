@@ -2,7 +2,7 @@ import { keywords } from '../conninfo/keywords.js'
 import { mustHide } from '../conninfo/mask.js'
 import { resolveConninfo, type ResolvedParameter } from '../conninfo/resolve.js'
 import { MASK } from '../conninfo/secret.js'
-import { environmentSettings } from '../conninfo/startup-settings.js'
+import { environmentSettings } from '../conninfo/plan.js'
 import type { ParameterFacts } from './report.js'
 
 /** Time for each attempt when `connect_timeout` does not say: libpq would wait for as long as the system does. */

@@ -1,4 +1,4 @@
-import { isUri } from '../conninfo/uri.js'
+import { isUri } from '../conninfo/parse.js'
 import { ConninfoError } from '../errors.js'
 
 /** The login and what follows it up to the query, by libpq's reading: a `?` may be part of the login. */

@@ -1,31 +1,24 @@
 import type { Socket } from 'node:net'
 import type { Client } from 'pg'
-import type { ConnectPlan, TargetSessionAttrs } from '../conninfo/plan.js'
-import { AttemptError, Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
-import { cancelSession, type CancelOptions } from './cancel.js'
-import { dial } from './dial.js'
-import { logIn, Refusal, type LoggedIn } from './log-in.js'
+import type { TargetSessionAttrs } from '../conninfo/plan.js'
+import { ask } from '../pg/ask.js'
 import { internals } from '../pg/driver.js'
 import { makeConnected } from '../pg/patches.js'
-import { readBeforeError } from './read-before-error.js'
-import type { SessionFacts } from './session-facts.js'
-import { checkSession } from './target-session.js'
+import { cancelSession, type CancelOptions } from './cancel.js'
+import { dial, readBeforeError } from './dial.js'
+import { AttemptError, Failure, type AttemptTarget, type Encryption, type Try } from './failures.js'
+import { logIn, Refusal, type LoggedIn } from './log-in.js'
+import { abortable } from './waiting.js'
 
-/** What happens while a connection is opened. */
 export type OpenStep =
   | { readonly kind: 'look-up'; readonly host: string }
   | { readonly kind: 'attempt'; readonly target: AttemptTarget; readonly encryption: Encryption }
   | { readonly kind: 'failed'; readonly error: AttemptError }
   | { readonly kind: 'opened'; readonly target: AttemptTarget; readonly encryption: Encryption }
 
-/** A connection that is open and ready for statements. */
-export interface OpenedClient {
-  /** Connected, with `pipeline: true`. It has an `error` listener that does nothing; add one that does. */
-  readonly client: Client
-  /** Whom it is connected to. */
+export interface OpenedClient extends LoggedIn {
   readonly target: AttemptTarget
   readonly encryption: Encryption
-  readonly session: SessionFacts
   /**
    * Asks the server to cancel what this session is doing. Does nothing over a stream that the user gave.
    *
@@ -34,11 +27,9 @@ export interface OpenedClient {
   cancel(options?: CancelOptions): Promise<void>
 }
 
-/** What an attempt needs to know. */
-interface AttemptContext {
-  readonly plan: ConnectPlan
+/** What an attempt needs to know; with which encryption is for `sslmode` to say. */
+interface AttemptContext extends Omit<Try, 'encryption'> {
   readonly wanted: TargetSessionAttrs
-  readonly signal: AbortSignal
   readonly onStep: (step: OpenStep) => void
 }
 
@@ -47,33 +38,33 @@ interface AttemptContext {
  *
  * @throws AttemptError, or the reason of the context's signal when that is not a failure itself
  */
-export async function attempt(target: AttemptTarget, context: AttemptContext): Promise<OpenedClient> {
-  const [first, second] = encryptions(context.plan, target)
-  const opened = await attemptWith(first, target, context).catch(onlyFailure)
+export async function attempt(context: AttemptContext): Promise<OpenedClient> {
+  const { target } = context
+  const [first, second] = encryptions(context)
+  const opened = await attemptWith(first, context).catch(onlyFailure)
   if (!(opened instanceof Failure)) return opened
   if (second === undefined || !mayFallBack(opened)) throw new AttemptError(target, opened, first)
-  const again = await attemptWith(second, target, context).catch(onlyFailure)
+  const again = await attemptWith(second, context).catch(onlyFailure)
   if (!(again instanceof Failure)) return again
   const [before, after] = second === 'tls' ? ['without', 'with'] : ['with', 'without']
   const reason = `${opened.message} (${before} SSL), then ${again.message} (${after} SSL)`
   throw new AttemptError(target, new Failure(again.kind, reason, again.cause ?? again), second)
 }
 
-/** Gives a failure, and throws whatever else it is. */
 function onlyFailure(error: unknown): Failure {
   if (error instanceof Failure) return error
   throw error
 }
 
 /** The encryptions to try. Unix sockets are never encrypted, whatever `sslmode` is: libpq's rule. */
-function encryptions(plan: ConnectPlan, target: AttemptTarget): [Encryption, Encryption?] {
+function encryptions({ plan, target }: AttemptContext): [Encryption, Encryption?] {
   if (target.socket !== undefined) return ['none']
   const { mode } = plan.tls
-  // A stream that the user gave cannot be dialed again.
-  if (plan.stream !== undefined && (mode === 'allow' || mode === 'prefer')) return ['none']
   if (mode === 'disable') return ['none']
-  if (mode === 'allow') return ['none', 'tls']
-  return mode === 'prefer' ? ['tls', 'none'] : ['tls']
+  if (mode !== 'allow' && mode !== 'prefer') return ['tls']
+  // A stream that the user gave cannot be dialed again.
+  if (plan.stream !== undefined) return ['none']
+  return mode === 'allow' ? ['none', 'tls'] : ['tls', 'none']
 }
 
 /**
@@ -86,39 +77,27 @@ function mayFallBack(failure: Failure): boolean {
   return (failure.cause as { code?: string }).code !== '28P01'
 }
 
-async function attemptWith(
-  wished: Encryption,
-  target: AttemptTarget,
-  { plan, wanted, signal, onStep }: AttemptContext,
-): Promise<OpenedClient> {
+async function attemptWith(wished: Encryption, context: AttemptContext): Promise<OpenedClient> {
+  const { target, plan, onStep } = context
   onStep({ kind: 'attempt', target, encryption: wished })
-  const reached = plan.stream === undefined ? await dial(target, plan, wished, signal) : null
+  const reached = plan.stream === undefined ? await dial({ ...context, encryption: wished }) : null
   const encryption = reached?.encryption ?? wished
-  const stream = reached === null ? plan.stream! : adoptSocket(reached.socket)
-  const loggedIn = await logIn(stream, encryption, target, plan, signal).catch((error: unknown) => {
+  const stream = reached === null ? plan.stream! : adopt(reached.socket)
+  const loggedIn = await logIn(stream, { ...context, encryption }).catch((error: unknown) => {
     // The server declined TLS, so this was the try without it already: there is no other to fall back on.
-    throw error instanceof Failure && encryption !== wished
-      ? new AttemptError(target, error, encryption)
-      : error
+    const isLast = error instanceof Failure && encryption !== wished
+    throw isLast ? new AttemptError(target, error, encryption) : error
   })
-  await checkOrClose(loggedIn, wanted, signal)
+  await checkOrClose(loggedIn, context)
   onStep({ kind: 'opened', target, encryption })
-  return {
-    ...loggedIn,
-    target,
-    encryption,
-    cancel: (options) =>
-      reached === null
-        ? Promise.resolve()
-        : cancelSession(internals(loggedIn.client), target, encryption, plan, options),
+  const cancel = async (options?: CancelOptions): Promise<void> => {
+    if (reached !== null)
+      await cancelSession(internals(loggedIn.client), { target, plan, encryption }, options)
   }
+  return { ...loggedIn, target, encryption, cancel }
 }
 
-async function checkOrClose(
-  loggedIn: LoggedIn,
-  wanted: TargetSessionAttrs,
-  signal: AbortSignal,
-): Promise<void> {
+async function checkOrClose(loggedIn: LoggedIn, { wanted, signal }: AttemptContext): Promise<void> {
   try {
     await checkSession(loggedIn, wanted, signal)
   } catch (error) {
@@ -134,9 +113,39 @@ async function checkOrClose(
   }
 }
 
-/** Readies a connected socket for pg. */
-function adoptSocket(socket: Socket): () => Socket {
+function adopt(socket: Socket): () => Socket {
   readBeforeError(socket)
   makeConnected(socket)
   return () => socket
+}
+
+/**
+ * Checks that a session is what `target_session_attrs` asks for. Since PostgreSQL 14 the server says so by itself;
+ * an older one is asked.
+ *
+ * @throws Failure of kind `session` when it is not
+ */
+async function checkSession(
+  { client, session }: LoggedIn,
+  wanted: TargetSessionAttrs,
+  signal: AbortSignal,
+): Promise<void> {
+  if (wanted === 'any') return
+  const isTrue = (text: string) => abortable(signal, askServer(client, text))
+  const { inHotStandby, defaultReadOnly } = session
+  if (wanted === 'read-write' || wanted === 'read-only') {
+    const isSilent = inHotStandby === null || defaultReadOnly === null
+    const readOnly = isSilent ? await isTrue('SHOW transaction_read_only') : inHotStandby || defaultReadOnly
+    if (readOnly === (wanted === 'read-only')) return
+    throw new Failure('session', readOnly ? 'session is read-only' : 'session is not read-only')
+  }
+  const standby = inHotStandby ?? (await isTrue('SELECT pg_catalog.pg_is_in_recovery()'))
+  if (standby === (wanted !== 'primary')) return
+  throw new Failure('session', `server is ${standby ? '' : 'not '}in hot standby mode`)
+}
+
+async function askServer(client: Client, text: string): Promise<boolean> {
+  const { rows } = await ask(client, text)
+  const value: unknown = Object.values(rows[0] ?? {})[0]
+  return value === true || value === 'on' || value === 't'
 }

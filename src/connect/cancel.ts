@@ -1,14 +1,10 @@
-import type { ConnectPlan } from '../conninfo/plan.js'
-import { AttemptError, Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
-import { dial } from './dial.js'
 import type { DriverClient } from '../pg/driver.js'
-import { isNetworkError } from './reasons.js'
-import { waitFor } from './wait-for.js'
-import { withDeadline } from './with-deadline.js'
+import { dial } from './dial.js'
+import { AttemptError, Failure, isNetworkError, type Try } from './failures.js'
+import { waitFor, withDeadline } from './waiting.js'
 
 type SessionKey = Pick<DriverClient, 'processID' | 'secretKey'>
 
-/** What bounds a CancelRequest. */
 export interface CancelOptions {
   readonly signal?: AbortSignal
   /** In milliseconds; 0 or `Infinity`: no limit. Default: 10 000. */
@@ -26,16 +22,14 @@ const CANCEL_CODE = (1234 << 16) | 5678
  */
 export async function cancelSession(
   session: SessionKey,
-  target: AttemptTarget,
-  encryption: Encryption,
-  plan: ConnectPlan,
+  of: Omit<Try, 'signal'>,
   options: CancelOptions = {},
 ): Promise<void> {
   const limits = { signal: options.signal, timeoutMillis: options.timeoutMillis ?? 10_000 }
   try {
     await withDeadline(limits, async (signal) => {
-      const { socket, encryption: agreed } = await dial(target, plan, encryption, signal)
-      if (agreed !== encryption) {
+      const { socket, encryption } = await dial({ ...of, signal })
+      if (encryption !== of.encryption) {
         // The key must not travel in clear when the session itself does not.
         socket.destroy()
         throw new Failure('tls', 'server does not support SSL, but SSL was required')
@@ -51,7 +45,7 @@ export async function cancelSession(
       socket.destroy()
     })
   } catch (error) {
-    throw error instanceof Failure ? new AttemptError(target, error, encryption) : error
+    throw error instanceof Failure ? new AttemptError(of.target, error, of.encryption) : error
   }
 }
 

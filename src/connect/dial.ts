@@ -1,14 +1,12 @@
 import { appendFileSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { connect as connectTls, type ConnectionOptions, type TLSSocket } from 'node:tls'
-import type { ConnectPlan } from '../conninfo/plan.js'
-import type { TlsPlan } from '../conninfo/tls-plan.js'
-import { Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
-import { isNetworkError, networkFailure } from './reasons.js'
-import { PROTOCOL_NAME, tlsOptions } from './tls-options.js'
-import { waitFor } from './wait-for.js'
+import { timerFor } from '../util/timer.js'
+import { Failure, isNetworkError, networkFailure } from './failures.js'
+import type { AttemptTarget, Encryption, Try } from './failures.js'
+import { PROTOCOL_NAME, tlsOptions } from './tls.js'
+import { waitFor } from './waiting.js'
 
-/** A socket that leads to the server. */
 interface Reached {
   readonly socket: Socket
   /** What came of the wish for encryption: with `prefer` the server may decline. */
@@ -23,44 +21,32 @@ const SSL_REQUEST = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47])
  *
  * @throws Failure of kind `network`, `tls` or `policy`, or the signal's reason
  */
-export async function dial(
-  target: AttemptTarget,
-  plan: ConnectPlan,
-  wanted: Encryption,
-  signal: AbortSignal,
-): Promise<Reached> {
-  const socket = await connectTo(target, plan, signal)
-  if (wanted === 'none') return { socket, encryption: 'none' }
+export async function dial(tried: Try): Promise<Reached> {
+  const socket = await connectTo(tried)
+  if (tried.encryption === 'none') return { socket, encryption: 'none' }
   try {
-    return await encrypt(socket, target, plan.tls, signal)
+    return await encrypt(socket, tried)
   } catch (error) {
     socket.destroy()
-    throw signal.aborted ? error : tlsFailure(error as Error, target)
+    throw tried.signal.aborted ? error : tlsFailure(error as Error, tried.target)
   }
 }
 
-async function connectTo(target: AttemptTarget, plan: ConnectPlan, signal: AbortSignal): Promise<Socket> {
-  const socket =
-    target.socket === undefined
-      ? connect({ host: target.address!, port: target.port })
-      : // The abstract namespace, which libpq writes with an "@", begins with a zero byte.
-        connect({ path: target.socket.replace(/^@/, '\0') })
+async function connectTo({ target, plan, signal }: Try): Promise<Socket> {
+  // The abstract namespace, which libpq writes with an "@", begins with a zero byte.
+  const path = target.socket?.replace(/^@/, '\0')
+  const socket = connect(path === undefined ? { host: target.address!, port: target.port } : { path })
   try {
     await waitFor(socket, 'connect', signal)
   } catch (error) {
     throw signal.aborted ? error : networkFailure(error as Error, target)
   }
   const { enabled, initialDelayMillis } = plan.keepAlive
-  if (target.socket === undefined) socket.setKeepAlive(enabled, initialDelayMillis)
+  if (path === undefined) socket.setKeepAlive(enabled, initialDelayMillis)
   return socket
 }
 
-async function encrypt(
-  socket: Socket,
-  target: AttemptTarget,
-  plan: TlsPlan,
-  signal: AbortSignal,
-): Promise<Reached> {
+async function encrypt(socket: Socket, { target, plan: { tls: plan }, signal }: Try): Promise<Reached> {
   // Read before anything is sent: a missing file must not look like the server's fault.
   const options = tlsOptions(plan, target.host)
   if (plan.negotiation === 'postgres' && (await askForTls(socket, signal)) === 'N') {
@@ -76,10 +62,8 @@ async function encrypt(
   await waitFor(secured, 'secureConnect', signal)
   if (plan.negotiation === 'direct' && secured.alpnProtocol !== PROTOCOL_NAME) {
     secured.destroy()
-    throw new Failure(
-      'tls',
-      'direct SSL connection was established without ALPN protocol negotiation extension',
-    )
+    const fault = 'direct SSL connection was established without ALPN protocol negotiation extension'
+    throw new Failure('tls', fault)
   }
   return { socket: secured, encryption: 'tls' }
 }
@@ -121,4 +105,34 @@ function tlsFailure(error: Error, target: AttemptTarget): Failure {
   const untrusted = /^(?:UNABLE_TO|DEPTH_ZERO|SELF_SIGNED|CERT_|INVALID_CA|CRL_)/.test(code)
   const reason = untrusted ? `certificate verify failed: ${error.message}` : error.message
   return new Failure('tls', `SSL error: ${reason}`, error)
+}
+
+// ---- last words
+
+/** How long the rest may take to be read once a write has failed, in milliseconds. */
+const PATIENCE_MILLIS = 1_000
+
+/**
+ * Node destroys a socket as soon as a write fails, and throws away what the server had said before it hung up: its
+ * FATAL, or its answer to a COMMIT. With this, the failure is told when all of that has been read.
+ */
+export function readBeforeError(socket: Socket): void {
+  const write = socket._write.bind(socket)
+  socket._write = (chunk, encoding, done) => write(chunk, encoding, afterReading(socket, done))
+  const writeAll = socket._writev?.bind(socket)
+  if (writeAll !== undefined) socket._writev = (chunks, done) => writeAll(chunks, afterReading(socket, done))
+}
+
+function afterReading(socket: Socket, done: (error?: Error | null) => void): typeof done {
+  return (error) => {
+    if (error == null || socket.readableEnded || socket.destroyed) return done(error)
+    const tell = (): void => {
+      timer?.stop()
+      socket.off('end', tell).off('close', tell)
+      done(error)
+    }
+    const timer = timerFor(PATIENCE_MILLIS, tell)
+    timer?.unref()
+    socket.on('end', tell).on('close', tell)
+  }
 }

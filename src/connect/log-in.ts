@@ -1,32 +1,30 @@
 import type { Duplex } from 'node:stream'
 import type { Client, CustomTypesConfig, DatabaseError as ServerError } from 'pg'
-import type { ConnectPlan } from '../conninfo/plan.js'
+import { passwordFromFile } from '../conninfo/local-files.js'
 import type { StreamSource } from '../conninfo/parameters.js'
-import { Failure, type AttemptTarget, type Encryption } from './attempt-error.js'
-import { AuthWatch } from './auth-watch.js'
-import { abortable } from './with-deadline.js'
-import { givePassword } from './password.js'
+import type { ConnectPlan } from '../conninfo/plan.js'
 import { DatabaseError, internals } from '../pg/driver.js'
 import { forgetDefaults, forgetPassword, guardParser } from '../pg/patches.js'
 import pg from '../pg/pg.js'
-import { isNetworkError, networkFailure } from './reasons.js'
-import { collectParameters, sessionFacts, type SessionFacts } from './session-facts.js'
-import { tlsOptions } from './tls-options.js'
-import { CLOSED } from './wait-for.js'
+import { CLOSED, Failure, isNetworkError, networkFailure, type Try } from './failures.js'
+import { AuthWatch, collectParameters, sessionFacts, type SessionFacts } from './session.js'
+import { tlsOptions } from './tls.js'
+import { abortable } from './waiting.js'
 
-/** A client that the server has let in. */
 export interface LoggedIn {
+  /** Connected, with `pipeline: true`. It has an `error` listener that does nothing; add one that does. */
   readonly client: Client
   readonly session: SessionFacts
 }
 
-/** The server refused, and whether it had accepted the user before. */
 export class Refusal extends Failure {
-  readonly afterLogin: boolean
-
-  constructor(reason: string, afterLogin: boolean, cause: unknown) {
+  /** @param afterLogin the server had accepted the user before */
+  constructor(
+    reason: string,
+    readonly afterLogin: boolean,
+    cause: unknown,
+  ) {
     super('refused', reason, cause)
-    this.afterLogin = afterLogin
   }
 }
 
@@ -35,31 +33,26 @@ export class Refusal extends Failure {
  *
  * @throws Failure, or the signal's reason; the stream is destroyed then
  */
-export async function logIn(
-  stream: StreamSource,
-  encryption: Encryption,
-  target: AttemptTarget,
-  plan: ConnectPlan,
-  signal: AbortSignal,
-): Promise<LoggedIn> {
+export async function logIn(stream: StreamSource, tried: Try): Promise<LoggedIn> {
+  const { signal } = tried
   // Filled in below: the client wants the function before there is anything to watch.
   let watch: AuthWatch | null = null
-  const client = makeClient(stream, encryption, target, plan, async () => {
+  const client = makeClient(stream, tried, async () => {
     if (watch?.violation) throw watch.violation
-    return abortable(signal, givePassword(plan, target))
+    return abortable(signal, givePassword(tried))
   })
   const { connection } = internals(client)
-  watch = new AuthWatch(connection, plan, encryption)
+  watch = new AuthWatch(connection, tried)
   const status = collectParameters(connection)
   guardParser(connection)
   try {
     await abortable(signal, client.connect() as unknown as Promise<void>)
     if (watch.violation) throw watch.violation
     forgetPassword(client)
-    return { client, session: sessionFacts(status.parameters, watch, connection.stream) }
+    return { client, session: sessionFacts(status.parameters, watch.method, connection.stream) }
   } catch (error) {
     connection.stream.destroy()
-    throw signal.aborted ? signal.reason : explain(error as Error, watch, plan, target)
+    throw signal.aborted ? signal.reason : explain(error as Error, watch, tried)
   } finally {
     status.stop()
   }
@@ -68,9 +61,7 @@ export async function logIn(
 /** pg falls back on the environment wherever a value is missing or empty, so everything is given. */
 function makeClient(
   stream: StreamSource,
-  encryption: Encryption,
-  target: AttemptTarget,
-  plan: ConnectPlan,
+  { target, plan, encryption }: Try,
   password: () => Promise<string>,
 ): Client {
   const upgrade = plan.stream !== undefined && encryption === 'tls'
@@ -94,7 +85,7 @@ function makeClient(
   return client
 }
 
-function explain(error: Error, watch: AuthWatch, plan: ConnectPlan, target: AttemptTarget): Failure {
+function explain(error: Error, watch: AuthWatch, { plan, target }: Try): Failure {
   if (watch.violation) return watch.violation
   if (error instanceof Failure) return error
   if (error instanceof DatabaseError && error.code !== undefined) {
@@ -111,15 +102,45 @@ function explain(error: Error, watch: AuthWatch, plan: ConnectPlan, target: Atte
 
 function describeRefusal(error: ServerError, plan: ConnectPlan): string {
   const { password } = plan
-  const fromFile = error.code === '28P01' && password.kind === 'file'
-  return (
-    `${error.severity ?? 'FATAL'}:  ${error.message}` +
-    (fromFile ? `\npassword retrieved from file "${password.file}"` : '')
-  )
+  const said = `${error.severity ?? 'FATAL'}:  ${error.message}`
+  if (error.code !== '28P01' || password.kind !== 'file') return said
+  return `${said}\npassword retrieved from file "${password.file}"`
 }
 
 function describeMethod(code: number): string {
   if (code === 7 || code === 8) return 'GSSAPI authentication not supported'
   if (code === 9) return 'SSPI authentication not supported'
   return `authentication method ${code} not supported`
+}
+
+// ---- the password
+
+/**
+ * The password for an attempt; a function or a password file is asked anew each time.
+ *
+ * @throws Failure of kind `policy` when there is none
+ */
+async function givePassword(tried: Try): Promise<string> {
+  const password = await askSource(tried)
+  if (password === undefined || password === '') {
+    throw new Failure('policy', 'fe_sendauth: no password supplied')
+  }
+  if (typeof password !== 'string') {
+    throw new Failure('policy', `the password function must give a string, not ${typeof password}`)
+  }
+  return password
+}
+
+async function askSource({ plan, target }: Try): Promise<string | undefined> {
+  const { password, database, user } = plan
+  if (password.kind === 'text') return password.secret.reveal()
+  if (password.kind === 'function') {
+    try {
+      return await password.get()
+    } catch (error) {
+      throw new Failure('policy', 'the password function failed', error)
+    }
+  }
+  const { port, address = '', host } = target
+  return passwordFromFile(password.file, { host: host || address, port, database, user })
 }

@@ -1,14 +1,17 @@
-import type { HostPlan } from '../conninfo/hosts.js'
+import { lookup } from 'node:dns/promises'
+import { isIP } from 'node:net'
 import type { ConnectPlan, TargetSessionAttrs } from '../conninfo/plan.js'
+import type { HostPlan } from '../conninfo/resolve.js'
 import { ConnectError } from '../errors.js'
 import { now } from '../util/clock.js'
 import { attempt, type OpenedClient, type OpenStep } from './attempt.js'
-import { AttemptError, Failure, type AttemptTarget } from './attempt-error.js'
-import { findAddresses, systemLookUp, type LookUp } from './look-up.js'
-import { isPoolerWithoutServer } from './reasons.js'
-import { withDeadline } from './with-deadline.js'
+import { AttemptError, Failure, isPoolerWithoutServer } from './failures.js'
+import type { AttemptTarget, FailureKind } from './failures.js'
+import { abortable, withDeadline } from './waiting.js'
 
-/** What bounds and observes an opening. */
+/** Finds the addresses of a name, in the order to try them. Default: the operating system's look-up, as libpq. */
+export type LookUp = (name: string) => Promise<readonly string[]>
+
 export interface OpenOptions {
   /** Stops the opening, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal
@@ -16,7 +19,6 @@ export interface OpenOptions {
   readonly deadline?: number
   /** Told of each step; must not throw. */
   readonly onStep?: (step: OpenStep) => void
-  /** Finds the addresses of a name. Default: the operating system's look-up. */
   readonly lookUp?: LookUp
 }
 
@@ -71,9 +73,8 @@ class Opening {
     // The first address shares its time with the look-up.
     let spent = now() - started
     for (const target of targets ?? []) {
-      const opened = await this.#bounded(target, spent, (signal) =>
-        attempt(target, { plan: this.#plan, wanted, signal, onStep: this.#step }),
-      )
+      const context = { target, plan: this.#plan, wanted, onStep: this.#step }
+      const opened = await this.#bounded(target, spent, (signal) => attempt({ ...context, signal }))
       if (opened !== null) return opened
       if (this.stopped || isHostDone(this.#errors.at(-1)!)) break
       spent = 0
@@ -149,4 +150,40 @@ function isHostDone(failure: AttemptError): boolean {
 /** The server is starting up, shutting down or in recovery: 57P0x. */
 function isUnavailable({ code = '' }: AttemptError): boolean {
   return /^57P0.$/.test(code)
+}
+
+// ---- names
+
+const systemLookUp: LookUp = async (name) => {
+  const found = await lookup(name, { all: true, verbatim: true })
+  return found.map(({ address }) => address)
+}
+
+const REASONS: Readonly<Record<string, string>> = {
+  ENOTFOUND: 'Name or service not known',
+  EAI_AGAIN: 'Temporary failure in name resolution',
+}
+
+/** The addresses of a host that is not a Unix socket; a look-up that is answered too late is dropped. */
+async function findAddresses(
+  { host, hostaddr }: HostPlan,
+  lookUp: LookUp,
+  signal: AbortSignal,
+): Promise<readonly string[]> {
+  if (hostaddr !== undefined) return [hostaddr]
+  if (isIP(host) !== 0) return [host]
+  const notFound = (kind: FailureKind, why: string, cause?: unknown) =>
+    new Failure(kind, `could not translate host name "${host}" to address: ${why}`, cause)
+  try {
+    const found = await abortable(signal, lookUp(host))
+    if (found.length > 0) return found
+  } catch (error) {
+    const reason: unknown = signal.reason
+    // Time ran out before there was an address that a message could name.
+    if (reason instanceof Failure && reason.kind === 'timeout') throw notFound('timeout', reason.message)
+    if (signal.aborted) throw reason
+    const { code = '', message } = error as NodeJS.ErrnoException
+    throw notFound('network', REASONS[code] ?? message, error)
+  }
+  throw notFound('network', 'no address associated with it')
 }

@@ -13,7 +13,6 @@
  */
 export type KeywordEffect = 'honoured' | 'partly' | 'refused' | 'without effect'
 
-/** One row of the table of connection parameters. */
 export interface Keyword {
   readonly effect: KeywordEffect
   /** The environment variable that stands in when the parameter is not given. */
@@ -81,10 +80,8 @@ const table = {
 
 type Table = typeof table
 
-/** The name of a connection parameter of libpq. */
 export type KeywordName = keyof Table
 
-/** Those whose values may be numbers. */
 export type NumericKeyword = {
   [K in KeywordName]: Table[K] extends { number: string } ? K : never
 }[KeywordName]
@@ -92,20 +89,6 @@ export type NumericKeyword = {
 /** The table of connection parameters, in libpq's order. */
 export const keywords: ReadonlyMap<string, Keyword> = new Map(Object.entries(table))
 
-/** Whether libpq knows a connection parameter by this name. */
 export function isKeyword(name: string): name is KeywordName {
   return keywords.has(name)
-}
-
-/** Whether the value of this parameter must never be shown. */
-export function isSecret(name: string): boolean {
-  return keywords.get(name)?.secret === true
-}
-
-/** Stores a value under its keyword, or what the old name `requiressl` means. Gives false for an unknown name. */
-export function storeKeyword(found: Map<string, string>, name: string, value: string): boolean {
-  if (name === 'requiressl') found.set('sslmode', value.startsWith('1') ? 'require' : 'prefer')
-  else if (isKeyword(name)) found.set(name, value)
-  else return false
-  return true
 }

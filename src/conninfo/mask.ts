@@ -1,14 +1,12 @@
-import { isKeyword, isSecret } from './keywords.js'
-import { readPairs } from './keyword-value.js'
+import { isKeyword, keywords } from './keywords.js'
 import type { ConnectionParameters } from './parameters.js'
+import { isUri, parseUri, readPairs } from './parse.js'
+import { splitConninfo } from './read-conninfo.js'
 import { isPlainWord, MASK, mayHoldSecret } from './secret.js'
-import { splitParameters } from './split-parameters.js'
-import { isUri, parseUri } from './uri.js'
 
 /**
- * A connection string or object as it may be shown: a string the way the user wrote it, an object as a
- * keyword/value string, with `***` for every password. Never throws; where the input cannot be understood, it
- * hides too much rather than too little.
+ * A connection string as the user wrote it, or an object as a keyword/value string, with `***` for every password.
+ * Never throws; where the input cannot be understood, it hides too much rather than too little.
  */
 export function describeConninfo(conninfo?: string | ConnectionParameters): string {
   try {
@@ -25,15 +23,13 @@ const FREE_TEXT: ReadonlySet<string> = new Set(['options', 'dbname', 'host', 'po
 
 /** Whether a parameter's value must be hidden: it is a secret, or looks as if it held one. */
 export function mustHide(keyword: string, value: string): boolean {
-  return isSecret(keyword) || (FREE_TEXT.has(keyword) ? mayHoldSecret(value) : value.includes('://'))
+  if (keywords.get(keyword)?.secret) return true
+  return FREE_TEXT.has(keyword) ? mayHoldSecret(value) : value.includes('://')
 }
 
 function describeParameters(parameters: ConnectionParameters): string {
-  const { values, names } = splitParameters(parameters)
-  return [...names.keys()]
-    .filter((keyword) => keyword === 'password' || values.has(keyword))
-    .map((keyword) => `${keyword}=${describeValue(keyword, values.get(keyword) ?? '')}`)
-    .join(' ')
+  const { values } = splitConninfo(parameters)
+  return [...values].map(([keyword, { value }]) => `${keyword}=${describeValue(keyword, value)}`).join(' ')
 }
 
 function describeValue(keyword: string, value: string): string {

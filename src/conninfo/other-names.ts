@@ -1,7 +1,7 @@
 /** Names that are none of ours: what was meant by them, and where they belong. */
 import { OPTION_NAMES } from '../options.js'
 import { didYouMean } from '../util/nearest-name.js'
-import { isParameter, PARAMETER_NAMES } from './pg-names.js'
+import { PARAMETER_NAMES } from './parameters.js'
 
 /** What people write, and what libpq calls it. */
 const OTHER_NAMES: ReadonlyMap<string, string> = new Map([
@@ -30,7 +30,6 @@ const POOL_OPTIONS: ReadonlyMap<string, string> = new Map([
   ['verify', ', or give onConnect in the second argument'],
 ])
 
-/** The keyword that is meant by another name; undefined where none comes to mind. */
 export function keywordMeantBy(name: string): string | undefined {
   return OTHER_NAMES.get(name.toLowerCase())
 }
@@ -48,7 +47,7 @@ export function explainStrayParameter(name: string): string {
 
 /** The same of an option of the manager; undefined where it is neither a connection parameter nor a pool's. */
 export function explainStrayOption(name: string): string | undefined {
-  if (isParameter(name)) return '; it is a connection parameter: give it in the first argument'
+  if (PARAMETER_NAMES.has(name)) return '; it is a connection parameter: give it in the first argument'
   return explainPoolOption(name)
 }
 

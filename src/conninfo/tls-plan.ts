@@ -1,9 +1,10 @@
 import type { ConnectionOptions } from 'node:tls'
 import { ConninfoError } from '../errors.js'
 import { readMembers } from '../util/members.js'
-import { userFiles } from './local-defaults.js'
+import { userFiles } from './local-files.js'
+import type { PgParameters } from './parameters.js'
+import { parseChoice, textOf, type Values } from './resolve.js'
 import { quoteValue, Secret } from './secret.js'
-import { parseChoice, textOf, type Values } from './values.js'
 
 /** How much encryption is wanted: libpq's `sslmode`, the least first. */
 const SSL_MODES = ['disable', 'allow', 'prefer', 'require', 'verify-ca', 'verify-full'] as const
@@ -11,7 +12,6 @@ type SslMode = (typeof SSL_MODES)[number]
 
 /** The versions of TLS, as libpq and Node name them. */
 const TLS_VERSIONS = ['TLSv1', 'TLSv1.1', 'TLSv1.2', 'TLSv1.3'] as const
-type TlsVersion = (typeof TLS_VERSIONS)[number]
 
 /** A file that a parameter names, or that libpq reads by default when it is there. */
 export interface FileChoice {
@@ -21,27 +21,7 @@ export interface FileChoice {
 }
 
 /** The TLS settings of a connection; files are read at each attempt, since they may be renewed. */
-export interface TlsPlan {
-  readonly mode: SslMode
-  readonly negotiation: 'postgres' | 'direct'
-  /** Options for `tls.connect` that the user gave as pg's `ssl`, instead of all that follows. */
-  readonly custom: (() => ConnectionOptions) | undefined
-  /** The trusted authorities: `'system'`, or a file of certificates. */
-  readonly rootCertificate: 'system' | FileChoice
-  readonly revocationList: FileChoice
-  /** A directory of revocation lists; empty for none. */
-  readonly revocationDirectory: string
-  /** The client's certificate; null when it must not be sent. */
-  readonly certificate: FileChoice | null
-  readonly key: FileChoice
-  readonly keyPassword: Secret | undefined
-  /** Whether the host's name is sent in clear before the handshake (SNI). */
-  readonly sendName: boolean
-  readonly minVersion: TlsVersion | undefined
-  readonly maxVersion: TlsVersion | undefined
-  /** A file that the session's keys are appended to, for debugging; empty for none. */
-  readonly keyLogFile: string
-}
+export type TlsPlan = Readonly<ReturnType<typeof planTls>>
 
 /**
  * Reads the parameters that concern TLS.
@@ -50,11 +30,7 @@ export interface TlsPlan {
  * @see PostgreSQL manual, "SSL Support" (libpq)
  * @throws ConninfoError for a wrong value, and for what Node cannot do
  */
-export function planTls(
-  values: Values,
-  ssl: boolean | ConnectionOptions | undefined,
-  env: NodeJS.ProcessEnv,
-): TlsPlan {
+export function planTls(values: Values, ssl: PgParameters['ssl'], env: NodeJS.ProcessEnv) {
   const text = (keyword: string) => textOf(values, keyword)
   const defaults = userFiles(env)
   const file = (keyword: string, fallback: string): FileChoice =>
@@ -63,25 +39,25 @@ export function planTls(
   if (/^[a-z0-9]+:/i.test(text('sslkey')) && !/^[a-z]:[\\/]/i.test(text('sslkey'))) {
     throw new ConninfoError('sslkey names an OpenSSL engine, which is not supported; give a file')
   }
-  const minVersion = planVersion(values, 'ssl_min_protocol_version')
-  const maxVersion = planVersion(values, 'ssl_max_protocol_version')
-  if (minVersion && maxVersion && minVersion > maxVersion) {
-    throw new ConninfoError('invalid SSL protocol version range')
-  }
   return {
     mode,
+    ...planVersions(values),
     negotiation: planNegotiation(text('sslnegotiation'), mode),
+    /** Options for `tls.connect` that the user gave as pg's `ssl`, instead of all that follows. */
     custom: ssl ? () => (ssl === true ? {} : readTlsObject(ssl)) : undefined,
+    /** The trusted authorities: `'system'`, or a file of certificates. */
     rootCertificate:
-      text('sslrootcert') === 'system' ? 'system' : file('sslrootcert', defaults.rootCertificate),
+      text('sslrootcert') === 'system' ? ('system' as const) : file('sslrootcert', defaults.rootCertificate),
     revocationList: file('sslcrl', defaults.revocationList),
+    /** A directory of revocation lists; empty for none. */
     revocationDirectory: text('sslcrldir'),
+    /** The client's certificate; null when it must not be sent. */
     certificate: sendsCertificate(text('sslcertmode')) ? file('sslcert', defaults.certificate) : null,
     key: file('sslkey', defaults.key),
     keyPassword: text('sslpassword') === '' ? undefined : new Secret(text('sslpassword')),
+    /** Whether the host's name is sent in clear before the handshake (SNI). */
     sendName: text('sslsni').startsWith('1'),
-    minVersion,
-    maxVersion,
+    /** A file that the session's keys are appended to, for debugging; empty for none. */
     keyLogFile: text('sslkeylogfile'),
   }
 }
@@ -91,7 +67,7 @@ function readTlsObject(ssl: ConnectionOptions): ConnectionOptions {
   return Object.fromEntries(readMembers(ssl, (name) => name === 'key'))
 }
 
-function planMode(values: Values, ssl: boolean | ConnectionOptions | undefined): SslMode {
+function planMode(values: Values, ssl: PgParameters['ssl']): SslMode {
   if (ssl !== undefined) return ssl === false ? 'disable' : 'verify-full'
   const mode = parseChoice('sslmode', textOf(values, 'sslmode'), SSL_MODES)
   if (textOf(values, 'sslrootcert') !== 'system' || mode === 'verify-full') return mode
@@ -118,7 +94,14 @@ function sendsCertificate(text: string): boolean {
   )
 }
 
-function planVersion(values: Values, keyword: string): TlsVersion | undefined {
+function planVersions(values: Values) {
+  const minVersion = planVersion(values, 'ssl_min_protocol_version')
+  const maxVersion = planVersion(values, 'ssl_max_protocol_version')
+  if (!minVersion || !maxVersion || minVersion <= maxVersion) return { minVersion, maxVersion }
+  throw new ConninfoError('invalid SSL protocol version range')
+}
+
+function planVersion(values: Values, keyword: string): (typeof TLS_VERSIONS)[number] | undefined {
   const text = textOf(values, keyword)
   const version = TLS_VERSIONS.find((candidate) => candidate.toLowerCase() === text.toLowerCase())
   if (version !== undefined || text === '') return version

@@ -31,7 +31,6 @@ export interface DriverClient extends Omit<Client, 'connection' | 'pipeline' | '
   _pulseQueryQueue(): void
 }
 
-/** What lies in a client's queue. */
 export interface QueuedQuery {
   submit(connection: DriverConnection): unknown
   readonly _result?: { _types?: CustomTypesConfig | undefined } | null | undefined
@@ -44,6 +43,12 @@ export interface DriverConnection extends EventEmitter {
   submittedNamedStatements: Record<string, string>
   sendCopyFail(message: string): void
   attachListeners(stream: Duplex): void
+}
+
+/** What pg emits for a setting that has another value now, by whatever way it got it. */
+export interface ParameterStatus {
+  readonly parameterName: string
+  readonly parameterValue: string
 }
 
 /** pg's result while it is being built. */
@@ -63,7 +68,6 @@ interface DriverInternals {
 
 const { Result, utils } = pg as unknown as DriverInternals
 
-/** An empty result, as pg makes it. */
 export function createResult(rowMode: string | undefined, types: CustomTypesConfig): DriverResult {
   return new Result(rowMode, types)
 }

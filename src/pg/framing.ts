@@ -23,7 +23,6 @@ const SEVERITY_WITHIN = 128
 /** The longest row that is passed on, in bytes. */
 export const LONGEST_ROW = constants.MAX_STRING_LENGTH
 
-/** What becomes of what is read. */
 export interface FramingHooks {
   /** What may be passed on, in order. */
   pass(part: Buffer): void
@@ -73,12 +72,15 @@ export class Framing {
 
   #readHeader(chunk: Buffer, at: number, hooks: FramingHooks): number {
     // Most often it is all there, and need not be copied.
-    if (this.#have === 0 && at + HEADER_BYTES <= chunk.length) {
-      this.#begin(chunk[at]!, chunk.readUInt32BE(at + 1))
-      if (this.#dropping) this.#drop(chunk, at, at + HEADER_BYTES, hooks)
-      return at + HEADER_BYTES
+    const end = at + HEADER_BYTES
+    if (this.#have > 0 || end > chunk.length) return this.#readPartOfHeader(chunk, at, hooks)
+    this.#begin(chunk[at]!, chunk.readUInt32BE(at + 1))
+    if (this.#dropping) {
+      this.#passOn(chunk, at, hooks)
+      this.#from = end
+      hooks.onRowTooLong(this.#left)
     }
-    return this.#readPartOfHeader(chunk, at, hooks)
+    return end
   }
 
   /** It is held back until it is whole, and passed on, or left out, as one. */
@@ -94,12 +96,6 @@ export class Framing {
     if (this.#dropping) hooks.onRowTooLong(this.#left)
     else hooks.pass(Buffer.from(this.#header))
     return end
-  }
-
-  #drop(chunk: Buffer, begin: number, end: number, hooks: FramingHooks): void {
-    this.#passOn(chunk, begin, hooks)
-    this.#from = end
-    hooks.onRowTooLong(this.#left)
   }
 
   #begin(type: number, length: number): void {

@@ -1,4 +1,4 @@
-import { Failure } from '../../connect/attempt-error.js'
+import { Failure } from '../../connect/index.js'
 import type { Problem } from '../report.js'
 import { networkRules } from './network.js'
 import { policyRules, sessionRules } from './policy.js'

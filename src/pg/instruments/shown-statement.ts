@@ -5,10 +5,8 @@
  */
 import pg from '../pg.js'
 import { createResult } from '../driver.js'
-import { createStandIn } from './stand-in.js'
 import type { CustomTypesConfig } from 'pg'
 import type { ConnectionFacts } from '../../api/manager.js'
-import type { CapturedQuery } from './stand-in.js'
 import type { PatchedQuery } from './patched-query.js'
 
 /** What instruments see of a statement. */
@@ -61,7 +59,7 @@ export class ShownStatement {
     const standIn = createStandIn(facts, this.#queue, () => this.#onQueued())
     const returned = patched.call(standIn, config, (error) => this.#onCalledBack(error))
     // What it returns is not used: the outcome is told to the query.
-    if (isPromiseLike(returned)) returned.then(nothing, nothing)
+    Promise.resolve(returned).catch(() => {})
   }
 
   /** An instrument that guards the database calls back at once, and has put nothing into the queue. */
@@ -116,8 +114,55 @@ function emptyResult(): object {
   return createResult(undefined, pg.types)
 }
 
-function isPromiseLike(value: unknown): value is PromiseLike<unknown> {
-  return typeof (value as { then?: unknown } | null | undefined)?.then === 'function'
+// ---- what stands in for the client
+
+/** A query of pg's, as it comes to lie in the queue. */
+interface CapturedQuery {
+  readonly text?: unknown
+  readonly types?: unknown
+  readonly callback?: ((error: unknown, result?: unknown) => void) | null
+  emit?(event: string, ...args: unknown[]): unknown
 }
 
-function nothing(): void {}
+type PgQuery = (this: object, ...given: unknown[]) => unknown
+
+/**
+ * Stands in for pg's client where something has replaced its `query()`: it has what instruments read of a client,
+ * never a password, and a queue from which nothing is sent. `onQueued` is called when something was put there.
+ */
+function createStandIn(facts: ConnectionFacts, queue: CapturedQuery[], onQueued: () => void): object {
+  const { host, port, user, database, processID } = facts
+  const members = {
+    ...{ host, port, user, database, processID },
+    connectionParameters: { host, port, user, database },
+    _Promise: Promise,
+    _types: pg.types,
+    _queryQueue: queue,
+    // On the prototype these two are getters that warn.
+    queryQueue: queue,
+    activeQuery: null,
+    _activeQuery: null,
+    _sentQueryQueue: [],
+    _connected: true,
+    _queryable: true,
+    _ending: false,
+    // Several may lie in the queue.
+    pipeline: true,
+    _pulseQueryQueue: onQueued,
+  }
+  const standIn = Object.create(pg.Client.prototype, Object.getOwnPropertyDescriptors(members)) as object
+  return withOldQuery(standIn, queue)
+}
+
+/**
+ * A patch that keeps pg's function as `__query` (AWS X-Ray's) looks at what that returns, which with a callback is
+ * the query in its pg, and nothing in ours.
+ */
+function withOldQuery(standIn: object, queue: readonly CapturedQuery[]): object {
+  const { __query: original } = standIn as { __query?: PgQuery }
+  if (typeof original !== 'function') return standIn
+  const value = function (this: object, ...given: unknown[]): unknown {
+    return original.apply(this, given) ?? queue.at(-1)
+  }
+  return Object.defineProperty(standIn, '__query', { value })
+}
