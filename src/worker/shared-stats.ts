@@ -10,41 +10,15 @@ import type { ManagerStats } from '../api/manager.js'
 /** How often a reader that was interrupted reads again. */
 const MOST_TRIES = 1_000
 
-const STATUSES: readonly (TransactionStatus | null)[] = [
-  null,
-  'idle',
-  'active',
-  'intrans',
-  'inerror',
-  'unknown',
-]
+const STATUSES = [null, 'idle', 'active', 'intrans', 'inerror', 'unknown'] as const
 
-/** Where each figure stands. */
-const NUMBERS = [
-  'waiting',
-  'inFlight',
-  'prepared',
-  'connects',
-  'disconnects',
-  'acquires',
-  'releases',
-  'rollbacks',
-  'timeouts',
-] as const
-
-/** In that order; by name one by one, because this is done for every message. */
-function numbersOf(stats: ManagerStats): readonly number[] {
-  const { waiting, inFlight, prepared, connects, disconnects, acquires, releases, rollbacks, timeouts } =
-    stats
-  return [waiting, inFlight, prepared, connects, disconnects, acquires, releases, rollbacks, timeouts]
-}
-
-const STATUS = NUMBERS.length
-const WRITTEN_AT = STATUS + 1
-const HELD_MILLIS = STATUS + 2
-const PROCESS_ID = STATUS + 3
-const CONNECTED_MILLIS = STATUS + 4
-const SIZE = STATUS + 5
+/** Where the figures stand: the status, the process, how long it is held and connected, when they were written … */
+const STATUS = 0
+const PROCESS_ID = 1
+const WRITTEN_AT = 4
+/** … and the counts. */
+const COUNTS = 5
+const SIZE = COUNTS + 9
 
 /** Where a number is absent. */
 const NONE = -1
@@ -62,36 +36,61 @@ export class SharedStats {
   }
 
   write(status: TransactionStatus | null, stats: ManagerStats): void {
-    const figures = this.#figures
+    // By name one by one, because this is done for every message.
+    const { waiting, inFlight, prepared, connects, disconnects } = stats
+    const { acquires, releases, rollbacks, timeouts } = stats
+    const { processID, heldMillis, connectedMillis } = stats
+    const own = [STATUSES.indexOf(status), processID ?? NONE, heldMillis ?? NONE, connectedMillis ?? NONE]
+    const counts = [
+      waiting,
+      inFlight,
+      prepared,
+      connects,
+      disconnects,
+      acquires,
+      releases,
+      rollbacks,
+      timeouts,
+    ]
     Atomics.add(this.#version, 0, 1)
-    figures.set(numbersOf(stats))
-    figures[STATUS] = STATUSES.indexOf(status)
-    figures[WRITTEN_AT] = clock.wallNow()
-    figures[HELD_MILLIS] = stats.heldMillis ?? NONE
-    figures[PROCESS_ID] = stats.processID ?? NONE
-    figures[CONNECTED_MILLIS] = stats.connectedMillis ?? NONE
+    this.#figures.set(own)
+    this.#figures.set(counts, COUNTS)
+    this.#figures[WRITTEN_AT] = clock.wallNow()
     Atomics.add(this.#version, 0, 1)
   }
 
   get status(): TransactionStatus | null {
-    return STATUSES[this.#figures[STATUS]!] ?? null
+    return STATUSES[this.#figures[STATUS]] ?? null
   }
 
   get processID(): number | null {
-    return orNull(this.#figures[PROCESS_ID]!)
+    return orNull(this.#figures[PROCESS_ID])
   }
 
   get stats(): ManagerStats {
     const figures = this.#copy()
-    const since = Math.max(0, clock.wallNow() - figures[WRITTEN_AT]!)
-    const counts = Object.fromEntries(NUMBERS.map((name, index) => [name, figures[index]]))
-    const heldMillis = grown(figures[HELD_MILLIS]!, since)
+    const [, processID, held, connected, writtenAt] = figures
+    const [waiting, inFlight, prepared, connects, disconnects, ...others] = figures.slice(COUNTS)
+    const [acquires, releases, rollbacks, timeouts] = others
+    const since = Math.max(0, clock.wallNow() - writtenAt)
+    const heldMillis = grown(held, since)
+    const counts = {
+      waiting,
+      inFlight,
+      prepared,
+      connects,
+      disconnects,
+      acquires,
+      releases,
+      rollbacks,
+      timeouts,
+    }
     return Object.freeze({
       held: heldMillis !== null,
       heldMillis,
-      processID: orNull(figures[PROCESS_ID]!),
-      connectedMillis: grown(figures[CONNECTED_MILLIS]!, since),
-      ...(counts as Record<(typeof NUMBERS)[number], number>),
+      processID: orNull(processID),
+      connectedMillis: grown(connected, since),
+      ...counts,
     })
   }
 

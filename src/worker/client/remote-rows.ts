@@ -1,49 +1,48 @@
 /** The rows of one statement in a worker, fetched from the owner a batch at a time. */
 import { encodeCall } from '../wire-statement.js'
-import { decodeRows } from './result-decoder.js'
+import type { QueryResult } from 'pg'
 import type { RowSource } from '../../api/ports.js'
 import type { StatementCall } from '../../api/statement.js'
-import type { WireRows, WireStatement } from '../protocol.js'
-import type { CallFacts } from './calls.js'
-
-type Opening = readonly [statement: WireStatement, batchSize: number] | null
-
-/** How the owner is asked. */
-export interface RowRequests {
-  /** The statement is being run: by so many more or fewer. */
-  count(by: 1 | -1): void
-  read(opening: Opening, facts: CallFacts<unknown[]>): Promise<unknown[]>
-  drop(): Promise<unknown>
-}
+import type { WireResult } from '../protocol.js'
+import type { RemoteLease } from './remote-lease.js'
 
 export class RemoteRows implements RowSource {
+  readonly #lease: RemoteLease
   readonly #call: StatementCall
   readonly #batchSize: number
-  readonly #requests: RowRequests
+  /** Its number at the owner's. */
+  readonly #stream: number
   #state: 'new' | 'open' | 'over' = 'new'
 
-  constructor(call: StatementCall, batchSize: number, requests: RowRequests) {
+  constructor(lease: RemoteLease, call: StatementCall, batchSize: number) {
+    this.#lease = lease
     this.#call = call
     this.#batchSize = batchSize
-    this.#requests = requests
+    this.#stream = lease.link.createID()
   }
 
   async read(): Promise<unknown[]> {
-    const opening: Opening = this.#state === 'new' ? [encodeCall(this.#call), this.#batchSize] : null
-    if (opening !== null) this.#requests.count(1)
+    const { statement, limits } = this.#call
+    const opening = this.#state === 'new' ? ([encodeCall(this.#call), this.#batchSize] as const) : null
+    if (opening !== null) this.#lease.outstanding++
     // Where it fails, the owner has closed it.
     this.#state = 'over'
-    const decode = (batch: WireRows): unknown[] => {
-      if (batch.rows.length === this.#batchSize) this.#state = 'open'
-      return decodeRows(batch, this.#call.statement)
+    const decode = (batch: WireResult): unknown[] => {
+      if (batch[4] === this.#batchSize) this.#state = 'open'
+      return (this.#lease.link.decoder.decode(batch, [statement]) as QueryResult).rows
     }
-    return this.#requests.read(opening, { signal: this.#call.limits.signal, decode })
+    const { id } = this.#lease
+    const facts = { signal: limits.signal, decode }
+    return this.#lease.call((call) => ['rows', id, call, this.#stream, opening], facts)
   }
 
   async close(): Promise<void> {
     if (this.#state === 'new') return
-    if (this.#state === 'open') await this.#requests.drop().catch(() => {})
+    const { id } = this.#lease
+    if (this.#state === 'open') {
+      await this.#lease.call((call) => ['drop', id, call, this.#stream]).catch(() => {})
+    }
     this.#state = 'over'
-    this.#requests.count(-1)
+    this.#lease.outstanding--
   }
 }

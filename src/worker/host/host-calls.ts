@@ -1,111 +1,120 @@
 /** What a worker asks for without a lease: one-shots, batches, subscriptions. */
 import { BriefMap } from '../../util/brief-map.js'
+import { encodeThrown } from '../wire-error.js'
 import { decodeCall } from '../wire-statement.js'
-import { encodeError } from '../wire-error.js'
-import { WorkerGoneError } from './host-context.js'
-import { HostSubscription } from './host-subscription.js'
+import { WorkerGoneError } from './host-lease.js'
 import type { QueryResult } from 'pg'
 import type { Wait } from '../../api/ports.js'
+import type { Subscription } from '../../api/subscription.js'
 import type { OneShotWaiter } from '../../broker/waiters.js'
-import type { WireStatement } from '../protocol.js'
-import type { HostContext } from './host-context.js'
+import type { ToOwner, WireStatement } from '../protocol.js'
+import type { Host } from './host.js'
+
+type Entry<V> = Extract<ToOwner, readonly [V, ...unknown[]]>
+
+/** So many notifications may be on their way to a worker that is busy; the owner's buffer takes the rest. */
+const MOST_UNDERWAY = 1_000
+
+/** A subscription whose notifications are handed on, as far as the worker keeps up. */
+interface Relay {
+  /** Null while it is asked for. */
+  subscription: Subscription | null
+  underway: number
+  resume: (() => void) | null
+}
 
 export class HostCalls {
-  readonly #context: HostContext
+  readonly #host: Host
   /** One-shots and batches that are unanswered. */
   readonly #asked = new BriefMap<number, { abandon(error: unknown): void }>()
-  /** The numbers of subscriptions that are asked for, or there. */
-  readonly #listening = new Set<number>()
-  readonly #subscriptions = new Map<number, HostSubscription>()
+  readonly #relays = new Map<number, Relay>()
   #gone = false
 
-  constructor(context: HostContext) {
-    this.#context = context
+  constructor(host: Host) {
+    this.#host = host
   }
 
   query(id: number, statement: WireStatement, timeoutMillis: number): void {
-    const { shared, aborts } = this.#context
-    const signal = aborts.signalFor(id, statement)
-    const call = decodeCall(statement, shared.texts, signal)
-    const wait = { timeoutMillis, signal }
-    this.#ask(id, shared.broker.createQuery(call, wait), wait)
+    const { broker, texts } = this.#host.shared
+    const wait = this.#wait(id, timeoutMillis, statement[6])
+    this.#ask(id, broker.createQuery(decodeCall(statement, texts, wait.signal), wait), wait)
   }
 
   /** @throws TypeError for what a worker's face would have refused */
-  batch(id: number, statements: readonly WireStatement[], begin: string | null, wait: Wait): void {
-    const { shared } = this.#context
-    const calls = statements.map((statement) => decodeCall(statement, shared.texts, undefined))
+  batch([, id, statements, begin, timeoutMillis, abortable]: Entry<'batch'>): void {
+    const { broker, texts } = this.#host.shared
+    const calls = statements.map((statement) => decodeCall(statement, texts, undefined))
     if (calls.some(({ text }) => text.controls || text.kind === 'copy')) {
       throw new TypeError('a batch holds transaction control or COPY')
     }
     const explicit = begin ?? (calls.every(({ text }) => text.kind === 'plain') ? null : 'BEGIN')
-    this.#ask(id, shared.broker.createBatch(calls, explicit, wait), wait)
+    const wait = this.#wait(id, timeoutMillis, abortable)
+    this.#ask(id, broker.createBatch(calls, explicit, wait), wait)
+  }
+
+  /** Without a signal where none is needed, because what has one is not pipelined. */
+  #wait(id: number, timeoutMillis: number, abortable: boolean): Wait {
+    return { timeoutMillis, signal: abortable ? this.#host.abortOf(id).signal : undefined }
   }
 
   #ask<C, T extends QueryResult | QueryResult[]>(id: number, waiter: OneShotWaiter<C, T>, wait: Wait): void {
     this.#asked.set(id, waiter)
-    waiter.ask().then(
-      (result) => {
-        this.#over(id)
-        this.#context.answer(id, result)
-      },
-      (error: unknown) => {
-        this.#over(id)
-        this.#context.fail(id, error)
-      },
-    )
-    this.#context.shared.broker.dispatcher.ask(waiter, wait)
-  }
-
-  #over(id: number): void {
-    this.#asked.delete(id)
-    this.#context.aborts.over(id)
+    const answered = waiter.ask()
+    void this.#host.answer(id, () => answered).then(() => this.#asked.delete(id))
+    this.#host.shared.broker.dispatcher.ask(waiter, wait)
   }
 
   /** @throws TypeError for a number that is in use */
-  listen(id: number, channel: string, maxBuffered: number, timeoutMillis: number): void {
-    if (this.#listening.has(id)) throw new TypeError(`subscription ${id} was asked for twice`)
-    this.#listening.add(id)
-    void this.#listen(id, channel, maxBuffered, timeoutMillis)
+  listen([, id, channel, maxBuffered, timeoutMillis]: Entry<'listen'>): void {
+    if (this.#relays.has(id)) throw new TypeError(`subscription ${id} was asked for twice`)
+    const relay: Relay = { subscription: null, underway: 0, resume: null }
+    this.#relays.set(id, relay)
+    const wait = this.#wait(id, timeoutMillis, true)
+    void this.#host.answer(id, async () => {
+      try {
+        relay.subscription = await this.#host.shared.broker.listen(channel, maxBuffered, wait)
+      } catch (error) {
+        this.#relays.delete(id)
+        throw error
+      }
+      if (this.#gone) this.unlisten(id)
+      void this.#pump(id, relay, relay.subscription)
+    })
   }
 
-  async #listen(id: number, channel: string, maxBuffered: number, timeoutMillis: number): Promise<void> {
-    const { shared, aborts } = this.#context
+  async #pump(id: number, relay: Relay, subscription: Subscription): Promise<void> {
+    let failure: unknown = null
     try {
-      const wait = { timeoutMillis, signal: aborts.signal(id) }
-      const subscription = new HostSubscription(
-        await shared.broker.listen(channel, maxBuffered, wait),
-        (notifications) => this.#context.say(['heard', id, notifications]),
-        (error) => this.#onEnded(id, error),
-      )
-      this.#subscriptions.set(id, subscription)
-      this.#context.say(['done', id])
-      if (this.#gone) subscription.leave()
+      for await (const notification of subscription) {
+        this.#host.say(['heard', id, [notification]])
+        relay.underway++
+        if (relay.underway >= MOST_UNDERWAY) await new Promise<void>((resolve) => (relay.resume = resolve))
+      }
     } catch (error) {
-      this.#listening.delete(id)
-      this.#context.fail(id, error)
+      failure = error
     }
-    aborts.over(id)
+    this.#relays.delete(id)
+    this.#host.say(['unlistened', id, encodeThrown(failure)])
   }
 
-  #onEnded(id: number, error: Error | null): void {
-    this.#listening.delete(id)
-    this.#subscriptions.delete(id)
-    this.#context.say(['unlistened', id, error === null ? null : encodeError(error)])
-  }
-
+  /** So many notifications have arrived; not more than there were, whatever the worker says. */
   heard(id: number, count: number): void {
-    this.#subscriptions.get(id)?.heard(count)
+    const relay = this.#relays.get(id)
+    if (relay === undefined) return
+    relay.underway = Math.max(0, relay.underway - count)
+    relay.resume?.()
+    relay.resume = null
   }
 
   unlisten(id: number): void {
-    this.#subscriptions.get(id)?.leave()
+    void this.#relays.get(id)?.subscription?.close()
+    this.heard(id, Infinity)
   }
 
   /** The worker is gone: nothing of it is wanted any more. */
   kill(): void {
     this.#gone = true
     for (const waiter of this.#asked.values()) waiter.abandon(new WorkerGoneError())
-    for (const subscription of this.#subscriptions.values()) subscription.leave()
+    for (const id of this.#relays.keys()) this.unlisten(id)
   }
 }

@@ -9,14 +9,13 @@ import { ConnectionLostError, ConnectionReleasedError } from '../../errors.js'
 import { revoke } from '../../lease/release.js'
 import { deadline } from '../../util/deadlines.js'
 import { become, type Transitions } from '../../util/transitions.js'
-import { decodeThrown } from '../wire-statement.js'
-import { WorkerGoneError } from './host-context.js'
-import { HostStatements } from './host-statements.js'
-import type { Lease as LeasePort, LeaseTerms } from '../../api/ports.js'
+import { encodeThrown } from '../wire-error.js'
+import { HostStatements, type LeaseCall } from './host-statements.js'
+import type { LeaseTerms, Leaving } from '../../api/ports.js'
 import type { LeaseWaiter } from '../../broker/waiters.js'
 import type { Lease } from '../../lease/lease.js'
-import type { LeaseEntry, Thrown, WireLeft } from '../protocol.js'
-import type { HostContext } from './host-context.js'
+import type { LeaseEntry } from '../protocol.js'
+import type { Host } from './host.js'
 
 type State = 'waiting' | 'held' | 'left' | 'over' | 'dead'
 
@@ -28,42 +27,40 @@ const NEXT: Transitions<State> = {
   dead: ['dead', 'over'],
 }
 
+/** The holder, or the one who waited, is no more. */
+export class WorkerGoneError extends Error {
+  constructor() {
+    super('the worker is gone, or waits no longer')
+  }
+}
+
 export class HostLease {
   readonly id: number
-  readonly #context: HostContext
+  /** Whose it is. */
+  readonly host: Host
   readonly #timeoutMillis: number
   readonly #deadline = deadline(() => this.#onDue())
   #state: State = 'waiting'
   #waiter: LeaseWaiter<void> | null = null
   #lease: Lease | null = null
   #statements: HostStatements | null = null
+  /** How many of its calls are unanswered. */
+  unanswered = 0
   /** What was said before it was granted. */
   #ahead: LeaseEntry[] = []
-  /** Why it was taken out of the queue. */
-  #expiry: Error | null = null
   /** What the worker was told last about its session. */
   #said = 'idle'
   /** What the worker knows of its turn: nothing, that it is next, or it has started it because of that. */
   #start: 'unknown' | 'announced' | 'begun' = 'unknown'
 
-  constructor(id: number, timeoutMillis: number, context: HostContext) {
+  constructor(id: number, timeoutMillis: number, host: Host) {
     this.id = id
     this.#timeoutMillis = timeoutMillis
-    this.#context = context
+    this.host = host
   }
 
-  /** Whose it is. */
-  get host(): object {
-    return this.#context
-  }
-
-  /** How many of its statements are unanswered. */
-  get unanswered(): number {
-    return this.#statements?.unanswered ?? 0
-  }
-
-  holds(holder: LeasePort | null): boolean {
-    return holder !== null && holder === this.#lease
+  get lease(): Lease | null {
+    return this.#lease
   }
 
   #become(next: State): void {
@@ -74,7 +71,7 @@ export class HostLease {
 
   /** Asks the broker for it. */
   ask(terms: LeaseTerms, stack: string | null): void {
-    const { broker, deadlines } = this.#context.shared
+    const { broker, deadlines, waiting } = this.host.shared
     // How long it waits is agreed on with the worker, unless it does not wait at all.
     const wait = { timeoutMillis: this.#timeoutMillis === 0 ? 0 : Infinity }
     const waiter = broker.createWaiter(terms, wait, (lease) => this.#onGranted(lease), stack)
@@ -82,7 +79,7 @@ export class HostLease {
     waiter.promise.catch((error: unknown) => this.#onRefused(error))
     broker.dispatcher.ask(waiter, wait)
     if (this.#state !== 'waiting') return
-    this.#context.shared.onQueued(waiter, this)
+    waiting.set(waiter, this)
     if (this.#timeoutMillis > 0) deadlines.add(this.#deadline, this.#timeoutMillis)
   }
 
@@ -96,50 +93,55 @@ export class HostLease {
   /** What its worker may have started meanwhile is given up by both, or by none. */
   #onDue(): void {
     if (this.#start === 'unknown') this.expire()
-    else this.#context.say(['late', this.id])
+    else this.host.say(['late', this.id])
   }
 
-  /** Its time has passed. */
+  /** Its time has passed: null stands for the error, which tells who was ahead when it had left. */
   expire(): void {
-    if (this.#waiter?.reject(null) !== true) return
-    this.#expiry = this.#context.shared.broker.dispatcher.timedOut(this.#timeoutMillis)
+    this.#waiter?.reject(null)
   }
 
   /** Nobody waits for it any more. */
   withdraw(): void {
     // It crossed with the grant: the worker has forgotten the lease, and nothing was said in it.
-    if (this.#state !== 'waiting') return this.#leave('returned', null, false)
+    if (this.#state !== 'waiting') return void this.#leave(this.id, { left: 'returned', close: false })
     this.#become('dead')
     this.#waiter!.reject(new WorkerGoneError())
   }
 
   #leaveQueue(): void {
-    const { shared } = this.#context
-    shared.deadlines.remove(this.#deadline)
-    shared.onLeftQueue(this.#waiter!)
+    const { deadlines, waiting } = this.host.shared
+    deadlines.remove(this.#deadline)
+    waiting.delete(this.#waiter!)
   }
 
   #onRefused(error: unknown): void {
     this.#leaveQueue()
     const dead = this.#state === 'dead'
     this.#end()
-    if (!dead) this.#context.fail(this.id, this.#refusal(error))
+    if (dead) return
+    if (this.#start !== 'begun') {
+      return this.host.fail(
+        this.id,
+        error ?? this.host.shared.broker.dispatcher.timedOut(this.#timeoutMillis),
+      )
+    }
+    // What its worker has started already has lost its connection, where others were refused one.
+    this.#sayRevoked(new ConnectionLostError({ commitOutcome: 'none', retrySafe: true, cause: error }))
   }
 
-  /** What its worker has started already has lost its connection, where others were refused one. */
-  #refusal(error: unknown): unknown {
-    if (this.#expiry !== null) return this.#expiry
-    if (this.#start !== 'begun') return error
-    return new ConnectionLostError({ commitOutcome: 'none', retrySafe: true, cause: error })
+  #sayRevoked(error: Error): void {
+    this.host.say(['revoked', this.id, encodeThrown(error)])
   }
 
   /** Over, in whatever way: nothing is kept. */
   #end(): void {
     if (this.#state === 'over') return
     this.#become('over')
-    this.#forgetAhead()
-    this.#context.shared.onLeft(this)
-    this.#context.settled(this.id, null)
+    for (const entry of this.#ahead) if (isAbortable(entry)) this.host.aborts.delete(entry[2])
+    this.#ahead = []
+    this.host.shared.onLeft(this)
+    this.host.leases.delete(this.id)
   }
 
   // ---- holding
@@ -149,9 +151,9 @@ export class HostLease {
     this.#lease = lease
     lease.onRevoked = (error) => this.#onRevoked(error)
     this.#become('held')
-    this.#statements = new HostStatements(lease, this.#context, () => this.tellState())
-    this.#context.shared.onGranted(this)
-    if (this.#start !== 'begun') this.#context.say(['granted', this.id])
+    this.#statements = new HostStatements(lease, this.host)
+    this.host.shared.onGranted(this)
+    if (this.#start !== 'begun') this.host.say(['answer', this.id, true])
     const ahead = this.#ahead
     this.#ahead = []
     for (const entry of ahead) this.#act(entry)
@@ -160,7 +162,7 @@ export class HostLease {
   #onRevoked(error: Error): void {
     if (this.#state !== 'held' && this.#state !== 'left') return
     this.#end()
-    this.#context.fail(this.id, error)
+    this.#sayRevoked(error)
   }
 
   /** The worker is gone: whatever it was about to do is rolled back. */
@@ -169,27 +171,28 @@ export class HostLease {
     if (this.#state !== 'held') return
     this.#become('dead')
     this.#statements!.closeStreams()
-    this.#context.shared.onLeft(this)
+    this.host.shared.onLeft(this)
     void revoke(this.#lease!, new WorkerGoneError(), 'holder gone')
   }
 
-  #leave(left: WireLeft, thrown: Thrown, close: boolean): void {
+  async #leave(id: number, leaving: Leaving): Promise<void> {
     if (this.#state !== 'held') return
     this.#become('left')
-    this.#context.shared.onLeft(this)
-    const error = left === 'threw' ? decodeThrown(thrown) : undefined
+    this.host.shared.onLeft(this)
     const lease = this.#lease!
-    lease.release({ left, error, close }).then(
-      () => this.#onSettled(null),
-      (failure: unknown) => this.#onSettled({ reason: failure }),
-    )
+    try {
+      await lease.release(leaving)
+      if (this.#settled()) this.host.answerLeft(id, lease.retrySafe)
+    } catch (error) {
+      if (this.#settled()) this.host.fail(id, error)
+    }
   }
 
-  #onSettled(failure: { readonly reason: unknown } | null): void {
-    if (this.#state === 'over') return
-    this.#become('over')
-    this.#context.settled(this.id, failure === null ? this.#lease!.retrySafe : null)
-    if (failure !== null) this.#context.fail(this.id, failure.reason)
+  /** False where it was revoked meanwhile. */
+  #settled(): boolean {
+    if (this.#state === 'over') return false
+    this.#end()
+    return true
   }
 
   /** Says what the session does between statements, where the worker does not know it yet. */
@@ -198,7 +201,7 @@ export class HostLease {
     const { status } = this.#lease!
     if (status === 'active' || status === this.#said) return
     this.#said = status
-    this.#context.say(['state', this.id, status])
+    this.host.say(['state', this.id, status])
   }
 
   // ---- what the worker says within it
@@ -207,19 +210,13 @@ export class HostLease {
   hear(entry: LeaseEntry): void {
     if (this.#state !== 'waiting') return this.#act(entry)
     if (entry[0] === 'begun' && this.#start === 'announced') this.#start = 'begun'
-    else if (this.#start === 'begun') this.#keepAhead(entry)
-    else throw new TypeError(`"${entry[0]}" was said in a lease that had not begun`)
-  }
-
-  #keepAhead(entry: LeaseEntry): void {
-    // It may be cancelled before it is its turn.
-    if (isAbortable(entry)) this.#context.aborts.signal(entry[2])
-    this.#ahead.push(entry)
-  }
-
-  #forgetAhead(): void {
-    for (const entry of this.#ahead) if (isAbortable(entry)) this.#context.aborts.over(entry[2])
-    this.#ahead = []
+    else if (this.#start !== 'begun')
+      throw new TypeError(`"${entry[0]}" was said in a lease that had not begun`)
+    else {
+      // It may be cancelled before it is its turn.
+      if (isAbortable(entry)) this.host.abortOf(entry[2])
+      this.#ahead.push(entry)
+    }
   }
 
   #act(entry: LeaseEntry): void {
@@ -228,21 +225,33 @@ export class HostLease {
         // It was granted meanwhile.
         return
       case 'leave':
-        return this.#leave(entry[2], entry[3], entry[4])
+        return void this.#leave(entry[2], { left: entry[3], error: errorOf(entry[4]), close: entry[5] })
       case 'autocommit':
         if (this.#state === 'held') this.#lease!.autocommit = entry[2]
         return
       default:
-        if (this.#state === 'held') return this.#statements!.act(entry)
-        return this.#context.fail(entry[2], new ConnectionReleasedError())
+        return void this.#call(entry)
     }
+  }
+
+  async #call(call: LeaseCall): Promise<void> {
+    if (this.#state !== 'held') return this.host.fail(call[2], new ConnectionReleasedError())
+    this.unanswered++
+    await this.host.answer(call[2], () => this.#statements!.carryOut(call), this)
+    this.unanswered--
   }
 }
 
 /** A `cancel` may come for it by its number. */
 function isAbortable(
   entry: LeaseEntry,
-): entry is Extract<LeaseEntry, readonly ['statement' | 'rows', ...unknown[]]> {
+): entry is Extract<LeaseCall, readonly ['statement' | 'rows', ...unknown[]]> {
   if (entry[0] === 'statement') return entry[3][6]
   return entry[0] === 'rows' && entry[4] !== null && entry[4][0][6]
+}
+
+/** What stands for the error that left the worker's callback: the server's words in it, if there are any. */
+function errorOf(words: readonly [code: string, severity: string] | null): Error {
+  const error = new Error('thrown in a worker')
+  return words === null ? error : Object.assign(error, { code: words[0], severity: words[1] })
 }

@@ -5,80 +5,83 @@
  */
 import { ConnectionReleasedError } from '../../errors.js'
 import { BriefMap } from '../../util/brief-map.js'
-import { listenTo } from '../inbox.js'
-import { Outbox } from '../outbox.js'
+import { CANCELLED, checkEntry } from '../protocol.js'
 import { SharedStats } from '../shared-stats.js'
-import { encodeError } from '../wire-error.js'
-import { Aborts } from './aborts.js'
-import { checkEntry } from './check-entry.js'
+import { encodeThrown } from '../wire-error.js'
+import { Wire, type Speaker } from '../wire.js'
 import { HostCalls } from './host-calls.js'
 import { HostLease } from './host-lease.js'
 import { ResultEncoder } from './result-encoder.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { QueryResult } from 'pg'
-import type { AskKind, LeaseEntry, ToOwner, ToWorker, WireAnswer, WireTerms } from '../protocol.js'
-import type { HostContext } from './host-context.js'
+import type { LeaseEntry, ToOwner, ToWorker } from '../protocol.js'
 import type { SharedManager } from './shared-manager.js'
 
-export class Host implements HostContext {
+/** What a call comes to. */
+type Outcome = QueryResult | readonly QueryResult[] | boolean | void
+
+export class Host implements Speaker<unknown> {
   readonly shared: SharedManager
-  readonly aborts = new Aborts()
   /** This worker's own: another could write what it likes on it. */
   readonly stats = new SharedStats()
-  readonly #port: MessagePort
-  readonly #outbox: Outbox<ToWorker>
+  /** What ends the calls that the worker may cancel, by their numbers. */
+  readonly aborts = new BriefMap<number, AbortController>()
+  readonly leases = new BriefMap<number, HostLease>()
+  readonly #wire: Wire<ToWorker, unknown>
   readonly #encoder = new ResultEncoder()
-  readonly #leases = new BriefMap<number, HostLease>()
   readonly #calls: HostCalls
   #gone = false
 
   constructor(shared: SharedManager, port: MessagePort) {
     this.shared = shared
-    this.#port = port
-    this.#outbox = new Outbox<ToWorker>(port, {
-      beforeFlush: () => this.#beforeFlush(),
-      onFailure: (error) => this.#giveUp(error),
-    })
     this.#calls = new HostCalls(this)
-    listenTo<unknown>(port, {
-      hear: (entry) => this.#hear(entry),
-      closed: () => this.#onGone(),
-      failed: (error) => this.#giveUp(error),
-    })
+    this.#wire = new Wire<ToWorker, unknown>(port, this)
     shared.enter(this)
   }
 
   // ---- what is said to the worker
 
   say(entry: ToWorker): void {
-    this.#outbox.push(entry)
-  }
-
-  settled(lease: number, retrySafe: boolean | null): void {
-    this.#leases.delete(lease)
-    if (retrySafe === null) return
-    const { current } = this.shared
-    // Where the worker's next lease is about to be answered, that goes along: each alone would wake the worker.
-    const answerComes = current?.host === this && current.unanswered > 0
-    if (answerComes) this.#outbox.keep(['settled', lease, retrySafe])
-    else this.say(['settled', lease, retrySafe])
+    this.#wire.say(entry)
   }
 
   fail(id: number, error: unknown): void {
-    this.say(['failed', id, encodeError(error)])
+    this.say(['failed', id, encodeThrown(error)])
   }
 
-  answer(id: number, result: QueryResult | readonly QueryResult[]): void {
-    let answer: WireAnswer
-    try {
-      answer = this.#encoder.encode(result)
-    } catch (error) {
-      return this.fail(id, error)
+  /** Ends the call of this number. It may be wanted before the call is carried out. */
+  abortOf(id: number): AbortController {
+    let controller = this.aborts.get(id)
+    if (controller === undefined) {
+      controller = new AbortController()
+      this.aborts.set(id, controller)
     }
-    this.say(['answer', id, answer])
+    return controller
   }
 
-  #beforeFlush(): void {
+  /** Answers a call with what `carryOut` comes to, in `lease` where it is part of one. */
+  async answer(id: number, carryOut: () => Promise<Outcome>, lease?: HostLease): Promise<void> {
+    let entry: ToWorker
+    try {
+      const outcome = await carryOut()
+      entry = ['answer', id, typeof outcome === 'object' ? this.#encoder.encode(outcome) : (outcome ?? null)]
+    } catch (error) {
+      entry = ['failed', id, encodeThrown(error)]
+    }
+    this.aborts.delete(id)
+    lease?.tellState()
+    this.say(entry)
+  }
+
+  /** Answers that a lease is over. */
+  answerLeft(id: number, retrySafe: boolean): void {
+    const { current } = this.shared
+    // Where the worker's next lease is about to be answered, that goes along: each alone would wake the worker.
+    if (current?.host === this && current.unanswered > 0) this.#wire.keep(['answer', id, retrySafe])
+    else this.say(['answer', id, retrySafe])
+  }
+
+  beforeFlush(): void {
     const next = this.shared.next(this)
     if (next.length > 0) this.say(['next', next])
     this.writeStats()
@@ -97,7 +100,7 @@ export class Host implements HostContext {
   }
 
   /** The port is of no use any more. The worker hears why, if it can. */
-  #giveUp(error: Error): void {
+  onBroken(error: Error): void {
     if (this.#gone) return
     this.#close(error.message)
     this.shared.broker.onBackgroundError(error)
@@ -105,54 +108,52 @@ export class Host implements HostContext {
 
   #close(why: string): void {
     this.say(['bye', why])
-    this.#outbox.close()
-    this.#port.close()
-    this.#onGone()
+    this.onGone()
   }
 
-  #onGone(): void {
+  onGone(): void {
     if (this.#gone) return
     this.#gone = true
-    this.#outbox.close()
-    this.aborts.abortAll()
+    this.#wire.close()
+    for (const abort of this.aborts.values()) abort.abort(CANCELLED)
     this.#calls.kill()
-    for (const lease of this.#leases.values()) lease.kill()
+    for (const lease of this.leases.values()) lease.kill()
     this.shared.leave(this)
   }
 
   // ---- what the worker says
 
-  #hear(heard: unknown): void {
+  hear(heard: unknown): void {
     if (this.#gone) return
     try {
       this.#act(checkEntry(heard))
     } catch (error) {
-      this.#giveUp(new Error("a worker's port was closed: what it said makes no sense", { cause: error }))
+      this.onBroken(new Error("a worker's port was closed: what it said makes no sense", { cause: error }))
     }
   }
 
   #act(entry: ToOwner): void {
     switch (entry[0]) {
       case 'ask':
-        return this.#ask(entry[1], entry[2], entry[3], entry[4], entry[5])
+        return this.#ask(entry)
       case 'withdraw':
-        return this.#leases.get(entry[1])?.withdraw()
+        return this.leases.get(entry[1])?.withdraw()
       case 'expired':
-        return this.#leases.get(entry[1])?.expire()
+        return this.leases.get(entry[1])?.expire()
       case 'query':
         return this.#calls.query(entry[1], entry[2], entry[3])
       case 'batch':
-        return this.#batch(entry)
+        return this.#calls.batch(entry)
       case 'listen':
-        return this.#calls.listen(entry[1], entry[2], entry[3], entry[4])
+        return this.#calls.listen(entry)
       case 'cancel':
-        return this.aborts.abort(entry[1])
+        return this.aborts.get(entry[1])?.abort(CANCELLED)
       case 'heard':
         return this.#calls.heard(entry[1], entry[2])
       case 'unlisten':
         return this.#calls.unlisten(entry[1])
       case 'close':
-        return void this.#closeConnection(entry[1])
+        return void this.answer(entry[1], () => this.shared.broker.close())
       case 'look':
         return this.writeStats()
       default:
@@ -161,38 +162,18 @@ export class Host implements HostContext {
   }
 
   #actInLease(entry: LeaseEntry): void {
-    const lease = this.#leases.get(entry[1])
+    const lease = this.leases.get(entry[1])
     if (lease !== undefined) lease.hear(entry)
     // It was settled meanwhile, and the worker is about to hear of it.
     else if (typeof entry[2] === 'number') this.fail(entry[2], new ConnectionReleasedError())
   }
 
-  #batch([, id, statements, begin, timeoutMillis, abortable]: Extract<
-    ToOwner,
-    readonly ['batch', ...unknown[]]
-  >): void {
-    this.#calls.batch(id, statements, begin, {
-      timeoutMillis,
-      signal: abortable ? this.aborts.signal(id) : undefined,
-    })
-  }
-
-  async #closeConnection(id: number): Promise<void> {
-    try {
-      await this.shared.broker.close()
-      this.say(['done', id])
-    } catch (error) {
-      this.fail(id, error)
-    }
-  }
-
-  /** Where a worker's lease is asked for. */
-  #ask(id: number, kind: AskKind, terms: WireTerms, timeoutMillis: number, stack: string | null): void {
-    if (this.#leases.has(id)) throw new TypeError(`lease ${id} was asked for twice`)
+  #ask([, id, kind, terms, timeoutMillis, stack]: Extract<ToOwner, readonly ['ask', ...unknown[]]>): void {
+    if (this.leases.has(id)) throw new TypeError(`lease ${id} was asked for twice`)
     const { broker } = this.shared
-    if (kind === 'try' && !broker.ending && !broker.dispatcher.free) return this.say(['done', id])
+    if (kind === 'try' && !broker.ending && !broker.dispatcher.free) return this.say(['answer', id, null])
     const lease = new HostLease(id, timeoutMillis, this)
-    this.#leases.set(id, lease)
+    this.leases.set(id, lease)
     const [autocommit, begin, owned] = terms
     lease.ask({ autocommit, begin, owned }, stack)
   }

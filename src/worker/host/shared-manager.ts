@@ -17,18 +17,14 @@ import type { HostLease } from './host-lease.js'
 /** So many leases are announced beforehand. */
 const LOOK_AHEAD = 8
 
-/** One who stands in the queue. */
-interface Queued {
-  readonly next: object | null
-}
-
 export class SharedManager {
   readonly broker: LocalBroker
   readonly deadlines = new Deadlines()
   readonly texts = new ClassifiedTexts()
+  /** The workers' leases that stand in the queue. */
+  readonly waiting = new BriefMap<object, HostLease>()
   readonly #manager: ManagedConnection
   readonly #hosts = new Set<Host>()
-  readonly #waiting = new BriefMap<object, HostLease>()
   #current: HostLease | null = null
 
   constructor(manager: ManagedConnection, broker: LocalBroker) {
@@ -62,16 +58,8 @@ export class SharedManager {
 
   /** The lease of a worker that is held; null where none is, or one of the owner's thread. */
   get current(): HostLease | null {
-    const lease = this.#current
-    return lease !== null && lease.holds(this.broker.dispatcher.holder) ? lease : null
-  }
-
-  onQueued(waiter: Queued, lease: HostLease): void {
-    this.#waiting.set(waiter, lease)
-  }
-
-  onLeftQueue(waiter: Queued): void {
-    this.#waiting.delete(waiter)
+    const { holder } = this.broker.dispatcher
+    return holder !== null && holder === this.#current?.lease ? this.#current : null
   }
 
   onGranted(lease: HostLease): void {
@@ -89,12 +77,12 @@ export class SharedManager {
   next(host: object): number[] {
     const announced: number[] = []
     if (this.current?.host !== host) return announced
-    let waiter = this.broker.dispatcher.first as Queued | null
+    let waiter = this.broker.dispatcher.first
     for (let place = 0; waiter !== null && place < LOOK_AHEAD; place++) {
-      const lease = this.#waiting.get(waiter)
+      const lease = this.waiting.get(waiter)
       if (lease?.host !== host) break
       if (lease.announce()) announced.push(lease.id)
-      waiter = waiter.next as Queued | null
+      waiter = waiter.next
     }
     return announced
   }
