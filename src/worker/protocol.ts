@@ -144,6 +144,10 @@ const ENTRIES: Readonly<Record<string, Checks>> = { ...IN_LEASE, ...OUTSIDE }
 
 export type LeaseEntry = EntryOf<typeof IN_LEASE>
 export type ToOwner = LeaseEntry | EntryOf<typeof OUTSIDE>
+/** What a worker says with this verb. */
+export type Entry<V extends ToOwner[0]> = Extract<ToOwner, readonly [V, ...unknown[]]>
+/** What is answered by its number. */
+export type LeaseCall = Exclude<LeaseEntry, Entry<'begun' | 'autocommit'>>
 export type WireStatement = Checked<typeof isStatement>
 
 /** Gives back what it was given. @throws TypeError where that is nothing that a worker says */

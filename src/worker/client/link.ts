@@ -24,7 +24,6 @@ import type { ToOwner, ToWorker, WireAnswer } from '../protocol.js'
 import type { SharedStats } from '../shared-stats.js'
 
 export class Link implements Speaker<ToWorker> {
-  readonly decoder = new ResultDecoder()
   readonly stats: SharedStats
   readonly #wire: Wire<ToOwner, ToWorker>
   readonly #calls = new BriefMap<number, Call>()
@@ -33,6 +32,7 @@ export class Link implements Speaker<ToWorker> {
   /** The numbers of those that are next in line, in order. */
   readonly #next: number[] = []
   readonly #subscriptions = new Map<number, BufferedSubscription>()
+  readonly #decoder = new ResultDecoder()
   #lastID = 0
   #referenced = false
   /** Why nothing can be said any more; null while it can. */
@@ -176,11 +176,11 @@ export class Link implements Speaker<ToWorker> {
   }
 
   #onAnswer(id: number, answer: WireAnswer | boolean | null): void {
-    // Later answers refer to what it describes, whether anybody still waits for this one or not.
-    if (typeof answer === 'object' && answer !== null) this.decoder.learn(answer)
+    // Whether anybody still waits for it or not.
+    const described = typeof answer === 'object' && answer !== null ? this.#decoder.describe(answer) : answer
     const call = this.#calls.get(id)
     this.#calls.delete(id)
-    call?.answer(answer)
+    call?.answer(described)
     this.#watchActivity()
   }
 

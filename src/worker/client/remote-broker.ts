@@ -6,6 +6,7 @@ import { timerFor, type Timer } from '../../util/timer.js'
 import { SharedStats } from '../shared-stats.js'
 import { encodeCall } from '../wire-statement.js'
 import { Link } from './link.js'
+import { unpack, unpackOne, type Packed } from './result-decoder.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../../api/connection.js'
@@ -13,7 +14,7 @@ import type { ConnectionFacts, ManagerStats } from '../../api/manager.js'
 import type { Broker, FaceOptions, LeaseTerms, Wait } from '../../api/ports.js'
 import type { StatementCall } from '../../api/statement.js'
 import type { Subscription } from '../../api/subscription.js'
-import type { Hello, WireAnswer } from '../protocol.js'
+import type { Hello } from '../protocol.js'
 import type { RemoteLease } from './remote-lease.js'
 
 export class RemoteBroker implements Broker {
@@ -79,8 +80,7 @@ export class RemoteBroker implements Broker {
     this.#check(wait)
     const { timeoutMillis, signal } = wait
     const wire = encodeCall(call)
-    const decode = (answer: WireAnswer): QueryResult =>
-      this.#link.decoder.decode(answer, [call.statement]) as QueryResult
+    const decode = (packed: Packed): QueryResult => unpack(packed, call.statement)
     return this.#link.call((id) => ['query', id, wire, timeoutMillis], { signal, decode })
   }
 
@@ -89,8 +89,8 @@ export class RemoteBroker implements Broker {
     const { timeoutMillis, signal } = wait
     const wires = calls.map(encodeCall)
     const wishes = calls.map(({ statement }) => statement)
-    const decode = (answer: WireAnswer): QueryResult[] =>
-      this.#link.decoder.decode(answer, wishes) as QueryResult[]
+    const decode = (packed: readonly Packed[]): QueryResult[] =>
+      packed.map((one, index) => unpackOne(one, wishes[index]))
     const isAbortable = signal !== undefined
     return this.#link.call((id) => ['batch', id, wires, begin, timeoutMillis, isAbortable], {
       signal,

@@ -2,7 +2,7 @@
 import { ConnectionReleasedError } from '../../errors.js'
 import { isFromServer, memberOf } from '../../util/thrown.js'
 import { encodeCall } from '../wire-statement.js'
-import { RemoteRows } from './remote-rows.js'
+import { unpack, unpackOne, type Packed } from './result-decoder.js'
 import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../../api/connection.js'
 import type {
@@ -15,13 +15,13 @@ import type {
   RowSource,
 } from '../../api/ports.js'
 import type { StatementCall } from '../../api/statement.js'
-import type { ToOwner, WireAnswer } from '../protocol.js'
+import type { ToOwner } from '../protocol.js'
 import type { CallFacts } from './call.js'
 import type { Link } from './link.js'
 
 export class RemoteLease implements Lease {
   readonly id: number
-  readonly link: Link
+  readonly #link: Link
   readonly owned: boolean
   #autocommit: boolean
   /** From its grant, or its start because it was known to be next, until it is left or revoked. */
@@ -40,7 +40,7 @@ export class RemoteLease implements Lease {
   constructor(id: number, { autocommit, owned }: LeaseTerms, link: Link) {
     this.id = id
     this.owned = owned
-    this.link = link
+    this.#link = link
     this.#autocommit = autocommit
   }
 
@@ -50,7 +50,7 @@ export class RemoteLease implements Lease {
 
   set autocommit(autocommit: boolean) {
     this.#autocommit = autocommit
-    this.link.say(['autocommit', this.id, autocommit])
+    this.#link.say(['autocommit', this.id, autocommit])
   }
 
   get idle(): boolean {
@@ -63,7 +63,7 @@ export class RemoteLease implements Lease {
   }
 
   get processID(): number | null {
-    return this.held && this.serverStatus !== 'unknown' ? this.link.stats.processID : null
+    return this.held && this.serverStatus !== 'unknown' ? this.#link.stats.processID : null
   }
 
   refusal(): Error | null {
@@ -71,16 +71,15 @@ export class RemoteLease implements Lease {
   }
 
   /** Has the owner carry something out. */
-  call<T>(entry: (id: number) => ToOwner, facts: CallFacts<T> = {}): Promise<T> {
-    return this.link.call(entry, { ...facts, lease: this })
+  #call<T>(entry: (id: number) => ToOwner, facts: CallFacts<T> = {}): Promise<T> {
+    return this.#link.call(entry, { ...facts, lease: this })
   }
 
   query(call: StatementCall, watch: OutcomeWatch | null): Promise<QueryResult> {
     const { signal } = call.limits
-    const decode = (answer: WireAnswer): QueryResult =>
-      this.link.decoder.decode(answer, [call.statement]) as QueryResult
+    const decode = (packed: Packed): QueryResult => unpack(packed, call.statement)
     const wire = encodeCall(call)
-    return this.link.call((id) => ['statement', this.id, id, wire], { lease: this, signal, decode, watch })
+    return this.#link.call((id) => ['statement', this.id, id, wire], { lease: this, signal, decode, watch })
   }
 
   submit(_submittable: DriverSubmittable, refusal: Error | null): Promise<Error | null> {
@@ -92,7 +91,27 @@ export class RemoteLease implements Lease {
   }
 
   openRows(call: StatementCall, batchSize: number): RowSource {
-    return new RemoteRows(this, call, batchSize)
+    const { signal } = call.limits
+    const stream = this.#link.createID()
+    let state: 'new' | 'open' | 'over' = 'new'
+    const decode = (packed: Packed): unknown[] => {
+      if (packed[4] === batchSize) state = 'open'
+      return unpackOne(packed, call.statement).rows
+    }
+    const read = async (): Promise<unknown[]> => {
+      const opening = state === 'new' ? ([encodeCall(call), batchSize] as const) : null
+      if (opening !== null) this.outstanding++
+      // Where it fails, the owner has closed it.
+      state = 'over'
+      return this.#call((id) => ['rows', this.id, id, stream, opening], { signal, decode })
+    }
+    const close = async (): Promise<void> => {
+      if (state === 'new') return
+      if (state === 'open') await this.#call((id) => ['drop', this.id, id, stream]).catch(() => {})
+      state = 'over'
+      this.outstanding--
+    }
+    return { read, close }
   }
 
   async commit(): Promise<void> {
@@ -105,16 +124,16 @@ export class RemoteLease implements Lease {
 
   async #end(verb: 'commit' | 'rollback'): Promise<void> {
     // Nothing is open, and nothing under way that might open something.
-    if (!this.idle) await this.call((id) => [verb, this.id, id])
+    if (!this.idle) await this.#call((id) => [verb, this.id, id])
   }
 
   async nest(): Promise<NestedTransaction> {
-    const nested = this.link.createID()
+    const nested = this.#link.createID()
     // The owner says when it has begun: whether there is a transaction to nest in may depend on answers to come.
-    await this.call((id) => ['nest', this.id, id, nested])
+    await this.#call((id) => ['nest', this.id, id, nested])
     const settle = async (entry: (id: number) => ToOwner): Promise<void> => {
-      this.link.markUnansweredHandled(this)
-      await this.call(entry)
+      this.#link.markUnansweredHandled(this)
+      await this.#call(entry)
     }
     return {
       finish: (leftNested) => settle((id) => ['finish', this.id, id, nested, leftNested]),
@@ -126,7 +145,7 @@ export class RemoteLease implements Lease {
     if (this.revocation !== null) throw this.revocation
     if (this.held) {
       const thrown = left === 'threw' && isFromServer(error) ? wordsOf(error) : null
-      this.#departure = this.link.leave(this, (id) => ['leave', this.id, id, left, thrown, close])
+      this.#departure = this.#link.leave(this, (id) => ['leave', this.id, id, left, thrown, close])
     }
     // A callback may have released its handle before it returned: that was the departure.
     await this.#departure

@@ -2,15 +2,13 @@
 import { BriefMap } from '../../util/brief-map.js'
 import { encodeThrown } from '../wire-error.js'
 import { decodeCall } from '../wire-statement.js'
-import { WorkerGoneError } from './host-lease.js'
+import { workerGone } from './host-lease.js'
 import type { QueryResult } from 'pg'
 import type { Wait } from '../../api/ports.js'
 import type { Subscription } from '../../api/subscription.js'
 import type { OneShotWaiter } from '../../broker/waiters.js'
-import type { ToOwner, WireStatement } from '../protocol.js'
+import type { Entry } from '../protocol.js'
 import type { Host } from './host.js'
-
-type Entry<V> = Extract<ToOwner, readonly [V, ...unknown[]]>
 
 /** So many notifications may be on their way to a worker that is busy; the owner's buffer takes the rest. */
 const MOST_UNDERWAY = 1_000
@@ -34,7 +32,7 @@ export class HostCalls {
     this.#host = host
   }
 
-  query(id: number, statement: WireStatement, timeoutMillis: number): void {
+  query([, id, statement, timeoutMillis]: Entry<'query'>): void {
     const { broker, texts } = this.#host.shared
     const wait = this.#wait(id, timeoutMillis, statement[6])
     this.#ask(id, broker.createQuery(decodeCall(statement, texts, wait.signal), wait), wait)
@@ -114,7 +112,7 @@ export class HostCalls {
   /** The worker is gone: nothing of it is wanted any more. */
   kill(): void {
     this.#gone = true
-    for (const waiter of this.#asked.values()) waiter.abandon(new WorkerGoneError())
+    for (const waiter of this.#asked.values()) waiter.abandon(workerGone())
     for (const id of this.#relays.keys()) this.unlisten(id)
   }
 }

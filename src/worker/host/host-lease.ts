@@ -10,12 +10,12 @@ import { revoke } from '../../lease/release.js'
 import { deadline } from '../../util/deadlines.js'
 import { become, type Transitions } from '../../util/transitions.js'
 import { encodeThrown } from '../wire-error.js'
-import { HostStatements, type LeaseCall } from './host-statements.js'
+import { HostStatements } from './host-statements.js'
 import type { LeaseTerms, Leaving } from '../../api/ports.js'
 import type { LeaseWaiter } from '../../broker/waiters.js'
 import type { Lease } from '../../lease/lease.js'
-import type { LeaseEntry } from '../protocol.js'
-import type { Host } from './host.js'
+import type { Entry, LeaseCall, LeaseEntry } from '../protocol.js'
+import type { Host, Outcome } from './host.js'
 
 type State = 'waiting' | 'held' | 'left' | 'over' | 'dead'
 
@@ -28,10 +28,8 @@ const NEXT: Transitions<State> = {
 }
 
 /** The holder, or the one who waited, is no more. */
-export class WorkerGoneError extends Error {
-  constructor() {
-    super('the worker is gone, or waits no longer')
-  }
+export function workerGone(): Error {
+  return new Error('the worker is gone, or waits no longer')
 }
 
 export class HostLease {
@@ -59,8 +57,8 @@ export class HostLease {
     this.host = host
   }
 
-  get lease(): Lease | null {
-    return this.#lease
+  get held(): boolean {
+    return this.#state === 'held'
   }
 
   #become(next: State): void {
@@ -104,9 +102,10 @@ export class HostLease {
   /** Nobody waits for it any more. */
   withdraw(): void {
     // It crossed with the grant: the worker has forgotten the lease, and nothing was said in it.
-    if (this.#state !== 'waiting') return void this.#leave(this.id, { left: 'returned', close: false })
+    if (this.#state !== 'waiting')
+      return void this.#call(['leave', this.id, this.id, 'returned', null, false])
     this.#become('dead')
-    this.#waiter!.reject(new WorkerGoneError())
+    this.#waiter!.reject(workerGone())
   }
 
   #leaveQueue(): void {
@@ -140,7 +139,6 @@ export class HostLease {
     this.#become('over')
     for (const entry of this.#ahead) if (isAbortable(entry)) this.host.aborts.delete(entry[2])
     this.#ahead = []
-    this.host.shared.onLeft(this)
     this.host.leases.delete(this.id)
   }
 
@@ -152,7 +150,7 @@ export class HostLease {
     lease.onRevoked = (error) => this.#onRevoked(error)
     this.#become('held')
     this.#statements = new HostStatements(lease, this.host)
-    this.host.shared.onGranted(this)
+    this.host.shared.lastGranted = this
     if (this.#start !== 'begun') this.host.say(['answer', this.id, true])
     const ahead = this.#ahead
     this.#ahead = []
@@ -171,28 +169,19 @@ export class HostLease {
     if (this.#state !== 'held') return
     this.#become('dead')
     this.#statements!.closeStreams()
-    this.host.shared.onLeft(this)
-    void revoke(this.#lease!, new WorkerGoneError(), 'holder gone')
+    void revoke(this.#lease!, workerGone(), 'holder gone')
   }
 
-  async #leave(id: number, leaving: Leaving): Promise<void> {
-    if (this.#state !== 'held') return
+  /** Settles it. Resolves with whether its transaction may be retried. */
+  async #leave(leaving: Leaving): Promise<boolean> {
     this.#become('left')
-    this.host.shared.onLeft(this)
     const lease = this.#lease!
     try {
       await lease.release(leaving)
-      if (this.#settled()) this.host.answerLeft(id, lease.retrySafe)
-    } catch (error) {
-      if (this.#settled()) this.host.fail(id, error)
+      return lease.retrySafe
+    } finally {
+      this.#end()
     }
-  }
-
-  /** False where it was revoked meanwhile. */
-  #settled(): boolean {
-    if (this.#state === 'over') return false
-    this.#end()
-    return true
   }
 
   /** Says what the session does between statements, where the worker does not know it yet. */
@@ -220,32 +209,28 @@ export class HostLease {
   }
 
   #act(entry: LeaseEntry): void {
-    switch (entry[0]) {
-      case 'begun':
-        // It was granted meanwhile.
-        return
-      case 'leave':
-        return void this.#leave(entry[2], { left: entry[3], error: errorOf(entry[4]), close: entry[5] })
-      case 'autocommit':
-        if (this.#state === 'held') this.#lease!.autocommit = entry[2]
-        return
-      default:
-        return void this.#call(entry)
-    }
+    // It may have been granted before it was said that it had begun.
+    if (entry[0] === 'begun') return
+    if (entry[0] !== 'autocommit') return void this.#call(entry)
+    if (this.#state === 'held') this.#lease!.autocommit = entry[2]
   }
 
   async #call(call: LeaseCall): Promise<void> {
     if (this.#state !== 'held') return this.host.fail(call[2], new ConnectionReleasedError())
     this.unanswered++
-    await this.host.answer(call[2], () => this.#statements!.carryOut(call), this)
+    await this.host.answer(call[2], () => this.#carryOut(call), this)
     this.unanswered--
+  }
+
+  #carryOut(call: LeaseCall): Promise<Outcome> {
+    if (call[0] !== 'leave') return this.#statements!.carryOut(call)
+    const [, , , left, words, close] = call
+    return this.#leave({ left, error: left === 'threw' ? errorOf(words) : undefined, close })
   }
 }
 
 /** A `cancel` may come for it by its number. */
-function isAbortable(
-  entry: LeaseEntry,
-): entry is Extract<LeaseCall, readonly ['statement' | 'rows', ...unknown[]]> {
+function isAbortable(entry: LeaseEntry): entry is Entry<'statement' | 'rows'> {
   if (entry[0] === 'statement') return entry[3][6]
   return entry[0] === 'rows' && entry[4] !== null && entry[4][0][6]
 }

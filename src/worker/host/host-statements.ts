@@ -6,13 +6,8 @@ import type { QueryResult } from 'pg'
 import type { NestedTransaction } from '../../api/ports.js'
 import type { Lease } from '../../lease/lease.js'
 import type { CursorRows } from '../../pipeline/row-source.js'
-import type { LeaseEntry } from '../protocol.js'
+import type { Entry, LeaseCall } from '../protocol.js'
 import type { Host } from './host.js'
-
-/** What is answered by its number. */
-export type LeaseCall = Exclude<LeaseEntry, readonly ['begun' | 'autocommit' | 'leave', ...unknown[]]>
-
-type RowsCall = Extract<LeaseCall, readonly ['rows', ...unknown[]]>
 
 /** A stream that is open: each batch is fetched when the worker wants it. */
 interface Stream {
@@ -37,7 +32,7 @@ export class HostStatements {
   }
 
   /** Not an async function, which would take a few more ticks. @throws what the call is refused with */
-  carryOut(call: LeaseCall): Promise<QueryResult | void> {
+  carryOut(call: Exclude<LeaseCall, Entry<'leave'>>): Promise<QueryResult | void> {
     switch (call[0]) {
       case 'statement': {
         this.#check()
@@ -84,7 +79,7 @@ export class HostStatements {
     return nested
   }
 
-  async #readRows([, , id, number, opening]: RowsCall): Promise<QueryResult> {
+  async #readRows([, , id, number, opening]: Entry<'rows'>): Promise<QueryResult> {
     try {
       const stream = opening === null ? this.#streams?.get(number) : this.#open(id, number, opening)
       if (stream === undefined) throw new ConnectionReleasedError()
@@ -102,7 +97,7 @@ export class HostStatements {
   }
 
   /** It belongs to the innermost nested transaction, which may be over before the rows are opened. */
-  #open(id: number, number: number, [statement, batchSize]: NonNullable<RowsCall[4]>): Stream {
+  #open(id: number, number: number, [statement, batchSize]: NonNullable<Entry<'rows'>[4]>): Stream {
     const innermost = [...(this.#nested?.keys() ?? [])].at(-1)
     const refusal = (): Error | null => {
       const isOver = innermost !== undefined && !this.#nested!.has(innermost)

@@ -14,11 +14,11 @@ import { HostLease } from './host-lease.js'
 import { ResultEncoder } from './result-encoder.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { QueryResult } from 'pg'
-import type { LeaseEntry, ToOwner, ToWorker } from '../protocol.js'
+import type { Entry, LeaseEntry, ToOwner, ToWorker } from '../protocol.js'
 import type { SharedManager } from './shared-manager.js'
 
 /** What a call comes to. */
-type Outcome = QueryResult | readonly QueryResult[] | boolean | void
+export type Outcome = QueryResult | readonly QueryResult[] | boolean | void
 
 export class Host implements Speaker<unknown> {
   readonly shared: SharedManager
@@ -70,15 +70,11 @@ export class Host implements Speaker<unknown> {
     }
     this.aborts.delete(id)
     lease?.tellState()
-    this.say(entry)
-  }
-
-  /** Answers that a lease is over. */
-  answerLeft(id: number, retrySafe: boolean): void {
+    // A lease is over. Where the worker's next one is about to be answered, that goes along: each alone would wake it.
     const { current } = this.shared
-    // Where the worker's next lease is about to be answered, that goes along: each alone would wake the worker.
-    if (current?.host === this && current.unanswered > 0) this.#wire.keep(['answer', id, retrySafe])
-    else this.say(['answer', id, retrySafe])
+    const goesAlong = typeof entry[2] === 'boolean' && current?.host === this && current.unanswered > 0
+    if (goesAlong) this.#wire.keep(entry)
+    else this.say(entry)
   }
 
   beforeFlush(): void {
@@ -141,7 +137,7 @@ export class Host implements Speaker<unknown> {
       case 'expired':
         return this.leases.get(entry[1])?.expire()
       case 'query':
-        return this.#calls.query(entry[1], entry[2], entry[3])
+        return this.#calls.query(entry)
       case 'batch':
         return this.#calls.batch(entry)
       case 'listen':
@@ -168,7 +164,7 @@ export class Host implements Speaker<unknown> {
     else if (typeof entry[2] === 'number') this.fail(entry[2], new ConnectionReleasedError())
   }
 
-  #ask([, id, kind, terms, timeoutMillis, stack]: Extract<ToOwner, readonly ['ask', ...unknown[]]>): void {
+  #ask([, id, kind, terms, timeoutMillis, stack]: Entry<'ask'>): void {
     if (this.leases.has(id)) throw new TypeError(`lease ${id} was asked for twice`)
     const { broker } = this.shared
     if (kind === 'try' && !broker.ending && !broker.dispatcher.free) return this.say(['answer', id, null])

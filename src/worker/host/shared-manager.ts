@@ -25,7 +25,8 @@ export class SharedManager {
   readonly waiting = new BriefMap<object, HostLease>()
   readonly #manager: ManagedConnection
   readonly #hosts = new Set<Host>()
-  #current: HostLease | null = null
+  /** The lease of a worker that was granted last. */
+  lastGranted: HostLease | null = null
 
   constructor(manager: ManagedConnection, broker: LocalBroker) {
     this.#manager = manager
@@ -40,7 +41,7 @@ export class SharedManager {
 
   #onBackendChanged(): void {
     for (const host of this.#hosts) host.writeStats()
-    this.#current?.tellState()
+    this.current?.tellState()
   }
 
   enter(host: Host): void {
@@ -58,16 +59,7 @@ export class SharedManager {
 
   /** The lease of a worker that is held; null where none is, or one of the owner's thread. */
   get current(): HostLease | null {
-    const { holder } = this.broker.dispatcher
-    return holder !== null && holder === this.#current?.lease ? this.#current : null
-  }
-
-  onGranted(lease: HostLease): void {
-    this.#current = lease
-  }
-
-  onLeft(lease: HostLease): void {
-    if (this.#current === lease) this.#current = null
+    return this.lastGranted?.held ? this.lastGranted : null
   }
 
   /**
