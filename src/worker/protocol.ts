@@ -1,6 +1,5 @@
 /**
- * What a worker and the owner say to each other. A message is a list of entries, in order; what either side has to
- * say in one tick goes in one message.
+ * What a worker and the owner say to each other. A message is a list of entries, in order.
  *
  * A worker numbers what it asks for; the owner answers with that number. Exclusivity is the owner's line: `work`
  * starts when its turn is granted. Where the turns that are next in line are the same worker's, the owner says so
@@ -189,11 +188,11 @@ export type WireAnswer = WireResult | readonly WireResult[]
 export type WireCell = string | null
 
 /** A result: its cells in one flat list, row by row. */
-export type WireResult = readonly [
+export type WireResult<Shape = WireShape> = readonly [
   command: string,
   rowCount: number | null,
   oid: number,
-  shape: WireShape,
+  shape: Shape,
   rows: number,
   cells: readonly WireCell[],
 ]

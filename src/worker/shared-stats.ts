@@ -12,13 +12,12 @@ const MOST_TRIES = 1_000
 
 const STATUSES = [null, 'idle', 'active', 'intrans', 'inerror', 'unknown'] as const
 
-/** Where the figures stand: the status, the process, how long it is held and connected, when they were written … */
+/** Where the figures stand. */
 const STATUS = 0
 const PROCESS_ID = 1
-const WRITTEN_AT = 4
-/** … and the counts. */
-const COUNTS = 5
-const SIZE = COUNTS + 9
+const MILLIS = 5
+const COUNTS = 8
+const SIZE = 14
 
 /** Where a number is absent. */
 const NONE = -1
@@ -37,25 +36,14 @@ export class SharedStats {
 
   write(status: TransactionStatus | null, stats: ManagerStats): void {
     // By name one by one, because this is done for every message.
-    const { waiting, inFlight, prepared, connects, disconnects } = stats
-    const { acquires, releases, rollbacks, timeouts } = stats
-    const { processID, heldMillis, connectedMillis } = stats
-    const own = [STATUSES.indexOf(status), processID ?? NONE, heldMillis ?? NONE, connectedMillis ?? NONE]
-    const counts = [
-      waiting,
-      inFlight,
-      prepared,
-      connects,
-      disconnects,
-      acquires,
-      releases,
-      rollbacks,
-      timeouts,
-    ]
+    const { processID, heldMillis, connectedMillis, waiting, inFlight, prepared } = stats
+    const { connects, disconnects, acquires, releases, rollbacks, timeouts } = stats
+    const millis = [clock.wallNow(), heldMillis ?? NONE, connectedMillis ?? NONE]
+    const counts = [connects, disconnects, acquires, releases, rollbacks, timeouts]
     Atomics.add(this.#version, 0, 1)
-    this.#figures.set(own)
+    this.#figures.set([STATUSES.indexOf(status), processID ?? NONE, waiting, inFlight, prepared])
+    this.#figures.set(millis, MILLIS)
     this.#figures.set(counts, COUNTS)
-    this.#figures[WRITTEN_AT] = clock.wallNow()
     Atomics.add(this.#version, 0, 1)
   }
 
@@ -69,28 +57,16 @@ export class SharedStats {
 
   get stats(): ManagerStats {
     const figures = this.#copy()
-    const [, processID, held, connected, writtenAt] = figures
-    const [waiting, inFlight, prepared, connects, disconnects, ...others] = figures.slice(COUNTS)
-    const [acquires, releases, rollbacks, timeouts] = others
+    const [, processID, waiting, inFlight, prepared, writtenAt, held, connected] = figures
+    const [connects, disconnects, acquires, releases, rollbacks, timeouts] = figures.slice(COUNTS)
     const since = Math.max(0, clock.wallNow() - writtenAt)
-    const heldMillis = grown(held, since)
-    const counts = {
-      waiting,
-      inFlight,
-      prepared,
-      connects,
-      disconnects,
-      acquires,
-      releases,
-      rollbacks,
-      timeouts,
-    }
     return Object.freeze({
-      held: heldMillis !== null,
-      heldMillis,
+      held: held !== NONE,
+      heldMillis: grown(held, since),
       processID: orNull(processID),
       connectedMillis: grown(connected, since),
-      ...counts,
+      ...{ waiting, inFlight, prepared },
+      ...{ connects, disconnects, acquires, releases, rollbacks, timeouts },
     })
   }
 

@@ -69,19 +69,11 @@ function encodeError(error: Error, depth: number): WireError {
 
 /** The value, or where it cannot be copied, its text. */
 function copyable(value: unknown): unknown {
-  if (value === null || !['object', 'function', 'symbol'].includes(typeof value)) return value
+  if (value === undefined || typeof value === 'string') return value
   try {
     return structuredClone(value)
   } catch {
-    return textOf(value)
-  }
-}
-
-function textOf(value: unknown): string {
-  try {
-    return String(value)
-  } catch {
-    return Object.prototype.toString.call(value)
+    return describeThrown(value)
   }
 }
 

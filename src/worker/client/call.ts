@@ -1,4 +1,5 @@
 /** A call to the owner that is unanswered. */
+import { onAbort } from '../../util/abort-listeners.js'
 import { reasonOf } from '../../util/abort-signals.js'
 import { withCallersFrames } from '../../util/callers-frames.js'
 import { CANCELLED } from '../protocol.js'
@@ -28,11 +29,12 @@ export class Call {
   #resolve!: (value: unknown) => void
   #reject!: (error: unknown) => void
 
-  constructor({ lease, signal, decode, watch }: CallFacts<unknown>, ignoreAbort: (() => void) | null) {
+  /** @param cancel is called with the reason when the signal aborts */
+  constructor({ lease, signal, decode, watch }: CallFacts<unknown>, cancel: (reason: unknown) => void) {
     this.lease = lease
     this.#signal = signal
     this.#decode = decode
-    this.#ignoreAbort = ignoreAbort
+    this.#ignoreAbort = signal === undefined ? null : onAbort(signal, () => cancel(reasonOf(signal)))
     const answered = new Promise((resolve, reject) => {
       this.#resolve = resolve
       this.#reject = reject

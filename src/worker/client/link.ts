@@ -6,22 +6,20 @@
  * started here, when the present one has left: the owner hears of both in one message, and nobody else could have come
  * between.
  */
-import { reasonOf } from '../../util/abort-signals.js'
 import { ConnectionLostError, ManagerEndedError } from '../../errors.js'
 import { BufferedSubscription } from '../../listen/subscription.js'
 import { BriefMap } from '../../util/brief-map.js'
-import { onAbort } from '../../util/abort-listeners.js'
+import { SharedStats } from '../shared-stats.js'
 import { decodeThrown } from '../wire-error.js'
 import { Wire, type Speaker } from '../wire.js'
 import { Call, type CallFacts } from './call.js'
-import { RemoteLease } from './remote-lease.js'
 import { ResultDecoder } from './result-decoder.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { TransactionStatus } from '../../api/connection.js'
-import type { LeaseTerms, Wait } from '../../api/ports.js'
+import type { Wait } from '../../api/ports.js'
 import type { Notification, Subscription } from '../../api/subscription.js'
 import type { ToOwner, ToWorker, WireAnswer } from '../protocol.js'
-import type { SharedStats } from '../shared-stats.js'
+import type { RemoteLease } from './remote-lease.js'
 
 export class Link implements Speaker<ToWorker> {
   readonly stats: SharedStats
@@ -39,8 +37,8 @@ export class Link implements Speaker<ToWorker> {
   #closed: Error | null = null
   #drained: (() => void) | null = null
 
-  constructor(port: MessagePort, stats: SharedStats) {
-    this.stats = stats
+  constructor(port: MessagePort, stats: SharedArrayBuffer) {
+    this.stats = new SharedStats(stats)
     this.#wire = new Wire<ToOwner, ToWorker>(port, this)
   }
 
@@ -60,10 +58,7 @@ export class Link implements Speaker<ToWorker> {
   /** Says what `entry` makes of the call's number, and waits for the answer. */
   call<T>(entry: (id: number) => ToOwner, facts: CallFacts<T> = {}, id = this.createID()): Promise<T> {
     if (this.#closed !== null) return Promise.reject(this.#endedError())
-    const { signal } = facts
-    const ignoreAbort =
-      signal === undefined ? null : onAbort(signal, () => this.#cancel(id, reasonOf(signal)))
-    const call = new Call(facts, ignoreAbort)
+    const call = new Call(facts, (reason) => this.#cancel(id, reason))
     this.#calls.set(id, call)
     this.say(entry(id))
     this.#watchActivity()
@@ -90,28 +85,15 @@ export class Link implements Speaker<ToWorker> {
 
   // ---- leases
 
-  /** Asks for a lease. Resolves once it is granted; null where one was only wanted if nobody else waits. */
-  ask(
-    kind: 'wait' | 'try',
-    terms: LeaseTerms,
-    { timeoutMillis, signal }: Wait,
-    stack: string | null,
-  ): Promise<RemoteLease | null> {
-    const lease = new RemoteLease(this.createID(), terms, this)
-    const decode = (granted: boolean | null): RemoteLease | null =>
-      granted === null ? null : this.#grant(lease)
-    const { autocommit, begin, owned } = terms
-    return this.call(
-      (id) => ['ask', id, kind, [autocommit, begin, owned], timeoutMillis, stack],
-      { lease, signal, decode },
-      lease.id,
-    )
-  }
-
-  #grant(lease: RemoteLease): RemoteLease {
-    this.#leases.set(lease.id, lease)
-    lease.held = true
-    return lease
+  /** Asks for a lease by `entry`. Resolves once it is granted; null where there is none at once. */
+  ask(lease: RemoteLease, entry: ToOwner, signal: AbortSignal | undefined): Promise<RemoteLease | null> {
+    const decode = (granted: boolean | null): RemoteLease | null => {
+      if (granted === null) return null
+      this.#leases.set(lease.id, lease)
+      lease.held = true
+      return lease
+    }
+    return this.call(() => entry, { lease, signal, decode }, lease.id)
   }
 
   /** The lease of this number was asked for, and is not granted yet. */
@@ -167,7 +149,7 @@ export class Link implements Speaker<ToWorker> {
       case 'heard':
         return this.#onHeard(entry[1], entry[2])
       case 'unlistened':
-        return this.#onUnlistened(entry[1], decodeThrown(entry[2]) as Error | null)
+        return this.#subscriptions.get(entry[1])?.end(decodeThrown(entry[2]) as Error | null)
       case 'bye':
         return this.close(new Error(entry[1]))
       default:
@@ -236,12 +218,6 @@ export class Link implements Speaker<ToWorker> {
     this.say(['heard', id, notifications.length])
     const subscription = this.#subscriptions.get(id)
     for (const notification of notifications) subscription?.push(notification)
-  }
-
-  #onUnlistened(id: number, error: Error | null): void {
-    const subscription = this.#subscriptions.get(id)
-    this.#subscriptions.delete(id)
-    subscription?.end(error)
   }
 
   // ---- keeping alive, and closing

@@ -3,9 +3,9 @@ import { ManagerEndedError } from '../../errors.js'
 import { throwIfAborted } from '../../util/abort-signals.js'
 import { now } from '../../util/clock.js'
 import { timerFor, type Timer } from '../../util/timer.js'
-import { SharedStats } from '../shared-stats.js'
 import { encodeCall } from '../wire-statement.js'
 import { Link } from './link.js'
+import { RemoteLease } from './remote-lease.js'
 import { unpack, unpackOne, type Packed } from './result-decoder.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { QueryResult } from 'pg'
@@ -15,19 +15,16 @@ import type { Broker, FaceOptions, LeaseTerms, Wait } from '../../api/ports.js'
 import type { StatementCall } from '../../api/statement.js'
 import type { Subscription } from '../../api/subscription.js'
 import type { Hello } from '../protocol.js'
-import type { RemoteLease } from './remote-lease.js'
 
 export class RemoteBroker implements Broker {
   readonly #hello: Hello
-  readonly #stats: SharedStats
   readonly #link: Link
   #lookedAt = -Infinity
   #ended: Promise<void> | null = null
 
   constructor(port: MessagePort, hello: Hello) {
     this.#hello = hello
-    this.#stats = new SharedStats(hello.stats)
-    this.#link = new Link(port, this.#stats)
+    this.#link = new Link(port, hello.stats)
   }
 
   get options(): FaceOptions {
@@ -39,18 +36,18 @@ export class RemoteBroker implements Broker {
   }
 
   get facts(): ConnectionFacts {
-    return { ...this.#hello.facts, processID: this.#stats.processID }
+    return { ...this.#hello.facts, processID: this.#link.stats.processID }
   }
 
   get status(): TransactionStatus | null {
     if (this.#link.closed) return null
     this.#look()
-    return this.#stats.status
+    return this.#link.stats.status
   }
 
   get stats(): ManagerStats {
     this.#look()
-    return this.#stats.stats
+    return this.#link.stats.stats
   }
 
   /** Has the figures brought up to date for the next who looks, at most once a millisecond. */
@@ -72,8 +69,11 @@ export class RemoteBroker implements Broker {
 
   #ask(kind: 'wait' | 'try', terms: LeaseTerms, wait: Wait): Promise<RemoteLease | null> {
     this.#check(wait)
+    const lease = new RemoteLease(this.#link.createID(), terms, this.#link)
+    const { autocommit, begin, owned } = terms
     const stack = this.#hello.traces ? (new Error('acquired').stack ?? null) : null
-    return this.#link.ask(kind, terms, wait, stack)
+    const entry = ['ask', lease.id, kind, [autocommit, begin, owned], wait.timeoutMillis, stack] as const
+    return this.#link.ask(lease, entry, wait.signal)
   }
 
   async query(call: StatementCall, wait: Wait): Promise<QueryResult> {

@@ -3,17 +3,10 @@ import { threadTypes } from '../../pg/driver.js'
 import { RowCollector } from '../../pipeline/row-collector.js'
 import type { FieldDef, QueryResult } from 'pg'
 import type { Statement } from '../../api/statement.js'
-import type { WireAnswer, WireCell, WireResult } from '../protocol.js'
+import type { WireAnswer, WireResult } from '../protocol.js'
 
 /** A result whose columns are known. */
-export type Packed = readonly [
-  command: string,
-  rowCount: number | null,
-  oid: number,
-  fields: readonly FieldDef[],
-  rows: number,
-  cells: readonly WireCell[],
-]
+export type Packed = WireResult<readonly FieldDef[]>
 
 /** How a statement's rows are wanted. */
 type RowWish = Pick<Statement, 'rowMode' | 'types'>

@@ -11,7 +11,7 @@ import { deadline } from '../../util/deadlines.js'
 import { become, type Transitions } from '../../util/transitions.js'
 import { encodeThrown } from '../wire-error.js'
 import { HostStatements } from './host-statements.js'
-import type { LeaseTerms, Leaving } from '../../api/ports.js'
+import type { Leaving } from '../../api/ports.js'
 import type { LeaseWaiter } from '../../broker/waiters.js'
 import type { Lease } from '../../lease/lease.js'
 import type { Entry, LeaseCall, LeaseEntry } from '../protocol.js'
@@ -37,9 +37,9 @@ export class HostLease {
   /** Whose it is. */
   readonly host: Host
   readonly #timeoutMillis: number
+  readonly #waiter: LeaseWaiter<void>
   readonly #deadline = deadline(() => this.#onDue())
   #state: State = 'waiting'
-  #waiter: LeaseWaiter<void> | null = null
   #lease: Lease | null = null
   #statements: HostStatements | null = null
   /** How many of its calls are unanswered. */
@@ -51,10 +51,21 @@ export class HostLease {
   /** What the worker knows of its turn: nothing, that it is next, or it has started it because of that. */
   #start: 'unknown' | 'announced' | 'begun' = 'unknown'
 
-  constructor(id: number, timeoutMillis: number, host: Host) {
+  /** Asks the broker for it. */
+  constructor(host: Host, [, id, , [autocommit, begin, owned], timeoutMillis, stack]: Entry<'ask'>) {
     this.id = id
-    this.#timeoutMillis = timeoutMillis
     this.host = host
+    this.#timeoutMillis = timeoutMillis
+    const { broker, deadlines, waiting } = host.shared
+    // How long it waits is agreed on with the worker, unless it does not wait at all.
+    const wait = { timeoutMillis: timeoutMillis === 0 ? 0 : Infinity }
+    const terms = { autocommit, begin, owned }
+    this.#waiter = broker.createWaiter(terms, wait, (lease) => this.#onGranted(lease), stack)
+    this.#waiter.promise.catch((error: unknown) => this.#onRefused(error))
+    broker.dispatcher.ask(this.#waiter, wait)
+    if (this.#state !== 'waiting') return
+    waiting.set(this.#waiter, this)
+    if (timeoutMillis > 0) deadlines.add(this.#deadline, timeoutMillis)
   }
 
   get held(): boolean {
@@ -66,20 +77,6 @@ export class HostLease {
   }
 
   // ---- waiting
-
-  /** Asks the broker for it. */
-  ask(terms: LeaseTerms, stack: string | null): void {
-    const { broker, deadlines, waiting } = this.host.shared
-    // How long it waits is agreed on with the worker, unless it does not wait at all.
-    const wait = { timeoutMillis: this.#timeoutMillis === 0 ? 0 : Infinity }
-    const waiter = broker.createWaiter(terms, wait, (lease) => this.#onGranted(lease), stack)
-    this.#waiter = waiter
-    waiter.promise.catch((error: unknown) => this.#onRefused(error))
-    broker.dispatcher.ask(waiter, wait)
-    if (this.#state !== 'waiting') return
-    waiting.set(waiter, this)
-    if (this.#timeoutMillis > 0) deadlines.add(this.#deadline, this.#timeoutMillis)
-  }
 
   /** Its worker is told that it is next; false when that was done before. */
   announce(): boolean {
@@ -96,22 +93,21 @@ export class HostLease {
 
   /** Its time has passed: null stands for the error, which tells who was ahead when it had left. */
   expire(): void {
-    this.#waiter?.reject(null)
+    this.#waiter.reject(null)
   }
 
   /** Nobody waits for it any more. */
   withdraw(): void {
     // It crossed with the grant: the worker has forgotten the lease, and nothing was said in it.
-    if (this.#state !== 'waiting')
-      return void this.#call(['leave', this.id, this.id, 'returned', null, false])
+    if (this.#state !== 'waiting') return this.#act(['leave', this.id, this.id, 'returned', null, false])
     this.#become('dead')
-    this.#waiter!.reject(workerGone())
+    this.#waiter.reject(workerGone())
   }
 
   #leaveQueue(): void {
     const { deadlines, waiting } = this.host.shared
     deadlines.remove(this.#deadline)
-    waiting.delete(this.#waiter!)
+    waiting.delete(this.#waiter)
   }
 
   #onRefused(error: unknown): void {
@@ -119,14 +115,11 @@ export class HostLease {
     const dead = this.#state === 'dead'
     this.#end()
     if (dead) return
-    if (this.#start !== 'begun') {
-      return this.host.fail(
-        this.id,
-        error ?? this.host.shared.broker.dispatcher.timedOut(this.#timeoutMillis),
-      )
-    }
     // What its worker has started already has lost its connection, where others were refused one.
-    this.#sayRevoked(new ConnectionLostError({ commitOutcome: 'none', retrySafe: true, cause: error }))
+    if (this.#start === 'begun') {
+      this.#sayRevoked(new ConnectionLostError({ commitOutcome: 'none', retrySafe: true, cause: error }))
+    } else if (error !== null) this.host.fail(this.id, error)
+    else this.host.fail(this.id, this.host.shared.broker.dispatcher.timedOut(this.#timeoutMillis))
   }
 
   #sayRevoked(error: Error): void {
@@ -198,14 +191,12 @@ export class HostLease {
   /** Throws what is wrong with it, if the worker may not say it now. */
   hear(entry: LeaseEntry): void {
     if (this.#state !== 'waiting') return this.#act(entry)
-    if (entry[0] === 'begun' && this.#start === 'announced') this.#start = 'begun'
-    else if (this.#start !== 'begun')
-      throw new TypeError(`"${entry[0]}" was said in a lease that had not begun`)
-    else {
+    if (this.#start === 'begun') {
       // It may be cancelled before it is its turn.
       if (isAbortable(entry)) this.host.abortOf(entry[2])
       this.#ahead.push(entry)
-    }
+    } else if (this.#start === 'announced' && entry[0] === 'begun') this.#start = 'begun'
+    else throw new TypeError(`"${entry[0]}" was said in a lease that had not begun`)
   }
 
   #act(entry: LeaseEntry): void {

@@ -8,12 +8,15 @@ import { BriefMap } from '../../util/brief-map.js'
 import { CANCELLED, checkEntry } from '../protocol.js'
 import { SharedStats } from '../shared-stats.js'
 import { encodeThrown } from '../wire-error.js'
+import { decodeCall } from '../wire-statement.js'
 import { Wire, type Speaker } from '../wire.js'
-import { HostCalls } from './host-calls.js'
-import { HostLease } from './host-lease.js'
+import { HostLease, workerGone } from './host-lease.js'
+import { HostSubscription } from './host-subscription.js'
 import { ResultEncoder } from './result-encoder.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { QueryResult } from 'pg'
+import type { Wait } from '../../api/ports.js'
+import type { OneShotWaiter } from '../../broker/waiters.js'
 import type { Entry, LeaseEntry, ToOwner, ToWorker } from '../protocol.js'
 import type { SharedManager } from './shared-manager.js'
 
@@ -27,14 +30,15 @@ export class Host implements Speaker<unknown> {
   /** What ends the calls that the worker may cancel, by their numbers. */
   readonly aborts = new BriefMap<number, AbortController>()
   readonly leases = new BriefMap<number, HostLease>()
-  readonly #wire: Wire<ToWorker, unknown>
+  readonly subscriptions = new Map<number, HostSubscription>()
+  /** One-shots and batches that are unanswered. */
+  readonly #asked = new BriefMap<number, { abandon(error: unknown): void }>()
   readonly #encoder = new ResultEncoder()
-  readonly #calls: HostCalls
+  readonly #wire: Wire<ToWorker, unknown>
   #gone = false
 
   constructor(shared: SharedManager, port: MessagePort) {
     this.shared = shared
-    this.#calls = new HostCalls(this)
     this.#wire = new Wire<ToWorker, unknown>(port, this)
     shared.enter(this)
   }
@@ -69,6 +73,7 @@ export class Host implements Speaker<unknown> {
       entry = ['failed', id, encodeThrown(error)]
     }
     this.aborts.delete(id)
+    this.#asked.delete(id)
     lease?.tellState()
     // A lease is over. Where the worker's next one is about to be answered, that goes along: each alone would wake it.
     const { current } = this.shared
@@ -91,20 +96,16 @@ export class Host implements Speaker<unknown> {
 
   // ---- the end
 
-  onEnded(): void {
-    this.#close('the thread that owns the connection has ended its manager')
-  }
-
   /** The port is of no use any more. The worker hears why, if it can. */
-  onBroken(error: Error): void {
-    if (this.#gone) return
-    this.#close(error.message)
-    this.shared.broker.onBackgroundError(error)
-  }
-
-  #close(why: string): void {
+  close(why: string): void {
     this.say(['bye', why])
     this.onGone()
+  }
+
+  onBroken(error: Error): void {
+    if (this.#gone) return
+    this.close(error.message)
+    this.shared.broker.onBackgroundError(error)
   }
 
   onGone(): void {
@@ -112,7 +113,8 @@ export class Host implements Speaker<unknown> {
     this.#gone = true
     this.#wire.close()
     for (const abort of this.aborts.values()) abort.abort(CANCELLED)
-    this.#calls.kill()
+    for (const waiter of this.#asked.values()) waiter.abandon(workerGone())
+    for (const subscription of this.subscriptions.values()) subscription.leave()
     for (const lease of this.leases.values()) lease.kill()
     this.shared.leave(this)
   }
@@ -137,17 +139,17 @@ export class Host implements Speaker<unknown> {
       case 'expired':
         return this.leases.get(entry[1])?.expire()
       case 'query':
-        return this.#calls.query(entry)
+        return this.#query(entry)
       case 'batch':
-        return this.#calls.batch(entry)
+        return this.#batch(entry)
       case 'listen':
-        return this.#calls.listen(entry)
+        return this.#listen(entry)
       case 'cancel':
         return this.aborts.get(entry[1])?.abort(CANCELLED)
       case 'heard':
-        return this.#calls.heard(entry[1], entry[2])
+        return this.subscriptions.get(entry[1])?.heard(entry[2])
       case 'unlisten':
-        return this.#calls.unlisten(entry[1])
+        return this.subscriptions.get(entry[1])?.leave()
       case 'close':
         return void this.answer(entry[1], () => this.shared.broker.close())
       case 'look':
@@ -164,13 +166,50 @@ export class Host implements Speaker<unknown> {
     else if (typeof entry[2] === 'number') this.fail(entry[2], new ConnectionReleasedError())
   }
 
-  #ask([, id, kind, terms, timeoutMillis, stack]: Entry<'ask'>): void {
+  #ask(entry: Entry<'ask'>): void {
+    const [, id, kind] = entry
     if (this.leases.has(id)) throw new TypeError(`lease ${id} was asked for twice`)
     const { broker } = this.shared
     if (kind === 'try' && !broker.ending && !broker.dispatcher.free) return this.say(['answer', id, null])
-    const lease = new HostLease(id, timeoutMillis, this)
-    this.leases.set(id, lease)
-    const [autocommit, begin, owned] = terms
-    lease.ask({ autocommit, begin, owned }, stack)
+    this.leases.set(id, new HostLease(this, entry))
+  }
+
+  #query([, id, statement, timeoutMillis]: Entry<'query'>): void {
+    const { broker, texts } = this.shared
+    const wait = this.#wait(id, timeoutMillis, statement[6])
+    this.#send(id, broker.createQuery(decodeCall(statement, texts, wait.signal), wait), wait)
+  }
+
+  /** @throws TypeError for what a worker's face would have refused */
+  #batch([, id, statements, begin, timeoutMillis, abortable]: Entry<'batch'>): void {
+    const { broker, texts } = this.shared
+    const calls = statements.map((statement) => decodeCall(statement, texts, undefined))
+    if (calls.some(({ text }) => text.controls || text.kind === 'copy')) {
+      throw new TypeError('a batch holds transaction control or COPY')
+    }
+    const explicit = begin ?? (calls.every(({ text }) => text.kind === 'plain') ? null : 'BEGIN')
+    const wait = this.#wait(id, timeoutMillis, abortable)
+    this.#send(id, broker.createBatch(calls, explicit, wait), wait)
+  }
+
+  /** Without a signal where none is needed, because what has one is not pipelined. */
+  #wait(id: number, timeoutMillis: number, abortable: boolean): Wait {
+    return { timeoutMillis, signal: abortable ? this.abortOf(id).signal : undefined }
+  }
+
+  #send<C, T extends QueryResult | QueryResult[]>(id: number, waiter: OneShotWaiter<C, T>, wait: Wait): void {
+    this.#asked.set(id, waiter)
+    const answered = waiter.ask()
+    void this.answer(id, () => answered)
+    this.shared.broker.dispatcher.ask(waiter, wait)
+  }
+
+  /** @throws TypeError for a number that is in use */
+  #listen([, id, channel, maxBuffered, timeoutMillis]: Entry<'listen'>): void {
+    if (this.subscriptions.has(id)) throw new TypeError(`subscription ${id} was asked for twice`)
+    const wait = this.#wait(id, timeoutMillis, true)
+    const subscription = new HostSubscription(id, this)
+    this.subscriptions.set(id, subscription)
+    void this.answer(id, () => subscription.open(this.shared.broker.listen(channel, maxBuffered, wait)))
   }
 }

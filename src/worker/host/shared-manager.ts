@@ -32,7 +32,9 @@ export class SharedManager {
     this.#manager = manager
     this.broker = broker
     broker.dispatcher.ending.onOver(() => {
-      for (const host of [...this.#hosts]) host.onEnded()
+      for (const host of [...this.#hosts]) {
+        host.close('the thread that owns the connection has ended its manager')
+      }
     })
   }
 
