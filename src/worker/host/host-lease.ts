@@ -51,7 +51,7 @@ export class HostLease {
   /** What the worker knows of its turn: nothing, that it is next, or it has started it because of that. */
   #start: 'unknown' | 'announced' | 'begun' = 'unknown'
 
-  /** Asks the broker for it. */
+  /** Asks the broker for it. Until it is over it stands among its host's leases. */
   constructor(host: Host, [, id, , [autocommit, begin, owned], timeoutMillis, stack]: Entry<'ask'>) {
     this.id = id
     this.host = host
@@ -61,6 +61,7 @@ export class HostLease {
     const wait = { timeoutMillis: timeoutMillis === 0 ? 0 : Infinity }
     const terms = { autocommit, begin, owned }
     this.#waiter = broker.createWaiter(terms, wait, (lease) => this.#onGranted(lease), stack)
+    host.leases.set(id, this)
     this.#waiter.promise.catch((error: unknown) => this.#onRefused(error))
     broker.dispatcher.ask(this.#waiter, wait)
     if (this.#state !== 'waiting') return

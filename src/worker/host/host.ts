@@ -171,7 +171,7 @@ export class Host implements Speaker<unknown> {
     if (this.leases.has(id)) throw new TypeError(`lease ${id} was asked for twice`)
     const { broker } = this.shared
     if (kind === 'try' && !broker.ending && !broker.dispatcher.free) return this.say(['answer', id, null])
-    this.leases.set(id, new HostLease(this, entry))
+    new HostLease(this, entry)
   }
 
   #query([, id, statement, timeoutMillis]: Entry<'query'>): void {
