@@ -1,12 +1,21 @@
 /** The worker's side: makes a manager of a port. */
 import { MessagePort, receiveMessageOnPort } from 'node:worker_threads'
-import { AttachedManager } from './client/attached-manager.js'
+import { ManagerFace } from '../face/manager-face.js'
+import { RemoteBroker } from './client/remote-broker.js'
 import { PROTOCOL } from './protocol.js'
 import type { CustomTypesConfig } from 'pg'
 import type { Manager } from '../api/manager.js'
 import type { Hello } from './protocol.js'
 
 const attached = new WeakSet<MessagePort>()
+
+/** The manager of a worker: the same face, over the broker of the owner's thread. */
+class AttachedManager extends ManagerFace {
+  constructor(port: MessagePort, hello: Hello, types: CustomTypesConfig | undefined) {
+    const facts = { conninfo: hello.conninfo, title: 'ManagedConnection in a worker', types }
+    super(facts, () => new RemoteBroker(port, hello))
+  }
+}
 
 /** Options of `attach`. */
 export interface AttachOptions {

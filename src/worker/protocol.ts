@@ -1,17 +1,23 @@
 /**
- * What a worker and the owner say to each other. A message is a list of entries, in order; what either side has to
- * say in one tick goes in one message.
+ * What a worker and the owner say to each other. A message is a list of entries, in order.
  *
  * A worker numbers what it asks for; the owner answers with that number. Exclusivity is the owner's line: `work`
- * starts when its turn is `granted`. Where the turns that are next in line are the same worker's, the owner says so
+ * starts when its turn is granted. Where the turns that are next in line are the same worker's, the owner says so
  * beforehand (`next`), and the worker starts the next one itself, the moment that its present one has left: then
  * COMMIT, release, the next BEGIN and its first statement travel in one message.
+ *
+ * A port is a border between the threads of one program: whatever comes out of it must not be able to disturb the
+ * owner. So what a worker says is a table of checks, from which both sides have their types.
  */
+import { MOST_VALUES } from '../pipeline/wire.js'
 import type { FieldDef } from 'pg'
 import type { ConnectionFacts } from '../api/manager.js'
 import type { FaceOptions } from '../api/ports.js'
 import type { Notification } from '../api/subscription.js'
-import type { WireError } from './wire-error.js'
+import type { WireThrown } from './wire-error.js'
+
+/** Both sides must come from the same version of this package. */
+export const PROTOCOL = 'pg-managed-connection/3'
 
 /** The first message of a port. */
 export interface Hello {
@@ -26,110 +32,152 @@ export interface Hello {
   readonly traces: boolean
 }
 
-/** Both sides must come from the same version of this package. */
-export const PROTOCOL = 'pg-managed-connection/2'
-
 /** What stands for the reason of a signal that aborted in the worker, where the reason itself is. */
 export const CANCELLED = 'pg-managed-connection: cancelled by the worker'
 
-/** `wait`: stands in the queue for a lease. `try`: wants one only if it is free. */
-export type AskKind = 'wait' | 'try'
+type Check<T> = (value: unknown) => value is T
+type Checks = readonly Check<unknown>[]
+type Checked<C> = C extends Check<infer T> ? T : never
+type AllChecked<C extends Checks> = { readonly [I in keyof C]: Checked<C[I]> }
+type EntryOf<T extends Readonly<Record<string, Checks>>> = {
+  [V in keyof T]: readonly [verb: V, ...AllChecked<T[V]>]
+}[keyof T]
 
-export type WireTerms = readonly [autocommit: boolean, begin: string, owned: boolean]
+const isNumber: Check<number> = (value): value is number => Number.isSafeInteger(value) && Number(value) > 0
+const isMillis: Check<number> = (value): value is number => typeof value === 'number' && value >= 0
+const isBoolean: Check<boolean> = (value) => typeof value === 'boolean'
+const isText: Check<string> = (value) => typeof value === 'string'
+/** The server's protocol ends its strings with NUL. */
+const isSqlText: Check<string> = (value): value is string => isText(value) && !value.includes('\0')
+const isChannel: Check<string> = (value): value is string =>
+  isSqlText(value) && value !== '' && Buffer.byteLength(value) <= 63
+/** The texts that the library makes for BEGIN. */
+const isBegin: Check<string> = (value): value is string =>
+  isText(value) && /^BEGIN(?: [A-Z, ]+)?$/.test(value)
+const isParameter: Check<string | Uint8Array | null> = (value) =>
+  value === null || typeof value === 'string' || value instanceof Uint8Array
 
-export type WireParameter = string | Uint8Array | null
+function isOneOf<const T>(...words: readonly T[]): Check<T> {
+  return (value): value is T => words.includes(value as T)
+}
 
-/** A statement, as the face has read it. */
-export type WireStatement = readonly [
-  text: string,
-  values: readonly WireParameter[] | null,
-  name: string | null,
-  binary: boolean,
-  /** By the extended protocol, whatever the text. */
-  extended: boolean,
-  timeoutMillis: number,
-  /** A `cancel` may come for it. */
-  abortable: boolean,
-]
+function orNull<T>(check: Check<T>): Check<T | null> {
+  return (value): value is T | null => value === null || check(value)
+}
 
-/** What left a callback that threw: the words that say whether the server's connection is still good. */
-export type Thrown = readonly [code: string, severity: string] | null
+function isListOf<T>(check: Check<T>, least: number, most: number): Check<readonly T[]> {
+  return (value): value is readonly T[] => {
+    if (!Array.isArray(value) || value.length < least || value.length > most) return false
+    // Not by every(), which passes over holes.
+    for (let i = 0; i < value.length; i++) if (!check(value[i])) return false
+    return true
+  }
+}
 
-/** How a holder leaves. */
-export type WireLeft = 'returned' | 'threw'
+function isTuple<const C extends Checks>(...checks: C): Check<AllChecked<C>> {
+  return (value): value is AllChecked<C> =>
+    Array.isArray(value) && value.length === checks.length && checks.every((check, i) => check(value[i]))
+}
 
-/** What is said within a lease. Answered by the number `id`, where there is one. */
-export type LeaseEntry =
-  | readonly ['statement', lease: number, id: number, statement: WireStatement]
-  | readonly ['commit' | 'rollback', lease: number, id: number]
-  /** A nested transaction begins, under the number `id`. */
-  | readonly ['nest', lease: number, id: number]
-  /** It ends. `leftNested`: its work has left one of its own open. */
-  | readonly ['finish', lease: number, id: number, nested: number, leftNested: boolean]
-  | readonly ['abort', lease: number, id: number, nested: number]
-  /** The first or the next rows of a stream; the statement comes with the first. */
-  | readonly [
-      'rows',
-      lease: number,
-      id: number,
-      stream: number,
-      opening: readonly [statement: WireStatement, batchSize: number] | null,
-    ]
-  | readonly ['drop', lease: number, id: number, stream: number]
+/** Its text, its values, its name, whether its results are binary, whether it goes by the extended protocol … */
+const isStatement = isTuple(
+  isSqlText,
+  orNull(isListOf(isParameter, 0, MOST_VALUES)),
+  orNull(isSqlText),
+  isBoolean,
+  isBoolean,
+  // … its time limit, and whether a `cancel` may come for it.
+  isMillis,
+  isBoolean,
+)
+
+/** What is said within a lease: its number, then that of the call, where it is answered. */
+const IN_LEASE = {
   /** The worker has started the lease, which it was told is next. */
-  | readonly ['begun', lease: number]
-  | readonly ['autocommit', lease: number, autocommit: boolean]
-  | readonly ['leave', lease: number, left: WireLeft, thrown: Thrown, close: boolean]
+  begun: [isNumber],
+  autocommit: [isNumber, isBoolean],
+  statement: [isNumber, isNumber, isStatement],
+  commit: [isNumber, isNumber],
+  rollback: [isNumber, isNumber],
+  /** A nested transaction begins, under a number of its own. */
+  nest: [isNumber, isNumber, isNumber],
+  /** It ends; the last tells whether its work has left one of its own open. */
+  finish: [isNumber, isNumber, isNumber, isBoolean],
+  abort: [isNumber, isNumber, isNumber],
+  /** The next rows of the stream of that number; with the first come the statement and the size of the batches. */
+  rows: [isNumber, isNumber, isNumber, orNull(isTuple(isStatement, isNumber))],
+  drop: [isNumber, isNumber, isNumber],
+  /**
+   * The holder leaves. Of what it threw the owner has to know the server's code and severity, if there are any; the
+   * last tells whether the connection is to be closed. The answer: whether the transaction may be retried.
+   */
+  leave: [isNumber, isNumber, isOneOf('returned', 'threw'), orNull(isTuple(isText, isText)), isBoolean],
+} as const satisfies Readonly<Record<string, Checks>>
 
-export type ToOwner =
-  | readonly [
-      'ask',
-      lease: number,
-      kind: AskKind,
-      terms: WireTerms,
-      timeoutMillis: number,
-      stack: string | null,
-    ]
+/** What else is said: the number of the call, the lease or the subscription first. */
+const OUTSIDE = {
+  /**
+   * A lease is wanted: it stands in line, or takes what is free; the terms are autocommit, BEGIN and whether the library
+   * commits; then come the time limit and the stack. The answer: true once it is granted, null where none is free.
+   */
+  ask: [isNumber, isOneOf('wait', 'try'), isTuple(isBoolean, isBegin, isBoolean), isMillis, orNull(isText)],
   /** Nobody waits for the lease any more. */
-  | readonly ['withdraw', lease: number]
+  withdraw: [isNumber],
   /** The answer to `late`: it waits, and its time has passed. */
-  | readonly ['expired', lease: number]
-  | LeaseEntry
-  | readonly ['query', id: number, statement: WireStatement, timeoutMillis: number]
-  | readonly [
-      'batch',
-      id: number,
-      statements: readonly WireStatement[],
-      begin: string | null,
-      timeoutMillis: number,
-      abortable: boolean,
-    ]
-  | readonly ['listen', id: number, channel: string, maxBuffered: number, timeoutMillis: number]
-  | readonly ['cancel', id: number]
+  expired: [isNumber],
+  query: [isNumber, isStatement, isMillis],
+  /** The statements, their BEGIN, the time limit for the wait, and whether a `cancel` may come. */
+  batch: [isNumber, isListOf(isStatement, 1, Infinity), orNull(isBegin), isMillis, isBoolean],
+  /** The channel, how many notifications are kept, and the time limit. */
+  listen: [isNumber, isChannel, isMillis, isMillis],
   /** So many notifications have arrived. */
-  | readonly ['heard', subscription: number, count: number]
-  | readonly ['unlisten', subscription: number]
-  | readonly ['close', id: number]
+  heard: [isNumber, isNumber],
+  unlisten: [isNumber],
+  close: [isNumber],
+  cancel: [isNumber],
   /** The figures are wanted as they are now. */
-  | readonly ['look']
+  look: [],
+} as const satisfies Readonly<Record<string, Checks>>
+
+const ENTRIES: Readonly<Record<string, Checks>> = { ...IN_LEASE, ...OUTSIDE }
+
+export type LeaseEntry = EntryOf<typeof IN_LEASE>
+export type ToOwner = LeaseEntry | EntryOf<typeof OUTSIDE>
+/** What a worker says with this verb. */
+export type Entry<V extends ToOwner[0]> = Extract<ToOwner, readonly [V, ...unknown[]]>
+/** What is answered by its number. */
+export type LeaseCall = Exclude<LeaseEntry, Entry<'begun' | 'autocommit'>>
+export type WireStatement = Checked<typeof isStatement>
+
+/** Gives back what it was given. @throws TypeError where that is nothing that a worker says */
+export function checkEntry(entry: unknown): ToOwner {
+  if (!Array.isArray(entry)) throw new TypeError('it is no list')
+  const verb: unknown = entry[0]
+  if (typeof verb !== 'string' || !Object.hasOwn(ENTRIES, verb)) {
+    throw new TypeError('it has no verb that is known')
+  }
+  const checks = ENTRIES[verb]!
+  if (entry.length !== checks.length + 1) throw new TypeError(`"${verb}" takes ${checks.length} arguments`)
+  for (let i = 0; i < checks.length; i++) {
+    if (!checks[i]!(entry[i + 1])) throw new TypeError(`argument ${i + 1} of "${verb}" is not what it takes`)
+  }
+  return entry as unknown as ToOwner
+}
 
 export type ToWorker =
-  | readonly ['granted', lease: number]
+  | readonly ['answer', id: number, answer: WireAnswer | boolean | null]
+  | readonly ['failed', id: number, error: WireThrown]
   /** These leases are next in line, in this order. */
   | readonly ['next', leases: readonly number[]]
   /** The time of a lease that was said to be next has passed: has it been started? */
   | readonly ['late', lease: number]
-  /** Something was done. */
-  | readonly ['done', id: number]
-  | readonly ['failed', id: number, error: WireError]
-  /** The lease is settled, and its caller gets what its callback returned or threw. */
-  | readonly ['settled', lease: number, retrySafe: boolean]
+  /** A lease that was started is no more: all that is unanswered on it fails. */
+  | readonly ['revoked', lease: number, error: WireThrown]
   /** The lease's session is in another state. */
   | readonly ['state', lease: number, status: string]
-  | readonly ['answer', id: number, answer: WireAnswer]
-  | readonly ['rows', id: number, rows: WireRows]
   | readonly ['heard', subscription: number, notifications: readonly Notification[]]
-  | readonly ['unlistened', subscription: number, error: WireError | null]
+  /** The subscription has ended: with an error, or with null. */
+  | readonly ['unlistened', subscription: number, error: WireThrown]
   /** The port is about to be closed, and why. */
   | readonly ['bye', why: string]
 
@@ -140,20 +188,14 @@ export type WireAnswer = WireResult | readonly WireResult[]
 export type WireCell = string | null
 
 /** A result: its cells in one flat list, row by row. */
-export type WireResult = readonly [
+export type WireResult<Shape = WireShape> = readonly [
   command: string,
   rowCount: number | null,
   oid: number,
-  shape: WireShape,
+  shape: Shape,
   rows: number,
   cells: readonly WireCell[],
 ]
 
 /** The description of the columns: in full, or by the number under which it was sent before. */
 export type WireShape = number | readonly [slot: number, fields: readonly FieldDef[]]
-
-/** Some rows of a stream. */
-export interface WireRows {
-  readonly rows: readonly (readonly WireCell[])[]
-  readonly fields: readonly FieldDef[]
-}

@@ -10,41 +10,14 @@ import type { ManagerStats } from '../api/manager.js'
 /** How often a reader that was interrupted reads again. */
 const MOST_TRIES = 1_000
 
-const STATUSES: readonly (TransactionStatus | null)[] = [
-  null,
-  'idle',
-  'active',
-  'intrans',
-  'inerror',
-  'unknown',
-]
+const STATUSES = [null, 'idle', 'active', 'intrans', 'inerror', 'unknown'] as const
 
-/** Where each figure stands. */
-const NUMBERS = [
-  'waiting',
-  'inFlight',
-  'prepared',
-  'connects',
-  'disconnects',
-  'acquires',
-  'releases',
-  'rollbacks',
-  'timeouts',
-] as const
-
-/** In that order; by name one by one, because this is done for every message. */
-function numbersOf(stats: ManagerStats): readonly number[] {
-  const { waiting, inFlight, prepared, connects, disconnects, acquires, releases, rollbacks, timeouts } =
-    stats
-  return [waiting, inFlight, prepared, connects, disconnects, acquires, releases, rollbacks, timeouts]
-}
-
-const STATUS = NUMBERS.length
-const WRITTEN_AT = STATUS + 1
-const HELD_MILLIS = STATUS + 2
-const PROCESS_ID = STATUS + 3
-const CONNECTED_MILLIS = STATUS + 4
-const SIZE = STATUS + 5
+/** Where the figures stand. */
+const STATUS = 0
+const PROCESS_ID = 1
+const MILLIS = 5
+const COUNTS = 8
+const SIZE = 14
 
 /** Where a number is absent. */
 const NONE = -1
@@ -62,36 +35,38 @@ export class SharedStats {
   }
 
   write(status: TransactionStatus | null, stats: ManagerStats): void {
-    const figures = this.#figures
+    // By name one by one, because this is done for every message.
+    const { processID, heldMillis, connectedMillis, waiting, inFlight, prepared } = stats
+    const { connects, disconnects, acquires, releases, rollbacks, timeouts } = stats
+    const millis = [clock.wallNow(), heldMillis ?? NONE, connectedMillis ?? NONE]
+    const counts = [connects, disconnects, acquires, releases, rollbacks, timeouts]
     Atomics.add(this.#version, 0, 1)
-    figures.set(numbersOf(stats))
-    figures[STATUS] = STATUSES.indexOf(status)
-    figures[WRITTEN_AT] = clock.wallNow()
-    figures[HELD_MILLIS] = stats.heldMillis ?? NONE
-    figures[PROCESS_ID] = stats.processID ?? NONE
-    figures[CONNECTED_MILLIS] = stats.connectedMillis ?? NONE
+    this.#figures.set([STATUSES.indexOf(status), processID ?? NONE, waiting, inFlight, prepared])
+    this.#figures.set(millis, MILLIS)
+    this.#figures.set(counts, COUNTS)
     Atomics.add(this.#version, 0, 1)
   }
 
   get status(): TransactionStatus | null {
-    return STATUSES[this.#figures[STATUS]!] ?? null
+    return STATUSES[this.#figures[STATUS]] ?? null
   }
 
   get processID(): number | null {
-    return orNull(this.#figures[PROCESS_ID]!)
+    return orNull(this.#figures[PROCESS_ID])
   }
 
   get stats(): ManagerStats {
     const figures = this.#copy()
-    const since = Math.max(0, clock.wallNow() - figures[WRITTEN_AT]!)
-    const counts = Object.fromEntries(NUMBERS.map((name, index) => [name, figures[index]]))
-    const heldMillis = grown(figures[HELD_MILLIS]!, since)
+    const [, processID, waiting, inFlight, prepared, writtenAt, held, connected] = figures
+    const [connects, disconnects, acquires, releases, rollbacks, timeouts] = figures.slice(COUNTS)
+    const since = Math.max(0, clock.wallNow() - writtenAt)
     return Object.freeze({
-      held: heldMillis !== null,
-      heldMillis,
-      processID: orNull(figures[PROCESS_ID]!),
-      connectedMillis: grown(figures[CONNECTED_MILLIS]!, since),
-      ...(counts as Record<(typeof NUMBERS)[number], number>),
+      held: held !== NONE,
+      heldMillis: grown(held, since),
+      processID: orNull(processID),
+      connectedMillis: grown(connected, since),
+      ...{ waiting, inFlight, prepared },
+      ...{ connects, disconnects, acquires, releases, rollbacks, timeouts },
     })
   }
 

@@ -1,34 +1,29 @@
 /**
- * Errors on their way between threads. What arrives is an instance of the same class, with the same message, fields
- * and causes: the classes of this package, pg's DatabaseError, and the language's own. An error of any other class
- * arrives as an Error with that class's name.
+ * What is thrown, on its way between threads. An error arrives as an instance of the same class, with the same
+ * message, fields and causes: the classes of this package, pg's DatabaseError, and the language's own. An error of any
+ * other class arrives as an Error with that class's name.
  */
 import * as classes from '../errors.js'
 import { describeThrown } from '../util/thrown.js'
 import { DatabaseError } from '../pg/driver.js'
 
-export interface WireError {
-  /** The name of its class; null for something thrown that is no error. */
-  readonly className: string | null
-  /** What was thrown, where it is no error. */
-  readonly value?: unknown
-  readonly message: string
-  readonly stack: string | undefined
-  readonly fields: readonly (readonly [name: string, field: WireField])[]
-}
+export type WireThrown =
+  { readonly plain: unknown } | { readonly list: readonly WireThrown[] } | { readonly error: WireError }
 
-type WireField =
-  { readonly plain: unknown } | { readonly error: WireError } | { readonly errors: readonly WireError[] }
+interface WireError {
+  readonly className: string
+  readonly message: string
+  readonly stack?: string | undefined
+  readonly fields: readonly (readonly [name: string, value: WireThrown])[]
+}
 
 /** A cause of a cause… and so on is told so far. */
 const DEEPEST = 8
 
-const OWN_CLASSES = classes as unknown as Readonly<Record<string, new (...args: never[]) => Error>>
-
 /** Some class of the program's own. */
 const OTHER = 'other'
 
-const NATIVE_CLASSES: Readonly<Record<string, { readonly prototype: Error }>> = {
+const NATIVE = {
   Error,
   AggregateError,
   EvalError,
@@ -39,82 +34,63 @@ const NATIVE_CLASSES: Readonly<Record<string, { readonly prototype: Error }>> = 
   URIError,
 }
 
-export function encodeError(error: unknown, depth = 0): WireError {
+const PROTOTYPES: ReadonlyMap<string, unknown> = new Map(
+  Object.entries({ ...classes, ...NATIVE, DatabaseError }).map(([name, { prototype }]) => [name, prototype]),
+)
+const NAMES: ReadonlyMap<unknown, string> = new Map(
+  [...PROTOTYPES].map(([name, prototype]) => [prototype, name]),
+)
+
+export function encodeThrown(thrown: unknown, depth = 0): WireThrown {
+  if (depth > DEEPEST) return { plain: undefined }
   try {
-    return encodeThrown(error, depth)
+    if (thrown instanceof Error) return { error: encodeError(thrown, depth) }
+    if (Array.isArray(thrown) && thrown.some((one) => one instanceof Error)) {
+      return { list: thrown.map((one) => encodeThrown(one, depth)) }
+    }
+    return { plain: copyable(thrown) }
   } catch {
     // A revoked Proxy, a getter that throws: nobody can look at it, on this side or on the other.
-    return { className: 'Error', message: describeThrown(error), stack: undefined, fields: [] }
+    return { error: { className: 'Error', message: describeThrown(thrown), fields: [] } }
   }
 }
 
-function encodeThrown(error: unknown, depth: number): WireError {
-  if (!(error instanceof Error)) {
-    return { className: null, value: copyable(error), message: '', stack: undefined, fields: [] }
-  }
+function encodeError(error: Error, depth: number): WireError {
+  const known = NAMES.get(Object.getPrototypeOf(error))
+  const className = error instanceof DatabaseError ? 'DatabaseError' : (known ?? OTHER)
   const names = Object.getOwnPropertyNames(error).filter((name) => name !== 'message' && name !== 'stack')
-  const className = classNameOf(error)
+  if (className === OTHER && !names.includes('name')) names.push('name')
   const fields = names.map((name) => {
     const value: unknown = (error as unknown as Record<string, unknown>)[name]
-    return [name, encodeField(value, depth + 1)] as const
+    return [name, encodeThrown(value, depth + 1)] as const
   })
-  if (className === OTHER && !names.includes('name')) fields.push(['name', { plain: error.name }])
   return { className, message: error.message, stack: error.stack, fields }
-}
-
-function classNameOf(error: Error): string {
-  if (error instanceof DatabaseError) return 'DatabaseError'
-  const { name } = error
-  return OWN_CLASSES[name]?.prototype === Object.getPrototypeOf(error) ? name : nativeName(error)
-}
-
-function nativeName(error: Error): string {
-  const { name } = error.constructor
-  return NATIVE_CLASSES[name]?.prototype === Object.getPrototypeOf(error) ? name : OTHER
-}
-
-function encodeField(value: unknown, depth: number): WireField {
-  if (depth > DEEPEST) return { plain: undefined }
-  if (value instanceof Error) return { error: encodeError(value, depth) }
-  if (Array.isArray(value) && value.some((one) => one instanceof Error)) {
-    return { errors: value.map((one) => encodeError(one, depth)) }
-  }
-  return { plain: copyable(value) }
 }
 
 /** The value, or where it cannot be copied, its text. */
 function copyable(value: unknown): unknown {
-  if (
-    value === null ||
-    (typeof value !== 'object' && typeof value !== 'function' && typeof value !== 'symbol')
-  )
-    return value
+  if (value === undefined || typeof value === 'string') return value
   try {
     return structuredClone(value)
   } catch {
-    return textOf(value)
-  }
-}
-
-function textOf(value: unknown): string {
-  try {
-    return String(value)
-  } catch {
-    return Object.prototype.toString.call(value)
+    return describeThrown(value)
   }
 }
 
 /** Makes the error, or whatever was thrown. */
-export function decodeError(wire: WireError): unknown {
-  const { className, message, stack, fields } = wire
-  if (className === null) return wire.value
+export function decodeThrown(thrown: WireThrown): unknown {
+  if ('plain' in thrown) return thrown.plain
+  return 'error' in thrown ? decodeError(thrown.error) : thrown.list.map(decodeThrown)
+}
+
+function decodeError({ className, message, stack, fields }: WireError): Error {
   // A real error, whatever its class: its constructor's arguments are not known here.
   const error = new Error(message)
-  Object.setPrototypeOf(error, prototypeOf(className))
-  for (const [name, field] of fields) {
+  Object.setPrototypeOf(error, (PROTOTYPES.get(className) ?? Error.prototype) as object)
+  for (const [name, value] of fields) {
     const enumerable = name !== 'cause' && name !== 'errors' && name !== 'name'
     Object.defineProperty(error, name, {
-      value: decodeField(field),
+      value: decodeThrown(value),
       enumerable: enumerable || (name === 'errors' && className !== 'AggregateError'),
       configurable: true,
       writable: true,
@@ -123,14 +99,4 @@ export function decodeError(wire: WireError): unknown {
   if (className === 'DatabaseError') Object.defineProperty(error, 'name', { enumerable: true })
   if (stack !== undefined) error.stack = stack
   return error
-}
-
-function prototypeOf(className: string): object {
-  if (className === 'DatabaseError') return DatabaseError.prototype
-  return (OWN_CLASSES[className] ?? NATIVE_CLASSES[className] ?? Error).prototype
-}
-
-function decodeField(field: WireField): unknown {
-  if ('plain' in field) return field.plain
-  return 'error' in field ? decodeError(field.error) : field.errors.map((one) => decodeError(one))
 }

@@ -1,9 +1,8 @@
-/** Statements on their way between threads, and the errors that leave a worker's callback. */
-import { isFromServer, memberOf } from '../util/thrown.js'
+/** Statements on their way between threads. */
 import type { CustomTypesConfig } from 'pg'
 import type { StatementCall } from '../api/statement.js'
 import type { ClassifiedTexts } from '../sql/classify.js'
-import type { Thrown, WireParameter, WireStatement } from './protocol.js'
+import type { WireStatement } from './protocol.js'
 
 /** Leaves every text as it is: the worker parses, and knows the types from the columns' description. */
 const UNPARSED: CustomTypesConfig = {
@@ -18,7 +17,7 @@ export function encodeCall({ statement, limits, extended }: StatementCall): Wire
 }
 
 /** The bytes and no more: a small Buffer is a part of a larger piece of memory, all of which would be copied. */
-function toParameter(value: string | Buffer | null): WireParameter {
+function toParameter(value: string | Buffer | null): string | Uint8Array | null {
   if (value === null || typeof value === 'string') return value
   return value.byteLength === value.buffer.byteLength ? value : new Uint8Array(value)
 }
@@ -44,15 +43,4 @@ export function decodeCall(
 
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
-}
-
-/** What the owner has to know of an error that left a worker's callback: the server's words in it, if there are any. */
-export function encodeThrown(error: unknown): Thrown {
-  return isFromServer(error) ? [String(memberOf(error, 'code')), String(memberOf(error, 'severity'))] : null
-}
-
-/** An error that stands for it on the owner's thread. */
-export function decodeThrown(thrown: Thrown): Error {
-  const error = new Error('thrown in a worker')
-  return thrown === null ? error : Object.assign(error, { code: thrown[0], severity: thrown[1] })
 }

@@ -555,9 +555,9 @@ test('what one worker writes over its figures, no other reads', async () => {
   await using manager = open()
   await manager.query('SELECT 1')
   const port = share(manager)
-  const { message: hello } = receiveMessageOnPort(port) as { message: { board: SharedArrayBuffer } }
-  new Int32Array(hello.board, 0, 1).fill(1)
-  new Float64Array(hello.board, 8).fill(77)
+  const { message: hello } = receiveMessageOnPort(port) as { message: { stats: SharedArrayBuffer } }
+  new Int32Array(hello.stats, 0, 1).fill(1)
+  new Float64Array(hello.stats, 8).fill(77)
   const other = attach(share(manager))
   assert.equal(other.stats.waiting, 0)
   assert.equal(other.stats.processID, manager.stats.processID)

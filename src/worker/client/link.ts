@@ -1,56 +1,45 @@
 /**
- * What a worker has under way with the owner: the leases that it has asked for, the calls that are unanswered, its
+ * What a worker has under way with the owner: the calls that are unanswered, the leases that it holds, its
  * subscriptions. It keeps the thread alive while there is anything.
+ *
+ * To ask for a lease is a call, too, under the lease's own number. The leases that are known to be next in line are
+ * started here, when the present one has left: the owner hears of both in one message, and nobody else could have come
+ * between.
  */
-import { reasonOf, throwIfAborted } from '../../util/abort-signals.js'
 import { ConnectionLostError, ManagerEndedError } from '../../errors.js'
+import { BufferedSubscription } from '../../listen/subscription.js'
 import { BriefMap } from '../../util/brief-map.js'
-import { onAbort } from '../../util/abort-listeners.js'
-import { listenTo } from '../inbox.js'
-import { Outbox } from '../outbox.js'
-import { decodeError } from '../wire-error.js'
-import { Calls } from './calls.js'
+import { SharedStats } from '../shared-stats.js'
+import { decodeThrown } from '../wire-error.js'
+import { Wire, type Speaker } from '../wire.js'
+import { Call, type CallFacts } from './call.js'
 import { ResultDecoder } from './result-decoder.js'
-import { NextLeases } from './next-leases.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { TransactionStatus } from '../../api/connection.js'
-import type { Notification } from '../../api/subscription.js'
 import type { Wait } from '../../api/ports.js'
-import type { AskKind, Thrown, ToOwner, ToWorker, WireLeft } from '../protocol.js'
-import type { CallFacts } from './calls.js'
-import type { BufferedSubscription } from '../../listen/subscription.js'
-import type { SharedStats } from '../shared-stats.js'
+import type { Notification, Subscription } from '../../api/subscription.js'
+import type { ToOwner, ToWorker, WireAnswer } from '../protocol.js'
 import type { RemoteLease } from './remote-lease.js'
 
-const OWNER_GONE = 'the thread that owns the connection is gone, or has closed the port'
-
-export class Link {
-  readonly decoder = new ResultDecoder()
-  readonly #port: MessagePort
-  readonly #stats: SharedStats
-  readonly #outbox: Outbox<ToOwner>
-  readonly #calls = new Calls((id) => this.say(['cancel', id]))
+export class Link implements Speaker<ToWorker> {
+  readonly stats: SharedStats
+  readonly #wire: Wire<ToOwner, ToWorker>
+  readonly #calls = new BriefMap<number, Call>()
+  /** Those that are held. */
   readonly #leases = new BriefMap<number, RemoteLease>()
-  readonly #next = new NextLeases((lease) => {
-    this.say(['begun', lease.id])
-    lease.grant()
-  })
+  /** The numbers of those that are next in line, in order. */
+  readonly #next: number[] = []
   readonly #subscriptions = new Map<number, BufferedSubscription>()
+  readonly #decoder = new ResultDecoder()
   #lastID = 0
   #referenced = false
   /** Why nothing can be said any more; null while it can. */
   #closed: Error | null = null
   #drained: (() => void) | null = null
 
-  constructor(port: MessagePort, stats: SharedStats) {
-    this.#port = port
-    this.#stats = stats
-    this.#outbox = new Outbox<ToOwner>(port, { onFailure: (error) => this.close(error) })
-    listenTo<ToWorker>(port, {
-      hear: (entry) => this.#hear(entry),
-      closed: () => this.close(new Error(OWNER_GONE)),
-      failed: (error) => this.close(error),
-    })
+  constructor(port: MessagePort, stats: SharedArrayBuffer) {
+    this.stats = new SharedStats(stats)
+    this.#wire = new Wire<ToOwner, ToWorker>(port, this)
   }
 
   /** Nothing can be said any more. */
@@ -58,26 +47,36 @@ export class Link {
     return this.#closed !== null
   }
 
-  /** The server process; null while there is none. */
-  get processID(): number | null {
-    return this.#stats.processID
-  }
-
   createID(): number {
     return ++this.#lastID
   }
 
   say(entry: ToOwner): void {
-    this.#outbox.push(entry)
+    this.#wire.say(entry)
   }
 
-  /** Says it, and waits for the answer. The entry carries `id`. */
-  call<T>(id: number, entry: ToOwner, facts: CallFacts<T> = {}): Promise<T> {
+  /** Says what `entry` makes of the call's number, and waits for the answer. */
+  call<T>(entry: (id: number) => ToOwner, facts: CallFacts<T> = {}, id = this.createID()): Promise<T> {
     if (this.#closed !== null) return Promise.reject(this.#endedError())
-    const answered = this.#calls.add(id, facts)
-    this.say(entry)
+    const call = new Call(facts, (reason) => this.#cancel(id, reason))
+    this.#calls.set(id, call)
+    this.say(entry(id))
     this.#watchActivity()
-    return answered
+    return call.promise as Promise<T>
+  }
+
+  /** One who waits for a lease leaves the line at once; what is carried out ends when the owner says so. */
+  #cancel(id: number, reason: unknown): void {
+    if (!this.#waits(id)) return this.say(['cancel', id])
+    this.say(['withdraw', id])
+    this.#fail(id, reason)
+  }
+
+  #fail(id: number, error: unknown): void {
+    const call = this.#calls.get(id)
+    this.#calls.delete(id)
+    call?.fail(error)
+    this.#watchActivity()
   }
 
   #endedError(): Error {
@@ -86,81 +85,71 @@ export class Link {
 
   // ---- leases
 
-  /** Asks for a lease. Resolves once it is granted; null where one was only wanted if nobody else waits. */
-  async ask(
-    lease: RemoteLease,
-    kind: AskKind,
-    { timeoutMillis, signal }: Wait,
-    stack: string | null,
-  ): Promise<RemoteLease | null> {
-    if (this.#closed !== null) throw this.#endedError()
-    throwIfAborted(signal)
-    const { granted } = lease
-    this.#leases.set(lease.id, lease)
-    const { autocommit, begin, owned } = lease.terms
-    this.say(['ask', lease.id, kind, [autocommit, begin, owned], timeoutMillis, stack])
-    this.#watchActivity()
-    if (signal === undefined) return granted
-    const ignoreAbort = onAbort(signal, () => this.#withdraw(lease, reasonOf(signal)))
-    try {
-      return await granted
-    } finally {
-      ignoreAbort()
+  /** Asks for a lease by `entry`. Resolves once it is granted; null where there is none at once. */
+  ask(lease: RemoteLease, entry: ToOwner, signal: AbortSignal | undefined): Promise<RemoteLease | null> {
+    const decode = (granted: boolean | null): RemoteLease | null => {
+      if (granted === null) return null
+      this.#leases.set(lease.id, lease)
+      lease.held = true
+      return lease
     }
+    return this.call(() => entry, { lease, signal, decode }, lease.id)
   }
 
-  #withdraw(lease: RemoteLease, reason: unknown): void {
-    if (lease.state !== 'waiting') return
-    this.say(['withdraw', lease.id])
-    this.#forget(lease)
-    lease.refuse(reason)
-  }
-
-  #forget(lease: RemoteLease): void {
-    this.#leases.delete(lease.id)
-    this.#watchActivity()
+  /** The lease of this number was asked for, and is not granted yet. */
+  #waits(id: number): boolean {
+    return this.#calls.get(id)?.lease?.id === id
   }
 
   /** The lease's callback has settled, or its handle was released. Resolves once the owner has settled it. */
-  leave(lease: RemoteLease, left: WireLeft, thrown: Thrown, close: boolean): Promise<void> {
-    const settled = lease.leave()
-    this.say(['leave', lease.id, left, thrown, close])
+  leave(lease: RemoteLease, entry: (id: number) => ToOwner): Promise<void> {
     // The settlement reports the statements that were left unanswered.
     this.markUnansweredHandled(lease)
-    if (lease.outstanding === 0) this.#next.start()
+    const isAnswered = lease.outstanding === 0
+    const decode = (retrySafe: boolean): void => void (lease.retrySafe = retrySafe)
+    lease.held = false
+    const settled = this.call(entry, { lease, decode })
+    this.#leases.delete(lease.id)
+    if (isAnswered) this.#startNext()
     return settled
+  }
+
+  /** Where that is certain: one that may have left the line leaves open who is next. */
+  #startNext(): void {
+    while (this.#next.length > 0 && !this.#waits(this.#next[0])) this.#next.shift()
+    const [id] = this.#next
+    if (id === undefined || this.#calls.get(id)!.lease!.expiring) return
+    this.#next.shift()
+    this.say(['begun', id])
+    this.#onAnswer(id, true)
   }
 
   /** What is unanswered of a lease is reported in another way. */
   markUnansweredHandled(lease: RemoteLease): void {
-    this.#calls.markHandled(lease)
+    if (lease.outstanding === 0) return
+    for (const call of this.#calls.values()) if (call.lease === lease) call.promise.catch(() => {})
   }
 
   // ---- what the owner says
 
-  #hear(entry: ToWorker): void {
+  hear(entry: ToWorker): void {
     switch (entry[0]) {
-      case 'granted':
-        return this.#onGranted(entry[1])
+      case 'answer':
+        return this.#onAnswer(entry[1], entry[2])
+      case 'failed':
+        return this.#fail(entry[1], decodeThrown(entry[2]))
       case 'next':
-        return this.#next.add(entry[1].map((id) => this.#leases.get(id)))
+        return void this.#next.push(...entry[1])
       case 'late':
         return this.#onLate(entry[1])
-      case 'done':
-        return this.#onDone(entry[1])
-      case 'settled':
-        return this.#onSettled(entry[1], entry[2])
-      case 'failed':
-        return this.#onFailed(entry[1], decodeError(entry[2]))
+      case 'revoked':
+        return this.#onRevoked(entry[1], decodeThrown(entry[2]) as Error)
       case 'state':
         return this.#onState(entry[1], entry[2])
-      case 'answer':
-      case 'rows':
-        return this.#onAnswer(entry[1], entry[2])
       case 'heard':
         return this.#onHeard(entry[1], entry[2])
       case 'unlistened':
-        return this.#onUnlistened(entry[1], entry[2] === null ? null : (decodeError(entry[2]) as Error))
+        return this.#subscriptions.get(entry[1])?.end(decodeThrown(entry[2]) as Error | null)
       case 'bye':
         return this.close(new Error(entry[1]))
       default:
@@ -168,50 +157,29 @@ export class Link {
     }
   }
 
-  #onGranted(id: number): void {
-    const lease = this.#leases.get(id)
-    if (lease?.state === 'waiting') lease.grant()
+  #onAnswer(id: number, answer: WireAnswer | boolean | null): void {
+    // Whether anybody still waits for it or not.
+    const described = typeof answer === 'object' && answer !== null ? this.#decoder.describe(answer) : answer
+    const call = this.#calls.get(id)
+    this.#calls.delete(id)
+    call?.answer(described)
+    this.#watchActivity()
   }
 
   /** Its time has passed: unless it has been started, it is given up. */
   #onLate(id: number): void {
-    const lease = this.#leases.get(id)
-    if (lease?.state !== 'waiting') return
-    lease.expiring = true
+    if (!this.#waits(id)) return
+    this.#calls.get(id)!.lease!.expiring = true
     this.say(['expired', id])
   }
 
-  #onDone(id: number): void {
+  /** What it has under way is not answered any more. */
+  #onRevoked(id: number, error: Error): void {
+    for (const [callID, { lease }] of this.#calls.entries()) if (lease?.id === id) this.#fail(callID, error)
     const lease = this.#leases.get(id)
-    if (lease === undefined) return this.#onAnswer(id, undefined)
-    this.#forget(lease)
-    if (lease.state === 'waiting') lease.refuse(null)
-    else lease.settle()
-  }
-
-  #onSettled(id: number, retrySafe: boolean): void {
-    const lease = this.#leases.get(id)
-    if (lease !== undefined) lease.retrySafe = retrySafe
-    this.#onDone(id)
-  }
-
-  #onFailed(id: number, error: unknown): void {
-    const lease = this.#leases.get(id)
-    if (lease === undefined) this.#calls.fail(id, error)
-    else {
-      this.#leases.delete(id)
-      this.#failLease(lease, error)
-    }
+    this.#leases.delete(id)
+    lease?.revoke(error)
     this.#watchActivity()
-  }
-
-  #failLease(lease: RemoteLease, error: unknown): void {
-    const { state } = lease
-    if (state === 'waiting') return lease.refuse(error)
-    // What it has under way is not answered any more.
-    this.#calls.failAllOf(lease, error)
-    if (state === 'left') lease.settle(error)
-    else lease.revoke(error as Error)
   }
 
   #onState(id: number, status: string): void {
@@ -219,35 +187,37 @@ export class Link {
     if (lease !== undefined) lease.serverStatus = status as TransactionStatus
   }
 
-  #onAnswer(id: number, answer: unknown): void {
-    this.#calls.answer(id, answer)
-    this.#watchActivity()
+  onGone(): void {
+    this.close(new Error('the thread that owns the connection is gone, or has closed the port'))
+  }
+
+  onBroken(error: Error): void {
+    this.close(error)
   }
 
   // ---- subscriptions
 
-  addSubscription(id: number, subscription: BufferedSubscription): void {
+  async listen(channel: string, maxBuffered: number, { timeoutMillis, signal }: Wait): Promise<Subscription> {
+    const id = this.createID()
+    // Before the owner's word that it listens: notifications may come along with that.
+    const subscription = new BufferedSubscription(channel, maxBuffered, () => {
+      if (this.#subscriptions.delete(id)) this.say(['unlisten', id])
+      this.#watchActivity()
+    })
     this.#subscriptions.set(id, subscription)
-    this.#watchActivity()
-  }
-
-  removeSubscription(id: number): void {
-    if (!this.#subscriptions.delete(id)) return
-    this.say(['unlisten', id])
-    this.#watchActivity()
+    try {
+      await this.call((id) => ['listen', id, channel, maxBuffered, timeoutMillis], { signal }, id)
+    } catch (error) {
+      subscription.end(null)
+      throw error
+    }
+    return subscription
   }
 
   #onHeard(id: number, notifications: readonly Notification[]): void {
     this.say(['heard', id, notifications.length])
     const subscription = this.#subscriptions.get(id)
     for (const notification of notifications) subscription?.push(notification)
-  }
-
-  #onUnlistened(id: number, error: Error | null): void {
-    const subscription = this.#subscriptions.get(id)
-    this.#subscriptions.delete(id)
-    subscription?.end(error)
-    this.#watchActivity()
   }
 
   // ---- keeping alive, and closing
@@ -262,8 +232,7 @@ export class Link {
     const wanted = active || this.#subscriptions.size > 0
     if (wanted === this.#referenced || this.#closed !== null) return
     this.#referenced = wanted
-    if (wanted) this.#port.ref()
-    else this.#port.unref()
+    this.#wire.referenced = wanted
   }
 
   /** Resolves once nothing is under way. */
@@ -275,22 +244,13 @@ export class Link {
   /** Detaches: what is still under way is given up. */
   close(why: Error): void {
     if (this.#closed !== null) return
-    this.#outbox.close()
+    this.#wire.close()
     this.#closed = why
-    this.#giveUp(why)
-    this.#port.close()
-  }
-
-  #giveUp(cause: Error): void {
-    const leases = this.#leases.values()
-    this.#leases.clear()
-    for (const lease of leases) {
-      this.#failLease(lease, lease.state === 'waiting' ? this.#endedError() : lostError(lease, cause))
+    for (const lease of this.#leases.values()) this.#onRevoked(lease.id, lostError(lease.owned, why))
+    for (const id of this.#calls.keys()) {
+      this.#fail(id, this.#waits(id) ? this.#endedError() : lostError(false, why))
     }
-    this.#calls.failAll(() => lostError(null, cause))
     for (const subscription of [...this.#subscriptions.values()]) subscription.end(null)
-    this.#subscriptions.clear()
-    this.#drained?.()
   }
 }
 
@@ -298,7 +258,6 @@ export class Link {
  * The outcome is certain only for a transaction that was not about to be committed; and even that may have
  * been committed by a text of the user's.
  */
-function lostError(lease: RemoteLease | null, cause: Error): ConnectionLostError {
-  const isOpen = lease !== null && lease.owned && lease.state === 'held'
+function lostError(isOpen: boolean, cause: Error): ConnectionLostError {
   return new ConnectionLostError({ commitOutcome: isOpen ? 'none' : 'unknown', retrySafe: false, cause })
 }

@@ -1,13 +1,12 @@
 /** The broker of another thread, seen through a port. */
-import { BufferedSubscription } from '../../listen/subscription.js'
 import { ManagerEndedError } from '../../errors.js'
 import { throwIfAborted } from '../../util/abort-signals.js'
 import { now } from '../../util/clock.js'
 import { timerFor, type Timer } from '../../util/timer.js'
-import { SharedStats } from '../shared-stats.js'
 import { encodeCall } from '../wire-statement.js'
 import { Link } from './link.js'
 import { RemoteLease } from './remote-lease.js'
+import { unpack, unpackOne, type Packed } from './result-decoder.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../../api/connection.js'
@@ -15,19 +14,17 @@ import type { ConnectionFacts, ManagerStats } from '../../api/manager.js'
 import type { Broker, FaceOptions, LeaseTerms, Wait } from '../../api/ports.js'
 import type { StatementCall } from '../../api/statement.js'
 import type { Subscription } from '../../api/subscription.js'
-import type { AskKind, Hello, WireAnswer } from '../protocol.js'
+import type { Hello } from '../protocol.js'
 
 export class RemoteBroker implements Broker {
   readonly #hello: Hello
-  readonly #stats: SharedStats
   readonly #link: Link
   #lookedAt = -Infinity
   #ended: Promise<void> | null = null
 
   constructor(port: MessagePort, hello: Hello) {
     this.#hello = hello
-    this.#stats = new SharedStats(hello.stats)
-    this.#link = new Link(port, this.#stats)
+    this.#link = new Link(port, hello.stats)
   }
 
   get options(): FaceOptions {
@@ -39,18 +36,18 @@ export class RemoteBroker implements Broker {
   }
 
   get facts(): ConnectionFacts {
-    return { ...this.#hello.facts, processID: this.#stats.processID }
+    return { ...this.#hello.facts, processID: this.#link.stats.processID }
   }
 
   get status(): TransactionStatus | null {
     if (this.#link.closed) return null
     this.#look()
-    return this.#stats.status
+    return this.#link.stats.status
   }
 
   get stats(): ManagerStats {
     this.#look()
-    return this.#stats.stats
+    return this.#link.stats.stats
   }
 
   /** Has the figures brought up to date for the next who looks, at most once a millisecond. */
@@ -70,59 +67,49 @@ export class RemoteBroker implements Broker {
     return lease === null ? null : receive(lease)
   }
 
-  #ask(kind: AskKind, terms: LeaseTerms, wait: Wait): Promise<RemoteLease | null> {
-    if (this.ending) return Promise.reject(new ManagerEndedError())
+  #ask(kind: 'wait' | 'try', terms: LeaseTerms, wait: Wait): Promise<RemoteLease | null> {
+    this.#check(wait)
     const lease = new RemoteLease(this.#link.createID(), terms, this.#link)
+    const { autocommit, begin, owned } = terms
     const stack = this.#hello.traces ? (new Error('acquired').stack ?? null) : null
-    return this.#link.ask(lease, kind, wait, stack)
+    const entry = ['ask', lease.id, kind, [autocommit, begin, owned], wait.timeoutMillis, stack] as const
+    return this.#link.ask(lease, entry, wait.signal)
   }
 
-  async query(call: StatementCall, { timeoutMillis, signal }: Wait): Promise<QueryResult> {
-    this.#check(signal)
-    const id = this.#link.createID()
-    const decode = (answer: WireAnswer): QueryResult =>
-      this.#link.decoder.decode(answer, [call.statement]) as QueryResult
-    return this.#link.call(id, ['query', id, encodeCall(call), timeoutMillis], { signal, decode })
+  async query(call: StatementCall, wait: Wait): Promise<QueryResult> {
+    this.#check(wait)
+    const { timeoutMillis, signal } = wait
+    const wire = encodeCall(call)
+    const decode = (packed: Packed): QueryResult => unpack(packed, call.statement)
+    return this.#link.call((id) => ['query', id, wire, timeoutMillis], { signal, decode })
   }
 
-  async batch(
-    calls: readonly StatementCall[],
-    begin: string | null,
-    { timeoutMillis, signal }: Wait,
-  ): Promise<QueryResult[]> {
-    this.#check(signal)
-    const id = this.#link.createID()
+  async batch(calls: readonly StatementCall[], begin: string | null, wait: Wait): Promise<QueryResult[]> {
+    this.#check(wait)
+    const { timeoutMillis, signal } = wait
+    const wires = calls.map(encodeCall)
     const wishes = calls.map(({ statement }) => statement)
-    const decode = (answer: WireAnswer): QueryResult[] =>
-      this.#link.decoder.decode(answer, wishes) as QueryResult[]
-    const entry = ['batch', id, calls.map(encodeCall), begin, timeoutMillis, signal !== undefined] as const
-    return this.#link.call(id, entry, { signal, decode })
+    const decode = (packed: readonly Packed[]): QueryResult[] =>
+      packed.map((one, index) => unpackOne(one, wishes[index]))
+    const isAbortable = signal !== undefined
+    return this.#link.call((id) => ['batch', id, wires, begin, timeoutMillis, isAbortable], {
+      signal,
+      decode,
+    })
   }
 
-  async listen(channel: string, maxBuffered: number, { timeoutMillis, signal }: Wait): Promise<Subscription> {
-    this.#check(signal)
-    const link = this.#link
-    const id = link.createID()
-    // Before the owner's word that it listens: notifications may come along with that.
-    const subscription = new BufferedSubscription(channel, maxBuffered, () => link.removeSubscription(id))
-    link.addSubscription(id, subscription)
-    try {
-      await link.call(id, ['listen', id, channel, maxBuffered, timeoutMillis], { signal })
-    } catch (error) {
-      subscription.end(null)
-      throw error
-    }
-    return subscription
+  async listen(channel: string, maxBuffered: number, wait: Wait): Promise<Subscription> {
+    this.#check(wait)
+    return this.#link.listen(channel, maxBuffered, wait)
   }
 
-  #check(signal: AbortSignal | undefined): void {
+  #check({ signal }: Wait): void {
     if (this.ending) throw new ManagerEndedError()
     throwIfAborted(signal)
   }
 
   async close(): Promise<void> {
-    const id = this.#link.createID()
-    if (!this.#link.closed) await this.#link.call(id, ['close', id])
+    if (!this.#link.closed) await this.#link.call((id) => ['close', id])
   }
 
   /** Refuses new work, serves those who wait in this worker, and detaches it; the connection is the owner's. */

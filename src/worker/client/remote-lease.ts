@@ -1,15 +1,8 @@
-/**
- * A lease of another thread's broker, as the worker that has asked for it sees it.
- *
- * States: `waiting` → `held` (granted, or started because it was known to be next) → `left` (its callback has settled
- * or its handle was released; the owner settles it) → `over`. One that was refused, given up or revoked is `over` at
- * once.
- */
+/** A lease of another thread's broker, as the worker that has asked for it sees it. */
 import { ConnectionReleasedError } from '../../errors.js'
-import { withCallersFrames } from '../../util/callers-frames.js'
-import { become, type Transitions } from '../../util/transitions.js'
-import { encodeCall, encodeThrown } from '../wire-statement.js'
-import { RemoteRows } from './remote-rows.js'
+import { isFromServer, memberOf } from '../../util/thrown.js'
+import { encodeCall } from '../wire-statement.js'
+import { unpack, unpackOne, type Packed } from './result-decoder.js'
 import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../../api/connection.js'
 import type {
@@ -22,55 +15,33 @@ import type {
   RowSource,
 } from '../../api/ports.js'
 import type { StatementCall } from '../../api/statement.js'
-import type { ToOwner, WireAnswer } from '../protocol.js'
-import type { CallFacts } from './calls.js'
+import type { ToOwner } from '../protocol.js'
+import type { CallFacts } from './call.js'
 import type { Link } from './link.js'
-
-type State = 'waiting' | 'held' | 'left' | 'over'
-
-const NEXT: Transitions<State> = {
-  waiting: ['held', 'over'],
-  held: ['left', 'over'],
-  left: ['over'],
-  over: ['over'],
-}
 
 export class RemoteLease implements Lease {
   readonly id: number
-  readonly terms: LeaseTerms
   readonly #link: Link
-  #state: State = 'waiting'
+  readonly owned: boolean
   #autocommit: boolean
+  /** From its grant, or its start because it was known to be next, until it is left or revoked. */
+  held = false
   /** What the session does between statements. */
   serverStatus: TransactionStatus = 'idle'
-  /** How many of its calls are unanswered. */
+  /** How many of its calls are unanswered, and how many streams are open. */
   outstanding = 0
   /** Its time has passed, and the owner takes it out of the queue: it starts when it is granted, or never. */
   expiring = false
   retrySafe = true
   revocation: Error | null = null
   onRevoked: ((error: Error) => void) | null = null
-  #answer!: { granted(lease: RemoteLease | null): void; refused(error: unknown): void }
-  #settlement: { resolve(): void; reject(error: unknown): void } | null = null
   #departure: Promise<void> | null = null
 
-  constructor(id: number, terms: LeaseTerms, link: Link) {
+  constructor(id: number, { autocommit, owned }: LeaseTerms, link: Link) {
     this.id = id
-    this.terms = terms
+    this.owned = owned
     this.#link = link
-    this.#autocommit = terms.autocommit
-  }
-
-  get state(): State {
-    return this.#state
-  }
-
-  get held(): boolean {
-    return this.#state === 'held'
-  }
-
-  get owned(): boolean {
-    return this.terms.owned
+    this.#autocommit = autocommit
   }
 
   get autocommit(): boolean {
@@ -92,27 +63,24 @@ export class RemoteLease implements Lease {
   }
 
   get processID(): number | null {
-    return this.held && this.serverStatus !== 'unknown' ? this.#link.processID : null
+    return this.held && this.serverStatus !== 'unknown' ? this.#link.stats.processID : null
   }
 
   refusal(): Error | null {
     return this.revocation ?? (this.held ? null : new ConnectionReleasedError())
   }
 
-  // ---- what the owner carries out
-
+  /** Has the owner carry something out. */
   #call<T>(entry: (id: number) => ToOwner, facts: CallFacts<T> = {}): Promise<T> {
     if (this.revocation !== null) return Promise.reject(this.revocation)
-    const id = this.#link.createID()
-    return this.#link.call(id, entry(id), { ...facts, lease: this })
+    return this.#link.call(entry, { ...facts, lease: this })
   }
 
   query(call: StatementCall, watch: OutcomeWatch | null): Promise<QueryResult> {
     const { signal } = call.limits
-    const decode = (answer: WireAnswer): QueryResult =>
-      this.#link.decoder.decode(answer, [call.statement]) as QueryResult
+    const decode = (packed: Packed): QueryResult => unpack(packed, call.statement)
     const wire = encodeCall(call)
-    return this.#call((id) => ['statement', this.id, id, wire], { signal, decode, watch })
+    return this.#link.call((id) => ['statement', this.id, id, wire], { lease: this, signal, decode, watch })
   }
 
   submit(_submittable: DriverSubmittable, refusal: Error | null): Promise<Error | null> {
@@ -124,12 +92,27 @@ export class RemoteLease implements Lease {
   }
 
   openRows(call: StatementCall, batchSize: number): RowSource {
+    const { signal } = call.limits
     const stream = this.#link.createID()
-    return new RemoteRows(call, batchSize, {
-      count: (by) => void (this.outstanding += by),
-      read: (opening, facts) => this.#call((id) => ['rows', this.id, id, stream, opening], facts),
-      drop: () => this.#call((id) => ['drop', this.id, id, stream]),
-    })
+    let state: 'new' | 'open' | 'over' = 'new'
+    const decode = (packed: Packed): unknown[] => {
+      if (packed[4] === batchSize) state = 'open'
+      return unpackOne(packed, call.statement).rows
+    }
+    const read = async (): Promise<unknown[]> => {
+      const opening = state === 'new' ? ([encodeCall(call), batchSize] as const) : null
+      if (opening !== null) this.outstanding++
+      // Where it fails, the owner has closed it.
+      state = 'over'
+      return this.#call((id) => ['rows', this.id, id, stream, opening], { signal, decode })
+    }
+    const close = async (): Promise<void> => {
+      if (state === 'new') return
+      if (state === 'open') await this.#call((id) => ['drop', this.id, id, stream]).catch(() => {})
+      state = 'over'
+      this.outstanding--
+    }
+    return { read, close }
   }
 
   async commit(): Promise<void> {
@@ -148,7 +131,7 @@ export class RemoteLease implements Lease {
   async nest(): Promise<NestedTransaction> {
     const nested = this.#link.createID()
     // The owner says when it has begun: whether there is a transaction to nest in may depend on answers to come.
-    await this.#link.call(nested, ['nest', this.id, nested], { lease: this })
+    await this.#call((id) => ['nest', this.id, id, nested])
     const settle = async (entry: (id: number) => ToOwner): Promise<void> => {
       this.#link.markUnansweredHandled(this)
       await this.#call(entry)
@@ -161,59 +144,27 @@ export class RemoteLease implements Lease {
 
   async release({ left, error, close }: Leaving): Promise<void> {
     if (this.revocation !== null) throw this.revocation
+    if (this.held) {
+      const thrown = left === 'threw' && isFromServer(error) ? wordsOf(error) : null
+      this.#departure = this.#link.leave(this, (id) => ['leave', this.id, id, left, thrown, close])
+    }
     // A callback may have released its handle before it returned: that was the departure.
-    if (this.held) await this.#link.leave(this, left, left === 'threw' ? encodeThrown(error) : null, close)
-    else await this.#departure
+    await this.#departure
   }
 
   drop(): null {
     return null
   }
 
-  // ---- what becomes of it
-
-  /** Resolves with the lease once it is granted, with null where `tryAcquire` gets none. To be asked for once. */
-  get granted(): Promise<RemoteLease | null> {
-    const answered = new Promise<RemoteLease | null>(
-      (granted, refused) => (this.#answer = { granted, refused }),
-    )
-    return answered.catch(withCallersFrames)
-  }
-
-  grant(): void {
-    this.#become('held')
-    this.#answer.granted(this)
-  }
-
-  /** Nothing comes of it: with an error, or with null for a `tryAcquire`. */
-  refuse(error: unknown): void {
-    this.#become('over')
-    if (error === null) this.#answer.granted(null)
-    else this.#answer.refused(error)
-  }
-
   /** The owner has revoked it. */
   revoke(error: Error): void {
-    this.#become('over')
+    this.held = false
     this.revocation = error
     this.onRevoked?.(error)
   }
+}
 
-  /** It has been left. Resolves once the owner has settled it. */
-  leave(): Promise<void> {
-    this.#become('left')
-    const settled = new Promise<void>((resolve, reject) => (this.#settlement = { resolve, reject }))
-    return (this.#departure = settled.catch(withCallersFrames))
-  }
-
-  /** The owner has settled it. */
-  settle(error: unknown = null): void {
-    this.#become('over')
-    if (error === null) this.#settlement!.resolve()
-    else this.#settlement!.reject(error)
-  }
-
-  #become(next: State): void {
-    this.#state = become('a remote lease', NEXT, this.#state, next)
-  }
+/** The server's words that say whether its connection is still good. */
+function wordsOf(error: Error): readonly [code: string, severity: string] {
+  return [String(memberOf(error, 'code')), String(memberOf(error, 'severity'))]
 }

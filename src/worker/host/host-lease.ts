@@ -9,14 +9,13 @@ import { ConnectionLostError, ConnectionReleasedError } from '../../errors.js'
 import { revoke } from '../../lease/release.js'
 import { deadline } from '../../util/deadlines.js'
 import { become, type Transitions } from '../../util/transitions.js'
-import { decodeThrown } from '../wire-statement.js'
-import { WorkerGoneError } from './host-context.js'
+import { encodeThrown } from '../wire-error.js'
 import { HostStatements } from './host-statements.js'
-import type { Lease as LeasePort, LeaseTerms } from '../../api/ports.js'
+import type { Leaving } from '../../api/ports.js'
 import type { LeaseWaiter } from '../../broker/waiters.js'
 import type { Lease } from '../../lease/lease.js'
-import type { LeaseEntry, Thrown, WireLeft } from '../protocol.js'
-import type { HostContext } from './host-context.js'
+import type { Entry, LeaseCall, LeaseEntry } from '../protocol.js'
+import type { Host, Outcome } from './host.js'
 
 type State = 'waiting' | 'held' | 'left' | 'over' | 'dead'
 
@@ -28,42 +27,50 @@ const NEXT: Transitions<State> = {
   dead: ['dead', 'over'],
 }
 
+/** The holder, or the one who waited, is no more. */
+export function workerGone(): Error {
+  return new Error('the worker is gone, or waits no longer')
+}
+
 export class HostLease {
   readonly id: number
-  readonly #context: HostContext
+  /** Whose it is. */
+  readonly host: Host
   readonly #timeoutMillis: number
+  readonly #waiter: LeaseWaiter<void>
   readonly #deadline = deadline(() => this.#onDue())
   #state: State = 'waiting'
-  #waiter: LeaseWaiter<void> | null = null
   #lease: Lease | null = null
   #statements: HostStatements | null = null
+  /** How many of its calls are unanswered. */
+  unanswered = 0
   /** What was said before it was granted. */
   #ahead: LeaseEntry[] = []
-  /** Why it was taken out of the queue. */
-  #expiry: Error | null = null
   /** What the worker was told last about its session. */
   #said = 'idle'
   /** What the worker knows of its turn: nothing, that it is next, or it has started it because of that. */
   #start: 'unknown' | 'announced' | 'begun' = 'unknown'
 
-  constructor(id: number, timeoutMillis: number, context: HostContext) {
+  /** Asks the broker for it. Until it is over it stands among its host's leases. */
+  constructor(host: Host, [, id, , [autocommit, begin, owned], timeoutMillis, stack]: Entry<'ask'>) {
     this.id = id
+    this.host = host
     this.#timeoutMillis = timeoutMillis
-    this.#context = context
+    const { broker, deadlines, waiting } = host.shared
+    // How long it waits is agreed on with the worker, unless it does not wait at all.
+    const wait = { timeoutMillis: timeoutMillis === 0 ? 0 : Infinity }
+    const terms = { autocommit, begin, owned }
+    this.#waiter = broker.createWaiter(terms, wait, (lease) => this.#onGranted(lease), stack)
+    host.leases.set(id, this)
+    this.#waiter.promise.catch((error: unknown) => this.#onRefused(error))
+    broker.dispatcher.ask(this.#waiter, wait)
+    if (this.#state !== 'waiting') return
+    waiting.set(this.#waiter, this)
+    if (timeoutMillis > 0) deadlines.add(this.#deadline, timeoutMillis)
   }
 
-  /** Whose it is. */
-  get host(): object {
-    return this.#context
-  }
-
-  /** How many of its statements are unanswered. */
-  get unanswered(): number {
-    return this.#statements?.unanswered ?? 0
-  }
-
-  holds(holder: LeasePort | null): boolean {
-    return holder !== null && holder === this.#lease
+  get held(): boolean {
+    return this.#state === 'held'
   }
 
   #become(next: State): void {
@@ -71,20 +78,6 @@ export class HostLease {
   }
 
   // ---- waiting
-
-  /** Asks the broker for it. */
-  ask(terms: LeaseTerms, stack: string | null): void {
-    const { broker, deadlines } = this.#context.shared
-    // How long it waits is agreed on with the worker, unless it does not wait at all.
-    const wait = { timeoutMillis: this.#timeoutMillis === 0 ? 0 : Infinity }
-    const waiter = broker.createWaiter(terms, wait, (lease) => this.#onGranted(lease), stack)
-    this.#waiter = waiter
-    waiter.promise.catch((error: unknown) => this.#onRefused(error))
-    broker.dispatcher.ask(waiter, wait)
-    if (this.#state !== 'waiting') return
-    this.#context.shared.onQueued(waiter, this)
-    if (this.#timeoutMillis > 0) deadlines.add(this.#deadline, this.#timeoutMillis)
-  }
 
   /** Its worker is told that it is next; false when that was done before. */
   announce(): boolean {
@@ -96,50 +89,51 @@ export class HostLease {
   /** What its worker may have started meanwhile is given up by both, or by none. */
   #onDue(): void {
     if (this.#start === 'unknown') this.expire()
-    else this.#context.say(['late', this.id])
+    else this.host.say(['late', this.id])
   }
 
-  /** Its time has passed. */
+  /** Its time has passed: null stands for the error, which tells who was ahead when it had left. */
   expire(): void {
-    if (this.#waiter?.reject(null) !== true) return
-    this.#expiry = this.#context.shared.broker.dispatcher.timedOut(this.#timeoutMillis)
+    this.#waiter.reject(null)
   }
 
   /** Nobody waits for it any more. */
   withdraw(): void {
     // It crossed with the grant: the worker has forgotten the lease, and nothing was said in it.
-    if (this.#state !== 'waiting') return this.#leave('returned', null, false)
+    if (this.#state !== 'waiting') return this.#act(['leave', this.id, this.id, 'returned', null, false])
     this.#become('dead')
-    this.#waiter!.reject(new WorkerGoneError())
+    this.#waiter.reject(workerGone())
   }
 
   #leaveQueue(): void {
-    const { shared } = this.#context
-    shared.deadlines.remove(this.#deadline)
-    shared.onLeftQueue(this.#waiter!)
+    const { deadlines, waiting } = this.host.shared
+    deadlines.remove(this.#deadline)
+    waiting.delete(this.#waiter)
   }
 
   #onRefused(error: unknown): void {
     this.#leaveQueue()
     const dead = this.#state === 'dead'
     this.#end()
-    if (!dead) this.#context.fail(this.id, this.#refusal(error))
+    if (dead) return
+    // What its worker has started already has lost its connection, where others were refused one.
+    if (this.#start === 'begun') {
+      this.#sayRevoked(new ConnectionLostError({ commitOutcome: 'none', retrySafe: true, cause: error }))
+    } else if (error !== null) this.host.fail(this.id, error)
+    else this.host.fail(this.id, this.host.shared.broker.dispatcher.timedOut(this.#timeoutMillis))
   }
 
-  /** What its worker has started already has lost its connection, where others were refused one. */
-  #refusal(error: unknown): unknown {
-    if (this.#expiry !== null) return this.#expiry
-    if (this.#start !== 'begun') return error
-    return new ConnectionLostError({ commitOutcome: 'none', retrySafe: true, cause: error })
+  #sayRevoked(error: Error): void {
+    this.host.say(['revoked', this.id, encodeThrown(error)])
   }
 
   /** Over, in whatever way: nothing is kept. */
   #end(): void {
     if (this.#state === 'over') return
     this.#become('over')
-    this.#forgetAhead()
-    this.#context.shared.onLeft(this)
-    this.#context.settled(this.id, null)
+    for (const entry of this.#ahead) if (isAbortable(entry)) this.host.aborts.delete(entry[2])
+    this.#ahead = []
+    this.host.leases.delete(this.id)
   }
 
   // ---- holding
@@ -149,9 +143,9 @@ export class HostLease {
     this.#lease = lease
     lease.onRevoked = (error) => this.#onRevoked(error)
     this.#become('held')
-    this.#statements = new HostStatements(lease, this.#context, () => this.tellState())
-    this.#context.shared.onGranted(this)
-    if (this.#start !== 'begun') this.#context.say(['granted', this.id])
+    this.#statements = new HostStatements(lease, this.host)
+    this.host.shared.lastGranted = this
+    if (this.#start !== 'begun') this.host.say(['answer', this.id, true])
     const ahead = this.#ahead
     this.#ahead = []
     for (const entry of ahead) this.#act(entry)
@@ -160,7 +154,7 @@ export class HostLease {
   #onRevoked(error: Error): void {
     if (this.#state !== 'held' && this.#state !== 'left') return
     this.#end()
-    this.#context.fail(this.id, error)
+    this.#sayRevoked(error)
   }
 
   /** The worker is gone: whatever it was about to do is rolled back. */
@@ -169,27 +163,19 @@ export class HostLease {
     if (this.#state !== 'held') return
     this.#become('dead')
     this.#statements!.closeStreams()
-    this.#context.shared.onLeft(this)
-    void revoke(this.#lease!, new WorkerGoneError(), 'holder gone')
+    void revoke(this.#lease!, workerGone(), 'holder gone')
   }
 
-  #leave(left: WireLeft, thrown: Thrown, close: boolean): void {
-    if (this.#state !== 'held') return
+  /** Settles it. Resolves with whether its transaction may be retried. */
+  async #leave(leaving: Leaving): Promise<boolean> {
     this.#become('left')
-    this.#context.shared.onLeft(this)
-    const error = left === 'threw' ? decodeThrown(thrown) : undefined
     const lease = this.#lease!
-    lease.release({ left, error, close }).then(
-      () => this.#onSettled(null),
-      (failure: unknown) => this.#onSettled({ reason: failure }),
-    )
-  }
-
-  #onSettled(failure: { readonly reason: unknown } | null): void {
-    if (this.#state === 'over') return
-    this.#become('over')
-    this.#context.settled(this.id, failure === null ? this.#lease!.retrySafe : null)
-    if (failure !== null) this.#context.fail(this.id, failure.reason)
+    try {
+      await lease.release(leaving)
+      return lease.retrySafe
+    } finally {
+      this.#end()
+    }
   }
 
   /** Says what the session does between statements, where the worker does not know it yet. */
@@ -198,7 +184,7 @@ export class HostLease {
     const { status } = this.#lease!
     if (status === 'active' || status === this.#said) return
     this.#said = status
-    this.#context.say(['state', this.id, status])
+    this.host.say(['state', this.id, status])
   }
 
   // ---- what the worker says within it
@@ -206,43 +192,43 @@ export class HostLease {
   /** Throws what is wrong with it, if the worker may not say it now. */
   hear(entry: LeaseEntry): void {
     if (this.#state !== 'waiting') return this.#act(entry)
-    if (entry[0] === 'begun' && this.#start === 'announced') this.#start = 'begun'
-    else if (this.#start === 'begun') this.#keepAhead(entry)
+    if (this.#start === 'begun') {
+      // It may be cancelled before it is its turn.
+      if (isAbortable(entry)) this.host.abortOf(entry[2])
+      this.#ahead.push(entry)
+    } else if (this.#start === 'announced' && entry[0] === 'begun') this.#start = 'begun'
     else throw new TypeError(`"${entry[0]}" was said in a lease that had not begun`)
   }
 
-  #keepAhead(entry: LeaseEntry): void {
-    // It may be cancelled before it is its turn.
-    if (isAbortable(entry)) this.#context.aborts.signal(entry[2])
-    this.#ahead.push(entry)
-  }
-
-  #forgetAhead(): void {
-    for (const entry of this.#ahead) if (isAbortable(entry)) this.#context.aborts.over(entry[2])
-    this.#ahead = []
-  }
-
   #act(entry: LeaseEntry): void {
-    switch (entry[0]) {
-      case 'begun':
-        // It was granted meanwhile.
-        return
-      case 'leave':
-        return this.#leave(entry[2], entry[3], entry[4])
-      case 'autocommit':
-        if (this.#state === 'held') this.#lease!.autocommit = entry[2]
-        return
-      default:
-        if (this.#state === 'held') return this.#statements!.act(entry)
-        return this.#context.fail(entry[2], new ConnectionReleasedError())
-    }
+    // It may have been granted before it was said that it had begun.
+    if (entry[0] === 'begun') return
+    if (entry[0] !== 'autocommit') return void this.#call(entry)
+    if (this.#state === 'held') this.#lease!.autocommit = entry[2]
+  }
+
+  async #call(call: LeaseCall): Promise<void> {
+    if (this.#state !== 'held') return this.host.fail(call[2], new ConnectionReleasedError())
+    this.unanswered++
+    await this.host.answer(call[2], () => this.#carryOut(call), this)
+    this.unanswered--
+  }
+
+  #carryOut(call: LeaseCall): Promise<Outcome> {
+    if (call[0] !== 'leave') return this.#statements!.carryOut(call)
+    const [, , , left, words, close] = call
+    return this.#leave({ left, error: left === 'threw' ? errorOf(words) : undefined, close })
   }
 }
 
 /** A `cancel` may come for it by its number. */
-function isAbortable(
-  entry: LeaseEntry,
-): entry is Extract<LeaseEntry, readonly ['statement' | 'rows', ...unknown[]]> {
+function isAbortable(entry: LeaseEntry): entry is Entry<'statement' | 'rows'> {
   if (entry[0] === 'statement') return entry[3][6]
   return entry[0] === 'rows' && entry[4] !== null && entry[4][0][6]
+}
+
+/** What stands for the error that left the worker's callback: the server's words in it, if there are any. */
+function errorOf(words: readonly [code: string, severity: string] | null): Error {
+  const error = new Error('thrown in a worker')
+  return words === null ? error : Object.assign(error, { code: words[0], severity: words[1] })
 }

@@ -1,95 +1,67 @@
-/** What a worker asks for within a lease that it holds: each is answered by its number. */
+/** Carries out what a worker asks for within a lease that it holds. */
 import { ConnectionReleasedError } from '../../errors.js'
 import { throwIfAborted } from '../../util/abort-signals.js'
 import { decodeCall } from '../wire-statement.js'
-import { HostStream } from './host-stream.js'
+import type { QueryResult } from 'pg'
 import type { NestedTransaction } from '../../api/ports.js'
 import type { Lease } from '../../lease/lease.js'
-import type { LeaseEntry, WireStatement } from '../protocol.js'
-import type { HostContext } from './host-context.js'
+import type { CursorRows } from '../../pipeline/row-source.js'
+import type { Entry, LeaseCall } from '../protocol.js'
+import type { Host } from './host.js'
 
-type Asked = Exclude<LeaseEntry, readonly ['begun' | 'autocommit' | 'leave', ...unknown[]]>
+/** A stream that is open: each batch is fetched when the worker wants it. */
+interface Stream {
+  readonly rows: CursorRows
+  readonly batchSize: number
+  /** Ends it when the worker wants that; undefined where it will not. */
+  readonly abort: AbortController | undefined
+  /** A fetch is under way. */
+  reading: boolean
+}
 
 export class HostStatements {
   readonly #lease: Lease
-  readonly #context: HostContext
-  /** The session may be in another state. */
-  readonly #tellState: () => void
+  readonly #host: Host
   /** Made when the first is: few leases have any. */
-  #streams: Map<number, HostStream> | null = null
+  #streams: Map<number, Stream> | null = null
   #nested: Map<number, NestedTransaction> | null = null
-  #unanswered = 0
 
-  constructor(lease: Lease, context: HostContext, tellState: () => void) {
+  constructor(lease: Lease, host: Host) {
     this.#lease = lease
-    this.#context = context
-    this.#tellState = tellState
+    this.#host = host
   }
 
-  get unanswered(): number {
-    return this.#unanswered
-  }
-
-  act(entry: Asked): void {
-    switch (entry[0]) {
-      case 'statement':
-        return void this.#query(entry[2], entry[3])
+  /** Not an async function, which would take a few more ticks. @throws what the call is refused with */
+  carryOut(call: Exclude<LeaseCall, Entry<'leave'>>): Promise<QueryResult | void> {
+    switch (call[0]) {
+      case 'statement': {
+        this.#check()
+        const signal = call[3][6] ? this.#host.abortOf(call[2]).signal : undefined
+        throwIfAborted(signal)
+        return this.#lease.query(decodeCall(call[3], this.#host.shared.texts, signal), null)
+      }
       case 'commit':
       case 'rollback':
-        return void this.#run(entry[2], () => this.#end(entry[0]))
+        this.#check(true)
+        return this.#lease[call[0]]()
       case 'nest':
-        return void this.#run(entry[2], () => this.#nest(entry[2]))
+        return this.#nest(call[3])
       case 'finish':
-        return void this.#run(entry[2], () => this.#takeNested(entry[3]).finish(entry[4]))
+        return this.#takeNested(call[3]).finish(call[4])
       case 'abort':
-        return void this.#run(entry[2], () => this.#takeNested(entry[3]).abort())
+        return this.#takeNested(call[3]).abort()
       case 'rows':
-        return void this.#readStream(entry[2], entry[3], entry[4])
+        return this.#readRows(call)
       case 'drop':
-        return void this.#run(entry[2], async () => this.#takeStream(entry[3])?.close())
+        return this.#drop(call[3])
       default:
-        return entry satisfies never
+        return call satisfies never
     }
   }
 
   #check(forEnding = false): void {
     const refusal = this.#lease.refusal(forEnding)
     if (refusal !== null) throw refusal
-  }
-
-  async #query(id: number, statement: WireStatement): Promise<void> {
-    const { shared, aborts } = this.#context
-    this.#unanswered++
-    try {
-      this.#check()
-      const signal = aborts.signalFor(id, statement)
-      throwIfAborted(signal)
-      const call = decodeCall(statement, shared.texts, signal)
-      const result = await this.#lease.query(call, null)
-      this.#tellState()
-      this.#context.answer(id, result)
-    } catch (error) {
-      this.#tellState()
-      this.#context.fail(id, error)
-    }
-    this.#unanswered--
-    aborts.over(id)
-  }
-
-  async #run(id: number, action: () => Promise<void>): Promise<void> {
-    try {
-      await action()
-      this.#tellState()
-      this.#context.say(['done', id])
-    } catch (error) {
-      this.#tellState()
-      this.#context.fail(id, error)
-    }
-  }
-
-  async #end(verb: 'commit' | 'rollback'): Promise<void> {
-    this.#check(true)
-    await this.#lease[verb]()
   }
 
   async #nest(number: number): Promise<void> {
@@ -107,49 +79,47 @@ export class HostStatements {
     return nested
   }
 
-  async #readStream(
-    id: number,
-    number: number,
-    opening: readonly [statement: WireStatement, batchSize: number] | null,
-  ): Promise<void> {
-    const { aborts } = this.#context
+  async #readRows([, , id, number, opening]: Entry<'rows'>): Promise<QueryResult> {
     try {
-      if (opening !== null) {
-        this.#streams ??= new Map()
-        this.#streams.set(number, this.#openStream(opening))
-      }
-      const stream = this.#streams?.get(number)
+      const stream = opening === null ? this.#streams?.get(number) : this.#open(id, number, opening)
       if (stream === undefined) throw new ConnectionReleasedError()
-      const rows = await stream.read(stream.abortable ? aborts.signal(id) : undefined)
+      if (stream.abort !== undefined) this.#host.aborts.set(id, stream.abort)
+      stream.reading = true
+      const rows = (await stream.rows.read()) as QueryResult['rows']
+      stream.reading = false
       // The worker asks no more where these are the last.
-      if (stream.batchSize > rows.rows.length) await this.#takeStream(number)?.close()
-      this.#tellState()
-      this.#context.say(['rows', id, rows])
+      if (rows.length < stream.batchSize) await this.#drop(number)
+      return { command: '', rowCount: null, oid: 0, fields: stream.rows.fields, rows }
     } catch (error) {
-      await this.#takeStream(number)?.close()
-      this.#tellState()
-      this.#context.fail(id, error)
+      await this.#drop(number)
+      throw error
     }
-    aborts.over(id)
   }
 
   /** It belongs to the innermost nested transaction, which may be over before the rows are opened. */
-  #openStream(opening: readonly [statement: WireStatement, batchSize: number]): HostStream {
+  #open(id: number, number: number, [statement, batchSize]: NonNullable<Entry<'rows'>[4]>): Stream {
     const innermost = [...(this.#nested?.keys() ?? [])].at(-1)
-    return new HostStream(this.#lease, opening, this.#context.shared.texts, () => {
+    const refusal = (): Error | null => {
       const isOver = innermost !== undefined && !this.#nested!.has(innermost)
       return isOver ? new ConnectionReleasedError('transaction') : null
-    })
+    }
+    const abort = statement[6] ? this.#host.abortOf(id) : undefined
+    const call = decodeCall(statement, this.#host.shared.texts, abort?.signal)
+    const rows = this.#lease.openRows(call, batchSize, refusal)
+    const stream = { rows, batchSize, abort, reading: false }
+    this.#streams ??= new Map()
+    this.#streams.set(number, stream)
+    return stream
   }
 
-  #takeStream(number: number): HostStream | undefined {
+  async #drop(number: number): Promise<void> {
     const stream = this.#streams?.get(number)
     this.#streams?.delete(number)
-    return stream
+    await stream?.rows.close()
   }
 
   /** Nobody reads them any more. One that is being read ends with the lease. */
   closeStreams(): void {
-    for (const stream of this.#streams?.values() ?? []) if (!stream.reading) void stream.close()
+    for (const { reading, rows } of this.#streams?.values() ?? []) if (!reading) void rows.close()
   }
 }

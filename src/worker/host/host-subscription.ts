@@ -1,31 +1,53 @@
-/** Hands a subscription's notifications on to a worker, as far as the worker keeps up. */
-import type { Notification, Subscription } from '../../api/subscription.js'
+/** A worker's subscription: notifications are handed on to the worker, as far as it keeps up. */
+import { encodeThrown } from '../wire-error.js'
+import type { Subscription } from '../../api/subscription.js'
+import type { Host } from './host.js'
 
 /** So many may be on their way to a worker that is busy; the owner's buffer takes the rest. */
 const MOST_UNDERWAY = 1_000
 
 export class HostSubscription {
-  readonly #subscription: Subscription
-  readonly #onHeard: (notifications: readonly Notification[]) => void
-  readonly #onEnded: (error: Error | null) => void
+  readonly #id: number
+  readonly #host: Host
+  #subscription: Subscription | null = null
+  #left = false
   #underway = 0
   #resume: (() => void) | null = null
 
-  /** @param onEnded is told the error, if it is not at its plain end */
-  constructor(
-    subscription: Subscription,
-    onHeard: (notifications: readonly Notification[]) => void,
-    onEnded: (error: Error | null) => void,
-  ) {
-    this.#subscription = subscription
-    this.#onHeard = onHeard
-    this.#onEnded = onEnded
-    void this.#pump()
+  constructor(id: number, host: Host) {
+    this.#id = id
+    this.#host = host
   }
 
-  /** So many have arrived. */
+  /** Resolves once there is what was asked for. */
+  async open(asked: Promise<Subscription>): Promise<void> {
+    try {
+      this.#subscription = await asked
+    } catch (error) {
+      this.#host.subscriptions.delete(this.#id)
+      throw error
+    }
+    if (this.#left) this.leave()
+    void this.#pump(this.#subscription)
+  }
+
+  async #pump(subscription: Subscription): Promise<void> {
+    let failure: unknown = null
+    try {
+      for await (const notification of subscription) {
+        this.#host.say(['heard', this.#id, [notification]])
+        this.#underway++
+        if (this.#underway >= MOST_UNDERWAY) await new Promise<void>((resolve) => (this.#resume = resolve))
+      }
+    } catch (error) {
+      failure = error
+    }
+    this.#host.subscriptions.delete(this.#id)
+    this.#host.say(['unlistened', this.#id, encodeThrown(failure)])
+  }
+
+  /** So many have arrived; not more than there were, whatever the worker says. */
   heard(count: number): void {
-    // Not more than there were, whatever the worker says.
     this.#underway = Math.max(0, this.#underway - count)
     this.#resume?.()
     this.#resume = null
@@ -33,21 +55,8 @@ export class HostSubscription {
 
   /** No more is wanted. */
   leave(): void {
-    void this.#subscription.close()
+    this.#left = true
+    void this.#subscription?.close()
     this.heard(this.#underway)
-  }
-
-  async #pump(): Promise<void> {
-    let failure: Error | null = null
-    try {
-      for await (const notification of this.#subscription) {
-        this.#onHeard([notification])
-        this.#underway++
-        if (this.#underway >= MOST_UNDERWAY) await new Promise<void>((resolve) => (this.#resume = resolve))
-      }
-    } catch (error) {
-      failure = error as Error
-    }
-    this.#onEnded(failure)
   }
 }

@@ -5,80 +5,84 @@
  */
 import { ConnectionReleasedError } from '../../errors.js'
 import { BriefMap } from '../../util/brief-map.js'
-import { listenTo } from '../inbox.js'
-import { Outbox } from '../outbox.js'
+import { CANCELLED, checkEntry } from '../protocol.js'
 import { SharedStats } from '../shared-stats.js'
-import { encodeError } from '../wire-error.js'
-import { Aborts } from './aborts.js'
-import { checkEntry } from './check-entry.js'
-import { HostCalls } from './host-calls.js'
-import { HostLease } from './host-lease.js'
+import { encodeThrown } from '../wire-error.js'
+import { decodeCall } from '../wire-statement.js'
+import { Wire, type Speaker } from '../wire.js'
+import { HostLease, workerGone } from './host-lease.js'
+import { HostSubscription } from './host-subscription.js'
 import { ResultEncoder } from './result-encoder.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { QueryResult } from 'pg'
-import type { AskKind, LeaseEntry, ToOwner, ToWorker, WireAnswer, WireTerms } from '../protocol.js'
-import type { HostContext } from './host-context.js'
+import type { Wait } from '../../api/ports.js'
+import type { OneShotWaiter } from '../../broker/waiters.js'
+import type { Entry, LeaseEntry, ToOwner, ToWorker } from '../protocol.js'
 import type { SharedManager } from './shared-manager.js'
 
-export class Host implements HostContext {
+/** What a call comes to. */
+export type Outcome = QueryResult | readonly QueryResult[] | boolean | void
+
+export class Host implements Speaker<unknown> {
   readonly shared: SharedManager
-  readonly aborts = new Aborts()
   /** This worker's own: another could write what it likes on it. */
   readonly stats = new SharedStats()
-  readonly #port: MessagePort
-  readonly #outbox: Outbox<ToWorker>
+  /** What ends the calls that the worker may cancel, by their numbers. */
+  readonly aborts = new BriefMap<number, AbortController>()
+  readonly leases = new BriefMap<number, HostLease>()
+  readonly subscriptions = new Map<number, HostSubscription>()
+  /** One-shots and batches that are unanswered. */
+  readonly #asked = new BriefMap<number, { abandon(error: unknown): void }>()
   readonly #encoder = new ResultEncoder()
-  readonly #leases = new BriefMap<number, HostLease>()
-  readonly #calls: HostCalls
+  readonly #wire: Wire<ToWorker, unknown>
   #gone = false
 
   constructor(shared: SharedManager, port: MessagePort) {
     this.shared = shared
-    this.#port = port
-    this.#outbox = new Outbox<ToWorker>(port, {
-      beforeFlush: () => this.#beforeFlush(),
-      onFailure: (error) => this.#giveUp(error),
-    })
-    this.#calls = new HostCalls(this)
-    listenTo<unknown>(port, {
-      hear: (entry) => this.#hear(entry),
-      closed: () => this.#onGone(),
-      failed: (error) => this.#giveUp(error),
-    })
+    this.#wire = new Wire<ToWorker, unknown>(port, this)
     shared.enter(this)
   }
 
   // ---- what is said to the worker
 
   say(entry: ToWorker): void {
-    this.#outbox.push(entry)
-  }
-
-  settled(lease: number, retrySafe: boolean | null): void {
-    this.#leases.delete(lease)
-    if (retrySafe === null) return
-    const { current } = this.shared
-    // Where the worker's next lease is about to be answered, that goes along: each alone would wake the worker.
-    const answerComes = current?.host === this && current.unanswered > 0
-    if (answerComes) this.#outbox.keep(['settled', lease, retrySafe])
-    else this.say(['settled', lease, retrySafe])
+    this.#wire.say(entry)
   }
 
   fail(id: number, error: unknown): void {
-    this.say(['failed', id, encodeError(error)])
+    this.say(['failed', id, encodeThrown(error)])
   }
 
-  answer(id: number, result: QueryResult | readonly QueryResult[]): void {
-    let answer: WireAnswer
-    try {
-      answer = this.#encoder.encode(result)
-    } catch (error) {
-      return this.fail(id, error)
+  /** Ends the call of this number. It may be wanted before the call is carried out. */
+  abortOf(id: number): AbortController {
+    let controller = this.aborts.get(id)
+    if (controller === undefined) {
+      controller = new AbortController()
+      this.aborts.set(id, controller)
     }
-    this.say(['answer', id, answer])
+    return controller
   }
 
-  #beforeFlush(): void {
+  /** Answers a call with what `carryOut` comes to, in `lease` where it is part of one. */
+  async answer(id: number, carryOut: () => Promise<Outcome>, lease?: HostLease): Promise<void> {
+    let entry: ToWorker
+    try {
+      const outcome = await carryOut()
+      entry = ['answer', id, typeof outcome === 'object' ? this.#encoder.encode(outcome) : (outcome ?? null)]
+    } catch (error) {
+      entry = ['failed', id, encodeThrown(error)]
+    }
+    this.aborts.delete(id)
+    this.#asked.delete(id)
+    lease?.tellState()
+    // A lease is over. Where the worker's next one is about to be answered, that goes along: each alone would wake it.
+    const { current } = this.shared
+    const goesAlong = typeof entry[2] === 'boolean' && current?.host === this && current.unanswered > 0
+    if (goesAlong) this.#wire.keep(entry)
+    else this.say(entry)
+  }
+
+  beforeFlush(): void {
     const next = this.shared.next(this)
     if (next.length > 0) this.say(['next', next])
     this.writeStats()
@@ -92,67 +96,62 @@ export class Host implements HostContext {
 
   // ---- the end
 
-  onEnded(): void {
-    this.#close('the thread that owns the connection has ended its manager')
+  /** The port is of no use any more. The worker hears why, if it can. */
+  close(why: string): void {
+    this.say(['bye', why])
+    this.onGone()
   }
 
-  /** The port is of no use any more. The worker hears why, if it can. */
-  #giveUp(error: Error): void {
+  onBroken(error: Error): void {
     if (this.#gone) return
-    this.#close(error.message)
+    this.close(error.message)
     this.shared.broker.onBackgroundError(error)
   }
 
-  #close(why: string): void {
-    this.say(['bye', why])
-    this.#outbox.close()
-    this.#port.close()
-    this.#onGone()
-  }
-
-  #onGone(): void {
+  onGone(): void {
     if (this.#gone) return
     this.#gone = true
-    this.#outbox.close()
-    this.aborts.abortAll()
-    this.#calls.kill()
-    for (const lease of this.#leases.values()) lease.kill()
+    this.#wire.close()
+    for (const abort of this.aborts.values()) abort.abort(CANCELLED)
+    for (const waiter of this.#asked.values()) waiter.abandon(workerGone())
+    for (const subscription of this.subscriptions.values()) subscription.leave()
+    for (const lease of this.leases.values()) lease.kill()
     this.shared.leave(this)
   }
 
   // ---- what the worker says
 
-  #hear(heard: unknown): void {
+  hear(heard: unknown): void {
     if (this.#gone) return
     try {
       this.#act(checkEntry(heard))
     } catch (error) {
-      this.#giveUp(new Error("a worker's port was closed: what it said makes no sense", { cause: error }))
+      this.onBroken(new Error("a worker's port was closed: what it said makes no sense", { cause: error }))
     }
   }
 
   #act(entry: ToOwner): void {
     switch (entry[0]) {
       case 'ask':
-        return this.#ask(entry[1], entry[2], entry[3], entry[4], entry[5])
+        return this.#ask(entry)
       case 'withdraw':
-        return this.#leases.get(entry[1])?.withdraw()
+        return this.leases.get(entry[1])?.withdraw()
       case 'expired':
-        return this.#leases.get(entry[1])?.expire()
+        return this.leases.get(entry[1])?.expire()
       case 'query':
-        return this.#calls.query(entry[1], entry[2], entry[3])
+        return this.#query(entry)
       case 'batch':
         return this.#batch(entry)
       case 'listen':
-        return this.#calls.listen(entry[1], entry[2], entry[3], entry[4])
+        return this.#listen(entry)
       case 'cancel':
-        return this.aborts.abort(entry[1])
+        return this.aborts.get(entry[1])?.abort(CANCELLED)
       case 'heard':
-        return this.#calls.heard(entry[1], entry[2])
+        return this.subscriptions.get(entry[1])?.heard(entry[2])
       case 'unlisten':
-        return this.#calls.unlisten(entry[1])
+        return this.subscriptions.get(entry[1])?.leave()
       case 'close':
-        return void this.#closeConnection(entry[1])
+        return void this.answer(entry[1], () => this.shared.broker.close())
       case 'look':
         return this.writeStats()
       default:
@@ -161,39 +160,56 @@ export class Host implements HostContext {
   }
 
   #actInLease(entry: LeaseEntry): void {
-    const lease = this.#leases.get(entry[1])
+    const lease = this.leases.get(entry[1])
     if (lease !== undefined) lease.hear(entry)
     // It was settled meanwhile, and the worker is about to hear of it.
     else if (typeof entry[2] === 'number') this.fail(entry[2], new ConnectionReleasedError())
   }
 
-  #batch([, id, statements, begin, timeoutMillis, abortable]: Extract<
-    ToOwner,
-    readonly ['batch', ...unknown[]]
-  >): void {
-    this.#calls.batch(id, statements, begin, {
-      timeoutMillis,
-      signal: abortable ? this.aborts.signal(id) : undefined,
-    })
-  }
-
-  async #closeConnection(id: number): Promise<void> {
-    try {
-      await this.shared.broker.close()
-      this.say(['done', id])
-    } catch (error) {
-      this.fail(id, error)
-    }
-  }
-
-  /** Where a worker's lease is asked for. */
-  #ask(id: number, kind: AskKind, terms: WireTerms, timeoutMillis: number, stack: string | null): void {
-    if (this.#leases.has(id)) throw new TypeError(`lease ${id} was asked for twice`)
+  #ask(entry: Entry<'ask'>): void {
+    const [, id, kind] = entry
+    if (this.leases.has(id)) throw new TypeError(`lease ${id} was asked for twice`)
     const { broker } = this.shared
-    if (kind === 'try' && !broker.ending && !broker.dispatcher.free) return this.say(['done', id])
-    const lease = new HostLease(id, timeoutMillis, this)
-    this.#leases.set(id, lease)
-    const [autocommit, begin, owned] = terms
-    lease.ask({ autocommit, begin, owned }, stack)
+    if (kind === 'try' && !broker.ending && !broker.dispatcher.free) return this.say(['answer', id, null])
+    new HostLease(this, entry)
+  }
+
+  #query([, id, statement, timeoutMillis]: Entry<'query'>): void {
+    const { broker, texts } = this.shared
+    const wait = this.#wait(id, timeoutMillis, statement[6])
+    this.#send(id, broker.createQuery(decodeCall(statement, texts, wait.signal), wait), wait)
+  }
+
+  /** @throws TypeError for what a worker's face would have refused */
+  #batch([, id, statements, begin, timeoutMillis, abortable]: Entry<'batch'>): void {
+    const { broker, texts } = this.shared
+    const calls = statements.map((statement) => decodeCall(statement, texts, undefined))
+    if (calls.some(({ text }) => text.controls || text.kind === 'copy')) {
+      throw new TypeError('a batch holds transaction control or COPY')
+    }
+    const explicit = begin ?? (calls.every(({ text }) => text.kind === 'plain') ? null : 'BEGIN')
+    const wait = this.#wait(id, timeoutMillis, abortable)
+    this.#send(id, broker.createBatch(calls, explicit, wait), wait)
+  }
+
+  /** Without a signal where none is needed, because what has one is not pipelined. */
+  #wait(id: number, timeoutMillis: number, abortable: boolean): Wait {
+    return { timeoutMillis, signal: abortable ? this.abortOf(id).signal : undefined }
+  }
+
+  #send<C, T extends QueryResult | QueryResult[]>(id: number, waiter: OneShotWaiter<C, T>, wait: Wait): void {
+    this.#asked.set(id, waiter)
+    const answered = waiter.ask()
+    void this.answer(id, () => answered)
+    this.shared.broker.dispatcher.ask(waiter, wait)
+  }
+
+  /** @throws TypeError for a number that is in use */
+  #listen([, id, channel, maxBuffered, timeoutMillis]: Entry<'listen'>): void {
+    if (this.subscriptions.has(id)) throw new TypeError(`subscription ${id} was asked for twice`)
+    const wait = this.#wait(id, timeoutMillis, true)
+    const subscription = new HostSubscription(id, this)
+    this.subscriptions.set(id, subscription)
+    void this.answer(id, () => subscription.open(this.shared.broker.listen(channel, maxBuffered, wait)))
   }
 }

@@ -2,16 +2,13 @@
 import type { FieldDef, QueryResult } from 'pg'
 import type { WireAnswer, WireCell, WireResult, WireShape } from '../protocol.js'
 
-/** So many descriptions are known to the worker by number; then numbers are used again. */
-const SLOTS = 1_024
+/** So many descriptions are remembered; then all are forgotten, and their numbers are used again. */
+const MOST_REMEMBERED = 1_024
 
 export class ResultEncoder {
-  /** The number of each description that the worker knows, by its key. */
-  readonly #slots = new Map<string, number>()
-  readonly #known: (readonly FieldDef[])[] = []
-  /** The keys of descriptions that were sent once. */
-  readonly #seen = new Set<string>()
-  #nextSlot = 0
+  /** The descriptions that were sent, by their keys: once (null), or with a number that the worker knows. */
+  readonly #sent = new Map<string, { readonly slot: number; readonly fields: readonly FieldDef[] } | null>()
+  #slots = 0
 
   /** Packs what a query resolved with: rows as arrays of unparsed cells. */
   encode(result: QueryResult | readonly QueryResult[]): WireAnswer {
@@ -24,31 +21,23 @@ export class ResultEncoder {
     return [command, rowCount, oid, this.#shape(fields), rows.length, cells]
   }
 
-  /** By number where the worker knows the description; else with a number, from its second time on. */
+  /** With a number from its second time on: most descriptions are seen once only. */
   #shape(fields: FieldDef[]): WireShape {
     if (fields.length === 0) return [-1, fields]
+    if (this.#sent.size >= MOST_REMEMBERED) {
+      this.#sent.clear()
+      this.#slots = 0
+    }
     const key = keyOf(fields)
-    const slot = this.#slots.get(key)
-    if (slot === undefined) return this.#see(key, fields)
-    const known = this.#known[slot]
-    if (known !== undefined && isSame(known, fields)) return slot
-    return this.#know(key, fields)
-  }
-
-  /** Most descriptions are seen once only. */
-  #see(key: string, fields: FieldDef[]): WireShape {
-    if (this.#seen.delete(key)) return this.#know(key, fields)
-    if (this.#seen.size >= SLOTS) this.#seen.clear()
-    this.#seen.add(key)
-    return [-1, fields]
-  }
-
-  #know(key: string, fields: FieldDef[]): WireShape {
-    const taken = this.#nextSlot++ % SLOTS
-    this.#known[taken] = fields.map((field) => ({ ...field }))
-    if (this.#slots.size >= SLOTS) this.#slots.clear()
-    this.#slots.set(key, taken)
-    return [taken, fields]
+    const sent = this.#sent.get(key)
+    if (sent === undefined) {
+      this.#sent.set(key, null)
+      return [-1, fields]
+    }
+    if (sent !== null && isSame(sent.fields, fields)) return sent.slot
+    const slot = sent?.slot ?? this.#slots++
+    this.#sent.set(key, { slot, fields: fields.map((field) => ({ ...field })) })
+    return [slot, fields]
   }
 }
 

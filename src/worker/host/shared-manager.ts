@@ -17,25 +17,24 @@ import type { HostLease } from './host-lease.js'
 /** So many leases are announced beforehand. */
 const LOOK_AHEAD = 8
 
-/** One who stands in the queue. */
-interface Queued {
-  readonly next: object | null
-}
-
 export class SharedManager {
   readonly broker: LocalBroker
   readonly deadlines = new Deadlines()
   readonly texts = new ClassifiedTexts()
+  /** The workers' leases that stand in the queue. */
+  readonly waiting = new BriefMap<object, HostLease>()
   readonly #manager: ManagedConnection
   readonly #hosts = new Set<Host>()
-  readonly #waiting = new BriefMap<object, HostLease>()
-  #current: HostLease | null = null
+  /** The lease of a worker that was granted last. */
+  lastGranted: HostLease | null = null
 
   constructor(manager: ManagedConnection, broker: LocalBroker) {
     this.#manager = manager
     this.broker = broker
     broker.dispatcher.ending.onOver(() => {
-      for (const host of [...this.#hosts]) host.onEnded()
+      for (const host of [...this.#hosts]) {
+        host.close('the thread that owns the connection has ended its manager')
+      }
     })
   }
 
@@ -44,7 +43,7 @@ export class SharedManager {
 
   #onBackendChanged(): void {
     for (const host of this.#hosts) host.writeStats()
-    this.#current?.tellState()
+    this.current?.tellState()
   }
 
   enter(host: Host): void {
@@ -62,24 +61,7 @@ export class SharedManager {
 
   /** The lease of a worker that is held; null where none is, or one of the owner's thread. */
   get current(): HostLease | null {
-    const lease = this.#current
-    return lease !== null && lease.holds(this.broker.dispatcher.holder) ? lease : null
-  }
-
-  onQueued(waiter: Queued, lease: HostLease): void {
-    this.#waiting.set(waiter, lease)
-  }
-
-  onLeftQueue(waiter: Queued): void {
-    this.#waiting.delete(waiter)
-  }
-
-  onGranted(lease: HostLease): void {
-    this.#current = lease
-  }
-
-  onLeft(lease: HostLease): void {
-    if (this.#current === lease) this.#current = null
+    return this.lastGranted?.held ? this.lastGranted : null
   }
 
   /**
@@ -89,12 +71,12 @@ export class SharedManager {
   next(host: object): number[] {
     const announced: number[] = []
     if (this.current?.host !== host) return announced
-    let waiter = this.broker.dispatcher.first as Queued | null
+    let waiter = this.broker.dispatcher.first
     for (let place = 0; waiter !== null && place < LOOK_AHEAD; place++) {
-      const lease = this.#waiting.get(waiter)
+      const lease = this.waiting.get(waiter)
       if (lease?.host !== host) break
       if (lease.announce()) announced.push(lease.id)
-      waiter = waiter.next as Queued | null
+      waiter = waiter.next
     }
     return announced
   }
