@@ -1,19 +1,29 @@
 /**
  * Whether the next in line may have the backend, or what has to be done first: open it, look at it, replace it, close
- * it.
+ * it. And who has to hear what happens to it.
  *
  * States of the present backend: `none` → `ready` (opened) → `doubted` (it has refused a write) or `checking` (it was
  * not used for a while) → `ready` again, or `due` (to be replaced) → `closing` → `none`. A loss leads to `none` from
  * everywhere.
  */
+import { BackendKeeper, type KeeperOwner } from '../backend/backend-keeper.js'
 import { isAsWanted, lookAtSocket, validate, wantsWritable } from '../backend/checks.js'
-import { now } from '../util/clock.js'
+import { createScope, runInScope } from '../lease/holder-context.js'
+import { clock, now } from '../util/clock.js'
 import { become, type Transitions } from '../util/transitions.js'
 import { Deferred } from './deferred.js'
 import { Idleness } from './idleness.js'
-import type { BackendKeeper } from '../backend/backend-keeper.js'
+import type { Client } from 'pg'
+import type { EventSink } from '../api/ports.js'
 import type { Backend } from '../backend/backend.js'
+import type { ConnectPlan } from '../conninfo/plan.js'
+import type { NoticeEvent } from '../events.js'
+import type { Subscriptions } from '../listen/subscriptions.js'
 import type { ResolvedOptions } from '../options.js'
+import type { Unanswered } from '../pipeline/pipeline.js'
+import type { Request } from '../pipeline/request.js'
+import type { Deadlines } from '../util/deadlines.js'
+import type { Dispatcher } from './dispatcher.js'
 
 type State = 'none' | 'ready' | 'doubted' | 'checking' | 'due' | 'closing'
 
@@ -31,50 +41,37 @@ const LOOK_AFTER_IDLE_MILLIS = 20
 
 type Check = (backend: Backend) => Promise<void>
 
-export class BackendLife {
-  readonly #keeper: BackendKeeper
+export class BackendLife implements KeeperOwner {
+  readonly keeper: BackendKeeper
+  readonly deadlines: Deadlines
   readonly #options: ResolvedOptions
+  readonly #events: EventSink
+  readonly #subscriptions: Subscriptions
+  readonly #dispatcher: Dispatcher
   readonly #idleness: Idleness
-  /** Something has changed that may let the next in line be served. */
-  readonly #advance: () => void
-  /** The backend was closed. */
-  readonly #onClosed: () => void
   #state: State = 'none'
   /** A `close()` that waits for the present holder. */
   #wanted: Deferred | null = null
 
-  constructor(keeper: BackendKeeper, options: ResolvedOptions, advance: () => void, onClosed: () => void) {
-    this.#keeper = keeper
+  constructor(
+    plan: () => ConnectPlan,
+    options: ResolvedOptions,
+    events: EventSink,
+    subscriptions: Subscriptions,
+    dispatcher: Dispatcher,
+  ) {
     this.#options = options
-    this.#advance = advance
-    this.#onClosed = onClosed
+    this.#events = events
+    this.#subscriptions = subscriptions
+    this.#dispatcher = dispatcher
+    this.deadlines = dispatcher.deadlines
+    this.keeper = new BackendKeeper(plan, options, this)
     this.#idleness = new Idleness(options, () => void this.#close())
   }
 
   /** It is being looked at before anyone gets it. */
   get checking(): boolean {
     return this.#state === 'checking'
-  }
-
-  get backend(): Backend | null {
-    return this.#keeper.backend
-  }
-
-  get opening(): boolean {
-    return this.#keeper.opening
-  }
-
-  /** The commands that bring the session back to what `onConnect` left; empty without `reset: 'session'`. */
-  get resetText(): string {
-    return this.#keeper.resetText
-  }
-
-  open(): Promise<Backend> {
-    return this.#keeper.open()
-  }
-
-  abortOpening(): void {
-    this.#keeper.abortOpening()
   }
 
   /** A `close()` waits for the present holder. */
@@ -84,7 +81,7 @@ export class BackendLife {
 
   /** It is to be replaced before anyone else gets it. */
   get replacementDue(): boolean {
-    const { backend } = this.#keeper
+    const { backend } = this.keeper
     return this.#wanted !== null || (backend !== null && this.#isDue(backend))
   }
 
@@ -97,12 +94,22 @@ export class BackendLife {
     this.#state = become('the life of a backend', NEXT, this.#state, next)
   }
 
+  /** Opens it, unless it is open. Where that fails all who wait are told. */
+  async open(): Promise<void> {
+    try {
+      await this.keeper.open()
+    } catch (error) {
+      this.#dispatcher.onOpenFailed(error as Error)
+      throw error
+    }
+  }
+
   /** The backend, where the next in line may have it now; null while something has to be done first. */
-  take(open: () => void): Backend | null {
-    const { backend } = this.#keeper
+  take(): Backend | null {
+    const { backend } = this.keeper
     if (this.#state === 'checking' || this.#wanted !== null) return null
     if (backend === null) {
-      open()
+      if (!this.keeper.opening) this.open().catch(() => {})
       return null
     }
     const unused = backend.pipeline.pending === 0
@@ -127,8 +134,8 @@ export class BackendLife {
   }
 
   readonly #askWhetherWritable: Check = async (backend) => {
-    const wanted = await isAsWanted(backend, this.#keeper.targetSessionAttrs)
-    if (!wanted && this.#keeper.backend === backend) this.#become('due')
+    const wanted = await isAsWanted(backend, this.keeper.targetSessionAttrs)
+    if (!wanted && this.keeper.backend === backend) this.#become('due')
   }
 
   async #look(backend: Backend, check: Check): Promise<void> {
@@ -140,7 +147,7 @@ export class BackendLife {
       // It is lost then, and the next in line has a new one opened.
     }
     if (this.#state === 'checking') this.#become('ready')
-    this.#advance()
+    this.#dispatcher.advance()
   }
 
   /** The backend is used again. */
@@ -156,24 +163,75 @@ export class BackendLife {
 
   // ---- what happens to it
 
-  onOpened(): void {
+  onOpened({ processID }: Backend, openedMillis: number): void {
     this.#idleness.forget()
     this.#become('ready')
+    this.#events.tell('connect', { processID, reconnected: this.keeper.openings > 1, openedMillis })
+    this.#subscriptions.onSessionOpened()
+    // Those who asked for the opening come first: their promise settles before this microtask runs.
+    clock.queueMicrotask(() => this.#dispatcher.advance())
   }
 
-  /** False where it was not the present one. */
-  onLost(backend: Backend): boolean {
-    if (this.#keeper.backend !== backend) return false
-    this.#keeper.forget(backend)
+  onReady(): void {
+    if (this.#dispatcher.holder === null) this.#dispatcher.advance()
+  }
+
+  onLost(backend: Backend, cause: Error, { sent, unsent }: Unanswered): void {
+    if (this.keeper.backend !== backend) return
+    this.keeper.forget(backend)
     this.#idleness.forget()
     this.#become('none')
-    return true
+    const { holder } = this.#dispatcher
+    const requests = holder?.requests.backend === backend ? holder.requests : null
+    for (const request of [...sent, ...unsent])
+      if (request.owner !== requests) request.owner.onLost(request, cause)
+    const own = (request: Request): boolean => request.owner === requests
+    requests?.backendLost(cause, sent.filter(own), unsent.filter(own))
+    this.#gone(cause)
+    this.#dispatcher.advance()
   }
 
-  /** It has refused a write: whether it is a primary still is asked at the next boundary. */
-  doubt(): void {
+  /** The backend is gone, with an error where it was lost. */
+  #gone(...error: [] | [Error]): void {
+    this.#dispatcher.counters.disconnects++
+    this.#subscriptions.onSessionGone()
+    this.#events.tell('disconnect', ...error)
+  }
+
+  onNotice(notice: NoticeEvent): void {
+    this.#events.tell('notice', notice)
+  }
+
+  onNotification(message: { channel: string; payload?: string | undefined; processId: number }): void {
+    this.#subscriptions.deliver(message)
+  }
+
+  onListensDoubted(): void {
+    this.#subscriptions.onDoubted()
+  }
+
+  /** The server would misread the texts of one-shots that were pipelined behind the change of the encoding. */
+  onGarbled(backend: Backend): void {
+    if (this.#dispatcher.holder === null && backend.pipeline.inFlight > 1) {
+      backend.lose(new Error('client_encoding was changed, but pg writes and reads UTF8 only'))
+    }
+  }
+
+  /** Whether it is a primary still is asked at the next boundary. */
+  onWriteRefused(): void {
     const inUse = this.#state === 'ready' || this.#state === 'checking'
-    if (inUse && wantsWritable(this.#keeper.targetSessionAttrs)) this.#become('doubted')
+    if (inUse && wantsWritable(this.keeper.targetSessionAttrs)) this.#become('doubted')
+  }
+
+  prepare(client: Client): Promise<void> {
+    return this.#subscriptions.listenAgain(client)
+  }
+
+  runOnConnect(work: () => Promise<void>): Promise<void> {
+    const scope = createScope(this.#events.manager, 'onConnect')
+    return runInScope(scope, work).finally(() => {
+      scope.settled = true
+    })
   }
 
   // ---- closing
@@ -182,13 +240,13 @@ export class BackendLife {
   close(): Promise<void> {
     this.#wanted ??= new Deferred()
     const { promise } = this.#wanted
-    this.#advance()
+    this.#dispatcher.advance()
     return promise
   }
 
   /** Sees to a `close()` at a boundary; false while it is under way. */
   closeNow(): boolean {
-    const { backend, closing } = this.#keeper
+    const { backend, closing } = this.keeper
     if (backend !== null && backend.pipeline.pending > 0) return false
     if (backend !== null || closing) {
       void this.#close()
@@ -204,13 +262,13 @@ export class BackendLife {
   }
 
   async #close(): Promise<void> {
-    const { backend } = this.#keeper
+    const { backend } = this.keeper
     if (backend !== null) this.#become('closing')
     this.#idleness.forget()
-    await this.#keeper.close()
+    await this.keeper.close()
     if (this.#state === 'closing') this.#become('none')
-    if (backend !== null) this.#onClosed()
-    this.#advance()
+    if (backend !== null) this.#gone()
+    this.#dispatcher.advance()
   }
 
   /** Closes it for good; nothing is watched any more. */

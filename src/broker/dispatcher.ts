@@ -9,71 +9,62 @@
 import { AbandonedOpeningError } from '../backend/backend-keeper.js'
 import { ResetRequest } from '../backend/reset.js'
 import { AcquireTimeoutError, ConnectError, ManagerEndedError, TooManyWaitingError } from '../errors.js'
-import { controlLimits } from '../lease/control-limits.js'
-import { HoldWatch } from '../lease/hold-watch.js'
+import { watchHold } from '../lease/hold-watch.js'
+import { controlLimits, type LeaseOwner } from '../lease/lease-owner.js'
 import { Lease } from '../lease/lease.js'
 import { ClassifiedTexts } from '../sql/classify.js'
 import { reasonOf } from '../util/abort-signals.js'
 import { clock, now } from '../util/clock.js'
 import { Deadlines } from '../util/deadlines.js'
+import { BackendLife } from './backend-life.js'
 import { Ending } from './ending.js'
 import { WaitQueue, type Waiter } from './wait-queue.js'
 import type { EventSink, Wait } from '../api/ports.js'
 import type { Backend } from '../backend/backend.js'
+import type { ConnectPlan } from '../conninfo/plan.js'
 import type { RollbackEvent } from '../events.js'
-import type { LeaseOwner } from '../lease/lease-owner.js'
+import type { Subscriptions } from '../listen/subscriptions.js'
 import type { ResolvedOptions } from '../options.js'
 import type { Failure } from '../util/failure.js'
-import type { BackendLife } from './backend-life.js'
-import type { OneShotHost } from './one-shots.js'
-import type { BrokerWaiter, LeaseWaiter, WaiterHost } from './waiters.js'
-
-/** How many of each thing has happened. */
-export interface Counters {
-  acquires: number
-  releases: number
-  rollbacks: number
-  timeouts: number
-  disconnects: number
-}
+import type { BrokerWaiter, LeaseWaiter } from './waiters.js'
 
 /** The lease that is held. */
 interface Holding {
   readonly lease: Lease
   /** Where it was asked for. */
   readonly stack: string | null
-  readonly watch: HoldWatch | null
+  readonly stopWatch: (() => void) | null
 }
 
 /** What pg writes and reads, whatever a holder has set. */
 const RESTORE_ENCODING = "SET client_encoding TO 'UTF8'"
 
-export class Dispatcher implements WaiterHost, OneShotHost {
+export class Dispatcher {
   readonly deadlines = new Deadlines()
-  readonly counters: Counters = { acquires: 0, releases: 0, rollbacks: 0, timeouts: 0, disconnects: 0 }
+  /** How many of each thing has happened. */
+  readonly counters = { acquires: 0, releases: 0, rollbacks: 0, timeouts: 0, disconnects: 0 }
   readonly ending = new Ending()
+  readonly life: BackendLife
   readonly #queue = new WaitQueue<Backend>(this.deadlines)
   readonly #options: ResolvedOptions
   readonly #events: EventSink
-  readonly #life: BackendLife
-  /** Somebody listens. */
-  readonly #listening: () => boolean
+  readonly #subscriptions: Subscriptions
   readonly #leaseOwner: LeaseOwner
   #holding: Holding | null = null
   /** Set while reactions of listeners or waiters could enter `advance` again. */
   #advancing = false
 
   constructor(
+    plan: () => ConnectPlan,
     options: ResolvedOptions,
     events: EventSink,
-    createLife: (dispatcher: Dispatcher) => BackendLife,
-    listening: () => boolean,
+    subscriptions: Subscriptions,
   ) {
     this.#options = options
     this.#events = events
-    this.#listening = listening
-    this.#life = createLife(this)
-    this.#leaseOwner = this.#createLeaseOwner(this.#life)
+    this.#subscriptions = subscriptions
+    this.life = new BackendLife(plan, options, events, subscriptions, this)
+    this.#leaseOwner = this.#createLeaseOwner(this.life)
   }
 
   #createLeaseOwner(life: BackendLife): LeaseOwner {
@@ -88,7 +79,7 @@ export class Dispatcher implements WaiterHost, OneShotHost {
       },
       reopen: (requests) => {
         if (this.ending.abandoned) return requests.lose(new ManagerEndedError())
-        life.open().then(
+        life.keeper.open().then(
           (backend) => requests.backend === null && requests.resume(backend),
           (error: Error) => {
             if (requests.backend === null) requests.lose(error)
@@ -96,7 +87,7 @@ export class Dispatcher implements WaiterHost, OneShotHost {
           },
         )
       },
-      passOn: (lease) => this.passOn(lease),
+      passOn: (lease) => this.#passOn(lease),
       close: () => life.close(),
       onRollback: (event) => this.onRollback(event),
     }
@@ -107,27 +98,26 @@ export class Dispatcher implements WaiterHost, OneShotHost {
   }
 
   get backend(): Backend | null {
-    return this.#life.backend
+    return this.life.keeper.backend
   }
 
+  /** How long the server may take to roll back, in milliseconds. */
   get rollbackMillis(): number {
     return this.#leaseOwner.limits.rollback
   }
 
-  /** How many wait. */
   get waiting(): number {
     return this.#queue.length
   }
 
-  /** The first in line. */
   get first(): Waiter<Backend> | null {
     return this.#queue.first
   }
 
   /** Nobody holds the backend, waits, or is unanswered. */
   get free(): boolean {
-    const busy = this.#holding !== null || this.#queue.length > 0 || this.#life.checking
-    return !busy && (this.#life.backend?.pipeline.pending ?? 0) === 0
+    const busy = this.#holding !== null || this.waiting > 0 || this.life.checking
+    return !busy && (this.backend?.pipeline.pending ?? 0) === 0
   }
 
   // ---- asking
@@ -136,17 +126,16 @@ export class Dispatcher implements WaiterHost, OneShotHost {
   ask(waiter: BrokerWaiter, wait: Wait): void {
     const refusal = this.#refusal(wait)
     if (refusal !== null) return waiter.fail(refusal.reason)
-    if (this.#holding === null && this.#queue.length === 0) {
-      const backend = this.#takeBackend()
-      if (backend !== null && waiter.fits(backend)) return waiter.serve(backend)
+    if (this.#holding === null && this.waiting === 0) {
+      const backend = this.life.take()
+      if (backend !== null && waiter.fits(backend)) return waiter.accept(backend)
       // A limit of 0 forbids waiting for others, not connecting: with nobody ahead there is no limit.
       if (backend === null) return this.#wait(waiter, wait, wait.timeoutMillis || Infinity)
     }
     if (wait.timeoutMillis === 0) return waiter.fail(waiter.timedOut())
-    if (this.#queue.length >= this.#options.maxWaiting && wait.unbounded !== true) {
-      return waiter.fail(new TooManyWaitingError({ maxWaiting: this.#options.maxWaiting }))
-    }
-    this.#wait(waiter, wait, wait.timeoutMillis)
+    const { maxWaiting } = this.#options
+    if (this.waiting < maxWaiting || wait.unbounded === true) this.#wait(waiter, wait, wait.timeoutMillis)
+    else waiter.fail(new TooManyWaitingError({ maxWaiting }))
   }
 
   #refusal({ signal }: Wait): Failure | null {
@@ -161,25 +150,21 @@ export class Dispatcher implements WaiterHost, OneShotHost {
 
   /** A waiter has left the queue without being granted: its time has passed, its signal aborted, or all are rejected. */
   onLeft(): void {
-    if (this.#queue.length === 0 && this.#holding === null) this.#rest()
+    if (this.waiting === 0 && this.#holding === null) this.#rest()
   }
 
   timedOut(timeoutMillis: number): AcquireTimeoutError {
     this.counters.timeouts++
     const holding = this.#holding
     const heldMillis = holding === null ? null : Math.round(now() - holding.lease.grantedAt)
-    return new AcquireTimeoutError({
-      timeoutMillis,
-      waiting: this.#queue.length,
-      heldMillis,
-      holder: heldMillis === null ? this.#whyNobody() : `held for ${heldMillis}ms`,
-      holderStack: holding?.stack ?? null,
-    })
+    const holder = heldMillis === null ? this.#whyNobody() : `held for ${heldMillis}ms`
+    const holderStack = holding?.stack ?? null
+    return new AcquireTimeoutError({ timeoutMillis, waiting: this.waiting, heldMillis, holder, holderStack })
   }
 
   #whyNobody(): string {
-    if (this.#life.opening) return 'still connecting'
-    return this.#life.checking ? 'still checking the connection' : 'held by queries that are not answered yet'
+    if (this.life.keeper.opening) return 'still connecting'
+    return this.life.checking ? 'still checking the connection' : 'held by queries that are not answered yet'
   }
 
   // ---- granting
@@ -199,46 +184,41 @@ export class Dispatcher implements WaiterHost, OneShotHost {
   /** Serves the first in line, if it can be served now. */
   #step(): boolean {
     if (this.#holding !== null) return false
-    if (this.#life.closeWanted && !this.#life.closeNow()) return false
+    if (this.life.closeWanted && !this.life.closeNow()) return false
     const first = this.#queue.first as BrokerWaiter | null
     if (first === null) {
       this.#rest()
       return false
     }
-    const backend = this.#takeBackend()
+    const backend = this.life.take()
     if (backend === null || !first.fits(backend)) return false
     // A waiter whose time had passed declines, and has left the queue: either way the next is asked.
     first.grant(backend, now())
     return true
   }
 
-  #takeBackend(): Backend | null {
-    return this.#life.take(this.#open)
-  }
-
-  readonly #open = (): void => {
-    if (!this.#life.opening) this.#life.open().catch((error: unknown) => this.onOpenFailed(error as Error))
-  }
-
-  grant(backend: Backend, { terms, stack, waitedMillis }: LeaseWaiter<never>): Lease {
+  grant(
+    backend: Backend,
+    { terms, stack, waitedMillis }: Pick<LeaseWaiter<unknown>, 'terms' | 'stack' | 'waitedMillis'>,
+  ): Lease {
     if (this.#holding !== null) throw new Error('BUG: the backend was granted to two')
     const lease = new Lease(backend, terms, this.#leaseOwner)
     const { holdWarningMillis, maxHoldMillis } = this.#options
     const watched = holdWarningMillis > 0 || maxHoldMillis > 0
-    this.#holding = { lease, stack, watch: watched ? this.#watch(lease, stack) : null }
+    this.#holding = { lease, stack, stopWatch: watched ? this.#watch(lease, stack) : null }
     this.counters.acquires++
     if (this.#events.listens('acquire')) this.#events.tell('acquire', { waitedMillis })
     return lease
   }
 
-  #watch(lease: Lease, stack: string | null): HoldWatch {
-    return new HoldWatch(lease, stack, this.#options, (event) => this.#events.tell('holdWarning', event))
+  #watch(lease: Lease, stack: string | null): () => void {
+    return watchHold(lease, stack, this.#options, (event) => this.#events.tell('holdWarning', event))
   }
 
   /** The lease is over: the next in line is served. Only the present holder's can be passed on. */
-  passOn(lease: Lease): void {
+  #passOn(lease: Lease): void {
     if (this.#holding?.lease !== lease) return
-    this.#holding.watch?.stop()
+    this.#holding.stopWatch?.()
     this.#holding = null
     this.counters.releases++
     lease.finish()
@@ -251,15 +231,11 @@ export class Dispatcher implements WaiterHost, OneShotHost {
 
   /** Pipelined behind the last request. Only what can be sent again follows before its answer. */
   tidySession(): void {
-    const { backend, resetText } = this.#life
+    const { backend, resetText } = this.life.keeper
     if (backend === null) return
     if (backend.garbled) backend.pipeline.submit(new ResetRequest(backend, RESTORE_ENCODING))
     if (this.#options.reset !== 'session') return
-    backend.pipeline.submit(new ResetRequest(backend, resetText, this.#leaseOwner.limits.rollback))
-  }
-
-  wake(backend: Backend): void {
-    this.#life.wake(backend)
+    backend.pipeline.submit(new ResetRequest(backend, resetText, this.rollbackMillis))
   }
 
   onRollback(event: RollbackEvent): void {
@@ -274,13 +250,14 @@ export class Dispatcher implements WaiterHost, OneShotHost {
 
   /** The queue is empty and no lease is held. */
   #rest(): void {
-    const { backend } = this.#life
+    const { keeper } = this.life
+    const { backend } = keeper
     if (backend === null) {
-      if (this.#life.opening && (this.ending.begun || !this.#listening())) this.#life.abortOpening()
-    } else if (backend.pipeline.pending > 0 || this.#life.checking) return
+      if (keeper.opening && (this.ending.begun || this.#subscriptions.size === 0)) keeper.abortOpening()
+    } else if (backend.pipeline.pending > 0 || this.life.checking) return
     // A subscription keeps the connection, and with it the process.
-    else this.#life.rest(backend, this.#listening())
-    if (this.ending.begun && !this.#life.opening) this.ending.drained()
+    else this.life.rest(backend, this.#subscriptions.size > 0)
+    if (this.ending.begun && !keeper.opening) this.ending.drained()
   }
 
   // ---- the end
@@ -294,8 +271,8 @@ export class Dispatcher implements WaiterHost, OneShotHost {
 
   async #abandonAll(): Promise<void> {
     this.#queue.rejectAll(() => new ManagerEndedError())
-    this.#life.abortOpening()
-    await this.#life.backend?.abandon(new ManagerEndedError())
+    this.life.keeper.abortOpening()
+    await this.backend?.abandon(new ManagerEndedError())
   }
 }
 

@@ -3,17 +3,12 @@
  * keep the process alive, and is closed when it has been idle for `idleTimeoutMillis`.
  */
 import { clock, now } from '../util/clock.js'
-import { LONGEST_TIMER_MILLIS, timerFor } from '../util/timer.js'
-import type { Timer } from '../util/timer.js'
+import { LONGEST_TIMER_MILLIS, timerFor, type Timer } from '../util/timer.js'
 import type { Backend } from '../backend/backend.js'
-
-export interface IdleOptions {
-  readonly allowExitOnIdle: boolean
-  readonly idleTimeoutMillis: number
-}
+import type { ResolvedOptions } from '../options.js'
 
 export class Idleness {
-  readonly #options: IdleOptions
+  readonly #options: ResolvedOptions
   readonly #onTooLong: () => void
   /** When the connection was last used, on both clocks; null while it is in use, or there is none. */
   #since: { readonly monotonic: number; readonly wall: number } | null = null
@@ -21,7 +16,7 @@ export class Idleness {
   #kept = false
   #timer: Timer | null = null
 
-  constructor(options: IdleOptions, onTooLong: () => void) {
+  constructor(options: ResolvedOptions, onTooLong: () => void) {
     this.#options = options
     this.#onTooLong = onTooLong
   }

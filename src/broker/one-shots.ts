@@ -11,37 +11,23 @@ import { createRequest } from '../pipeline/create-request.js'
 import { TRAITS } from '../pipeline/request.js'
 import { guardRequest } from '../pipeline/statement-guard.js'
 import type { Statement, StatementCall, StatementLimits, ReadyStatus } from '../api/statement.js'
-import type { Backend } from '../backend/backend.js'
-import type { RollbackEvent } from '../events.js'
 import type { Request } from '../pipeline/request.js'
-import type { Deadlines } from '../util/deadlines.js'
 import type { Failure } from '../util/failure.js'
-
-/** What one-shots need of the broker. */
-export interface OneShotHost {
-  readonly deadlines: Deadlines
-  /** How long the server may take to roll back, in milliseconds. */
-  readonly rollbackMillis: number
-  /** The live backend. */
-  readonly backend: Backend | null
-  onRollback(event: RollbackEvent): void
-  /** A one-shot was answered and its transaction is over. */
-  tidySession(): void
-}
+import type { Dispatcher } from './dispatcher.js'
 
 export class OneShots implements RequestOwner {
-  readonly #host: OneShotHost
+  readonly #dispatcher: Dispatcher
   /** Those that were sent a second time, because their prepared statement had become stale. */
   readonly #retried = new WeakSet<Request>()
 
-  constructor(host: OneShotHost) {
-    this.#host = host
+  constructor(dispatcher: Dispatcher) {
+    this.#dispatcher = dispatcher
   }
 
   /** What is sent here could not be sent again if the connection died behind a COMMIT. */
   readonly createQuery = (call: StatementCall, exclusive: boolean): Request => {
     const request = createRequest(this, call, false, exclusive)
-    guardRequest(request, call.limits, this.#host.deadlines)
+    guardRequest(request, call.limits, this.#dispatcher.deadlines)
     return request
   }
 
@@ -53,12 +39,12 @@ export class OneShots implements RequestOwner {
     exclusive: boolean,
   ): Request {
     const request = new BatchRequest(this, statements, begin, exclusive)
-    guardRequest(request, limits, this.#host.deadlines)
+    guardRequest(request, limits, this.#dispatcher.deadlines)
     return request
   }
 
   withdraw(request: Request): void {
-    this.#host.backend?.pipeline.withdraw(request)
+    this.#dispatcher.backend?.pipeline.withdraw(request)
   }
 
   mayRetry({ ended, traits }: Request): boolean {
@@ -74,7 +60,7 @@ export class OneShots implements RequestOwner {
     else if (this.#isStale(request)) this.#sendAgain(request)
     else {
       this.#report(request)
-      this.#host.tidySession()
+      this.#dispatcher.tidySession()
     }
   }
 
@@ -83,13 +69,13 @@ export class OneShots implements RequestOwner {
    * nothing was sent behind it, which would be done before it then.
    */
   #isStale(request: Request): boolean {
-    const last = this.#host.backend?.pipeline.inFlight === 0
+    const last = this.#dispatcher.backend?.pipeline.inFlight === 0
     return request.staleName && last && !this.#retried.has(request)
   }
 
   #sendAgain(request: Request): void {
     this.#retried.add(request)
-    this.#host.backend?.pipeline.submit(request)
+    this.#dispatcher.backend?.pipeline.submit(request)
   }
 
   #report(request: Request): void {
@@ -100,7 +86,7 @@ export class OneShots implements RequestOwner {
 
   /** Only an exclusive request can leave a transaction open. Where another one does, the protocol is broken. */
   #rollBack(request: Request): void {
-    const backend = this.#host.backend!
+    const backend = this.#dispatcher.backend!
     if (request.traits.pipelining !== 'exclusive') {
       const violation = new Error('protocol violation: a single statement left a transaction open')
       request.giveUp(this.#lostError(violation))
@@ -109,7 +95,7 @@ export class OneShots implements RequestOwner {
     }
     // Answered, it cannot be cancelled any more.
     const limit = limitOf(request)
-    const traits = { ...TRAITS, endsTransaction: true, limitMillis: this.#host.rollbackMillis }
+    const traits = { ...TRAITS, endsTransaction: true, limitMillis: this.#dispatcher.rollbackMillis }
     const rollback = new ControlRequest(SILENT_OWNER, 'ROLLBACK', traits, true)
     void rollback
       .promise<unknown>()
@@ -121,7 +107,11 @@ export class OneShots implements RequestOwner {
 
   #rolledBack(request: Request, failure: Error | null, limit: Failure | null): void {
     const statement = request.text
-    this.#host.onRollback({ reason: 'one-shot', statement, ...(failure === null ? {} : { error: failure }) })
+    this.#dispatcher.onRollback({
+      reason: 'one-shot',
+      statement,
+      ...(failure === null ? {} : { error: failure }),
+    })
     // A batch rejects with its own error, because the open transaction is one that the library began.
     if (request instanceof BatchRequest) this.#report(request)
     else {
@@ -133,7 +123,7 @@ export class OneShots implements RequestOwner {
       })
       request.reject(limit === null ? uncommitted : limit.reason)
     }
-    this.#host.tidySession()
+    this.#dispatcher.tidySession()
   }
 
   onWithdrawn(request: Request, error: Error | null): void {

@@ -1,7 +1,7 @@
 import type { RollbackEvent } from '../events.js'
+import type { ResolvedOptions } from '../options.js'
 import type { ClassifiedTexts } from '../sql/classify.js'
 import type { Deadlines } from '../util/deadlines.js'
-import type { ControlLimits } from './control-limits.js'
 import type { Lease } from './lease.js'
 import type { LeaseRequests } from './lease-requests.js'
 
@@ -23,4 +23,21 @@ export interface LeaseOwner {
   /** Closes the connection behind the lease. Resolves once it is closed. */
   close(): Promise<void>
   onRollback(event: RollbackEvent): void
+}
+
+/** How long the server may take to answer what the library says by itself, in milliseconds; 0 = for ever. */
+export interface ControlLimits {
+  /** BEGIN, COMMIT, SAVEPOINT, RELEASE. */
+  readonly statement: number
+  /** ROLLBACK and the backend's reset. */
+  readonly rollback: number
+}
+
+/** A release has to wait for the answer to its rollback, however short its patience is with statements. */
+const SHORTEST_ROLLBACK_MILLIS = 1_000
+
+export function controlLimits(options: ResolvedOptions): ControlLimits {
+  const statement = options.statementTimeoutMillis
+  const patience = Math.max(options.releaseGraceMillis, SHORTEST_ROLLBACK_MILLIS)
+  return { statement, rollback: Math.min(patience, statement || Infinity) }
 }

@@ -19,17 +19,10 @@ import { openNested } from './nested.js'
 import { release } from './release.js'
 import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../api/connection.js'
-import type {
-  DriverSubmittable,
-  Lease as LeasePort,
-  LeaseTerms,
-  Leaving,
-  NestedTransaction,
-  OutcomeWatch,
-} from '../api/ports.js'
-import type { StatementCall, StatementLimits } from '../api/statement.js'
+import type { DriverSubmittable, LeaseTerms, Leaving, NestedTransaction, OutcomeWatch } from '../api/ports.js'
+import type { Lease as LeasePort } from '../api/ports.js'
+import type { StatementCall } from '../api/statement.js'
 import type { Backend } from '../backend/backend.js'
-import type { Request, RequestGuard } from '../pipeline/request.js'
 import type { LeaseOwner } from './lease-owner.js'
 import type { EndAnswer } from './lease-requests.js'
 
@@ -51,8 +44,8 @@ export class Lease implements LeasePort {
   /** How many nested transactions are open. */
   nested = 0
   onRevoked: ((error: Error) => void) | null = null
+  revocation: Error | null = null
   #state: State = 'held'
-  #revocation: Error | null = null
   /** Its settlement, once its holder has left. */
   #departure: Promise<void> | null = null
 
@@ -102,12 +95,8 @@ export class Lease implements LeasePort {
     return this.requests.mayRetry()
   }
 
-  get revocation(): Error | null {
-    return this.#revocation
-  }
-
   refusal(forEnding = false): Error | null {
-    if (this.#revocation !== null) return this.#revocation
+    if (this.revocation !== null) return this.revocation
     if (!this.held) return new ConnectionReleasedError()
     // Nothing was open, so the loss undid nothing, and earlier commits must not look as if they had failed.
     if (forEnding && this.requests.loss?.open === false) return null
@@ -119,7 +108,7 @@ export class Lease implements LeasePort {
   query(call: StatementCall, watch: OutcomeWatch | null): Promise<QueryResult> {
     const request = createRequest(this.requests, call, this.#repeatable, false)
     const answered = request.callersPromise<QueryResult>(watch)
-    this.#guard(request, call.limits)
+    guardRequest(request, call.limits, this.owner.deadlines)
     this.requests.issue(request)
     return answered
   }
@@ -143,12 +132,8 @@ export class Lease implements LeasePort {
   openRows(call: StatementCall, batchSize: number, refusal: () => Error | null): CursorRows {
     return new CursorRows(call, batchSize, (cursor) => {
       const request = this.#submit(cursor, this.refusal() ?? refusal())
-      return { over: request.over, watch: () => this.#guard(request, call.limits) }
+      return { over: request.over, watch: () => guardRequest(request, call.limits, this.owner.deadlines) }
     })
-  }
-
-  #guard(request: Request, limits: StatementLimits): RequestGuard | null {
-    return guardRequest(request, limits, this.owner.deadlines)
   }
 
   // ---- transactions
@@ -177,8 +162,7 @@ export class Lease implements LeasePort {
 
   release(leaving: Leaving): Promise<void> {
     // A callback may have released its handle before it returned: that was the departure.
-    this.#departure ??= release(this, leaving)
-    return this.#departure
+    return (this.#departure ??= release(this, leaving))
   }
 
   drop(): Promise<void> | null {
@@ -200,7 +184,7 @@ export class Lease implements LeasePort {
   /** Rejects everything on it, now and later, and has the server cancel what runs. */
   revoke(error: Error): void {
     this.#become('revoked')
-    this.#revocation = error
+    this.revocation = error
     this.requests.rejectAll(error)
     this.onRevoked?.(error)
     this.requests.backend?.pipeline.cancelAllOf(this.requests)

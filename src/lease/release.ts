@@ -6,14 +6,12 @@ import { UncommittedTransactionError, UnfinishedStatementError } from '../errors
 import { withCallersFrames } from '../util/callers-frames.js'
 import { isFromServer } from '../util/thrown.js'
 import { drain } from './drain.js'
-import { endedError, lossError } from './lease-errors.js'
 import { NESTED } from './nested.js'
-import { settle } from './settlement.js'
+import { settle, type CallerOutcome } from './settlement.js'
 import type { Leaving } from '../api/ports.js'
 import type { RollbackEvent } from '../events.js'
 import type { EndAnswer } from './lease-requests.js'
 import type { Lease } from './lease.js'
-import type { CallerOutcome } from './settlement.js'
 
 /**
  * Settles `lease` and passes it on. Resolves when the caller has its result or its own error; rejects with what the
@@ -61,18 +59,10 @@ function settleAs(lease: Lease, leaving: Leaving, unfinished: readonly string[])
     owner: terms.owned ? 'library' : 'holder',
     endedByText: terms.owned && requests.transaction.endedByText,
   })
+  if (connection === 'commit') return commit(lease, leaving.close)
   const outcome = callersError(lease, caller, unfinished)
-  switch (connection) {
-    case 'commit':
-      return commit(lease, leaving.close)
-    case 'rollback':
-      return thenThrow(rollBack(lease, caller, leaving), outcome)
-    case 'keep':
-    case 'drop':
-      return thenThrow(passOn(lease, leaving), outcome)
-    default:
-      return connection satisfies never
-  }
+  const done = connection === 'rollback' ? rollBack(lease, caller, leaving) : passOn(lease, leaving)
+  return thenThrow(done, outcome)
 }
 
 async function thenThrow(done: Promise<void>, outcome: Error | null): Promise<void> {
@@ -85,20 +75,20 @@ function callersError(
   caller: CallerOutcome,
   statements: readonly string[],
 ): Error | null {
-  const { openedBy, swallowed } = requests.transaction
-  const cause = swallowed ?? undefined
+  const { transaction, loss } = requests
+  const cause = transaction.swallowed ?? undefined
   switch (caller) {
     case 'result':
     case 'own error':
       return null
     case 'uncommitted':
-      return new UncommittedTransactionError({ statement: openedBy, retrySafe, cause })
+      return new UncommittedTransactionError({ statement: transaction.openedBy, retrySafe, cause })
     case 'unfinished':
       return new UnfinishedStatementError({ statements, retrySafe, cause })
     case 'ended':
-      return endedError(requests.transaction)
+      return transaction.endedError()
     case 'lost':
-      return lossError(requests)
+      return requests.lossError(loss!)
     default:
       return caller satisfies never
   }
@@ -129,21 +119,13 @@ async function rollBack(lease: Lease, caller: CallerOutcome, leaving: Leaving): 
   const statement = lease.requests.transaction.openedBy
   const answered = lease.requests.end('ROLLBACK')!
   const passedOn = passOn(lease, leaving)
-  lease.owner.onRollback({ reason: REASONS[caller], statement, ...(await failureOf(answered)) })
+  const reason = caller === 'result' || caller === 'own error' || caller === 'lost' ? 'error' : caller
+  lease.owner.onRollback({ reason, statement, ...(await failureOf(answered)) })
   await passedOn
 }
 
-const REASONS: Readonly<Record<CallerOutcome, RollbackEvent['reason']>> = {
-  result: 'error',
-  'own error': 'error',
-  uncommitted: 'uncommitted',
-  unfinished: 'unfinished',
-  ended: 'ended',
-  lost: 'error',
-}
-
 /** A failed rollback is told by an event and never thrown. The backend is lost with it. */
-async function failureOf(rollback: Promise<unknown>): Promise<{ error?: Error }> {
+async function failureOf(rollback: Promise<unknown>): Promise<Pick<RollbackEvent, 'error'>> {
   try {
     await rollback
     return {}
