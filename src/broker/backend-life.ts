@@ -8,18 +8,15 @@
  */
 import { BackendKeeper, type KeeperOwner } from '../backend/backend-keeper.js'
 import { isAsWanted, lookAtSocket, validate, wantsWritable } from '../backend/checks.js'
-import { createScope, runInScope } from '../lease/holder-context.js'
+import { runCallback } from '../lease/holder-context.js'
 import { clock, now } from '../util/clock.js'
 import { become, type Transitions } from '../util/transitions.js'
 import { Deferred } from './deferred.js'
 import { Idleness } from './idleness.js'
 import type { Client } from 'pg'
-import type { EventSink } from '../api/ports.js'
 import type { Backend } from '../backend/backend.js'
 import type { ConnectPlan } from '../conninfo/plan.js'
 import type { NoticeEvent } from '../events.js'
-import type { Subscriptions } from '../listen/subscriptions.js'
-import type { ResolvedOptions } from '../options.js'
 import type { Unanswered } from '../pipeline/pipeline.js'
 import type { Request } from '../pipeline/request.js'
 import type { Deadlines } from '../util/deadlines.js'
@@ -44,39 +41,17 @@ type Check = (backend: Backend) => Promise<void>
 export class BackendLife implements KeeperOwner {
   readonly keeper: BackendKeeper
   readonly deadlines: Deadlines
-  readonly #options: ResolvedOptions
-  readonly #events: EventSink
-  readonly #subscriptions: Subscriptions
   readonly #dispatcher: Dispatcher
   readonly #idleness: Idleness
-  #state: State = 'none'
+  state: State = 'none'
   /** A `close()` that waits for the present holder. */
   #wanted: Deferred | null = null
 
-  constructor(
-    plan: () => ConnectPlan,
-    options: ResolvedOptions,
-    events: EventSink,
-    subscriptions: Subscriptions,
-    dispatcher: Dispatcher,
-  ) {
-    this.#options = options
-    this.#events = events
-    this.#subscriptions = subscriptions
+  constructor(plan: () => ConnectPlan, dispatcher: Dispatcher) {
     this.#dispatcher = dispatcher
     this.deadlines = dispatcher.deadlines
-    this.keeper = new BackendKeeper(plan, options, this)
-    this.#idleness = new Idleness(options, () => void this.#close())
-  }
-
-  /** It is being looked at before anyone gets it. */
-  get checking(): boolean {
-    return this.#state === 'checking'
-  }
-
-  /** A `close()` waits for the present holder. */
-  get closeWanted(): boolean {
-    return this.#wanted !== null
+    this.keeper = new BackendKeeper(plan, dispatcher.options, this)
+    this.#idleness = new Idleness(dispatcher.options, () => void this.#close())
   }
 
   /** It is to be replaced before anyone else gets it. */
@@ -86,12 +61,12 @@ export class BackendLife implements KeeperOwner {
   }
 
   #isDue(backend: Backend): boolean {
-    const { maxLifetimeMillis } = this.#options
-    return this.#state === 'due' || (maxLifetimeMillis > 0 && now() - backend.openedAt > maxLifetimeMillis)
+    const { maxLifetimeMillis } = this.#dispatcher.options
+    return this.state === 'due' || (maxLifetimeMillis > 0 && now() - backend.openedAt > maxLifetimeMillis)
   }
 
   #become(next: State): void {
-    this.#state = become('the life of a backend', NEXT, this.#state, next)
+    this.state = become('the life of a backend', NEXT, this.state, next)
   }
 
   /** Opens it, unless it is open. Where that fails all who wait are told. */
@@ -107,7 +82,7 @@ export class BackendLife implements KeeperOwner {
   /** The backend, where the next in line may have it now; null while something has to be done first. */
   take(): Backend | null {
     const { backend } = this.keeper
-    if (this.#state === 'checking' || this.#wanted !== null) return null
+    if (this.state === 'checking' || this.#wanted !== null) return null
     if (backend === null) {
       if (!this.keeper.opening) this.open().catch(() => {})
       return null
@@ -118,7 +93,7 @@ export class BackendLife implements KeeperOwner {
       return null
     }
     // One that is in doubt is given to nobody until it is unused, and then it is asked.
-    if (!unused) return this.#state === 'doubted' ? null : backend
+    if (!unused) return this.state === 'doubted' ? null : backend
     const check = this.#checkFor()
     if (check === null) return backend
     void this.#look(backend, check)
@@ -127,9 +102,9 @@ export class BackendLife implements KeeperOwner {
 
   /** What has to be looked at before an unused backend is handed out; null where it was used a moment ago. */
   #checkFor(): Check | null {
-    if (this.#state === 'doubted') return this.#askWhetherWritable
+    if (this.state === 'doubted') return this.#askWhetherWritable
     const { millis } = this.#idleness
-    if (millis > this.#options.validateAfterIdleMillis) return validate
+    if (millis > this.#dispatcher.options.validateAfterIdleMillis) return validate
     return millis > LOOK_AFTER_IDLE_MILLIS ? lookAtSocket : null
   }
 
@@ -146,11 +121,10 @@ export class BackendLife implements KeeperOwner {
     } catch {
       // It is lost then, and the next in line has a new one opened.
     }
-    if (this.#state === 'checking') this.#become('ready')
+    if (this.state === 'checking') this.#become('ready')
     this.#dispatcher.advance()
   }
 
-  /** The backend is used again. */
   wake(backend: Backend): void {
     this.#idleness.end(backend)
   }
@@ -166,8 +140,12 @@ export class BackendLife implements KeeperOwner {
   onOpened({ processID }: Backend, openedMillis: number): void {
     this.#idleness.forget()
     this.#become('ready')
-    this.#events.tell('connect', { processID, reconnected: this.keeper.openings > 1, openedMillis })
-    this.#subscriptions.onSessionOpened()
+    this.#dispatcher.events.tell('connect', {
+      processID,
+      reconnected: this.keeper.openings > 1,
+      openedMillis,
+    })
+    this.#dispatcher.subscriptions.onSessionOpened()
     // Those who asked for the opening come first: their promise settles before this microtask runs.
     clock.queueMicrotask(() => this.#dispatcher.advance())
   }
@@ -191,23 +169,22 @@ export class BackendLife implements KeeperOwner {
     this.#dispatcher.advance()
   }
 
-  /** The backend is gone, with an error where it was lost. */
   #gone(...error: [] | [Error]): void {
     this.#dispatcher.counters.disconnects++
-    this.#subscriptions.onSessionGone()
-    this.#events.tell('disconnect', ...error)
+    this.#dispatcher.subscriptions.onSessionGone()
+    this.#dispatcher.events.tell('disconnect', ...error)
   }
 
   onNotice(notice: NoticeEvent): void {
-    this.#events.tell('notice', notice)
+    this.#dispatcher.events.tell('notice', notice)
   }
 
   onNotification(message: { channel: string; payload?: string | undefined; processId: number }): void {
-    this.#subscriptions.deliver(message)
+    this.#dispatcher.subscriptions.deliver(message)
   }
 
   onListensDoubted(): void {
-    this.#subscriptions.onDoubted()
+    this.#dispatcher.subscriptions.onDoubted()
   }
 
   /** The server would misread the texts of one-shots that were pipelined behind the change of the encoding. */
@@ -219,19 +196,16 @@ export class BackendLife implements KeeperOwner {
 
   /** Whether it is a primary still is asked at the next boundary. */
   onWriteRefused(): void {
-    const inUse = this.#state === 'ready' || this.#state === 'checking'
+    const inUse = this.state === 'ready' || this.state === 'checking'
     if (inUse && wantsWritable(this.keeper.targetSessionAttrs)) this.#become('doubted')
   }
 
   prepare(client: Client): Promise<void> {
-    return this.#subscriptions.listenAgain(client)
+    return this.#dispatcher.subscriptions.listenAgain(client)
   }
 
   runOnConnect(work: () => Promise<void>): Promise<void> {
-    const scope = createScope(this.#events.manager, 'onConnect')
-    return runInScope(scope, work).finally(() => {
-      scope.settled = true
-    })
+    return runCallback(this.#dispatcher.events.manager, work, 'onConnect')
   }
 
   // ---- closing
@@ -244,15 +218,15 @@ export class BackendLife implements KeeperOwner {
     return promise
   }
 
-  /** Sees to a `close()` at a boundary; false while it is under way. */
-  closeNow(): boolean {
+  /** Sees to a `close()` at a boundary; true while it is under way. */
+  seeToClose(): boolean {
+    if (this.#wanted === null) return false
     const { backend, closing } = this.keeper
-    if (backend !== null && backend.pipeline.pending > 0) return false
-    if (backend !== null || closing) {
-      void this.#close()
+    if (backend === null && !closing) {
+      this.#closed()
       return false
     }
-    this.#closed()
+    if (backend === null || backend.pipeline.pending === 0) void this.#close()
     return true
   }
 
@@ -266,12 +240,11 @@ export class BackendLife implements KeeperOwner {
     if (backend !== null) this.#become('closing')
     this.#idleness.forget()
     await this.keeper.close()
-    if (this.#state === 'closing') this.#become('none')
+    if (this.state === 'closing') this.#become('none')
     if (backend !== null) this.#gone()
     this.#dispatcher.advance()
   }
 
-  /** Closes it for good; nothing is watched any more. */
   async end(): Promise<void> {
     await this.#close()
     this.#closed()

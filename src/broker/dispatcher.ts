@@ -10,7 +10,7 @@ import { AbandonedOpeningError } from '../backend/backend-keeper.js'
 import { ResetRequest } from '../backend/reset.js'
 import { AcquireTimeoutError, ConnectError, ManagerEndedError, TooManyWaitingError } from '../errors.js'
 import { watchHold } from '../lease/hold-watch.js'
-import { controlLimits, type LeaseOwner } from '../lease/lease-owner.js'
+import { controlLimits, type ControlLimits, type LeaseOwner } from '../lease/lease-owner.js'
 import { Lease } from '../lease/lease.js'
 import { ClassifiedTexts } from '../sql/classify.js'
 import { reasonOf } from '../util/abort-signals.js'
@@ -22,35 +22,29 @@ import { WaitQueue, type Waiter } from './wait-queue.js'
 import type { EventSink, Wait } from '../api/ports.js'
 import type { Backend } from '../backend/backend.js'
 import type { ConnectPlan } from '../conninfo/plan.js'
-import type { RollbackEvent } from '../events.js'
+import type { HoldWarningEvent, RollbackEvent } from '../events.js'
+import type { LeaseRequests } from '../lease/lease-requests.js'
 import type { Subscriptions } from '../listen/subscriptions.js'
 import type { ResolvedOptions } from '../options.js'
-import type { Failure } from '../util/failure.js'
 import type { BrokerWaiter, LeaseWaiter } from './waiters.js'
-
-/** The lease that is held. */
-interface Holding {
-  readonly lease: Lease
-  /** Where it was asked for. */
-  readonly stack: string | null
-  readonly stopWatch: (() => void) | null
-}
 
 /** What pg writes and reads, whatever a holder has set. */
 const RESTORE_ENCODING = "SET client_encoding TO 'UTF8'"
 
-export class Dispatcher {
+export class Dispatcher implements LeaseOwner {
   readonly deadlines = new Deadlines()
-  /** How many of each thing has happened. */
   readonly counters = { acquires: 0, releases: 0, rollbacks: 0, timeouts: 0, disconnects: 0 }
   readonly ending = new Ending()
   readonly life: BackendLife
-  readonly #queue = new WaitQueue<Backend>(this.deadlines)
-  readonly #options: ResolvedOptions
-  readonly #events: EventSink
-  readonly #subscriptions: Subscriptions
-  readonly #leaseOwner: LeaseOwner
-  #holding: Holding | null = null
+  readonly queue = new WaitQueue<Backend>(this.deadlines)
+  readonly texts = new ClassifiedTexts()
+  readonly limits: ControlLimits
+  readonly options: ResolvedOptions
+  readonly events: EventSink
+  readonly subscriptions: Subscriptions
+  /** The lease that is held. */
+  holder: Lease | null = null
+  #stopWatch: (() => void) | null = null
   /** Set while reactions of listeners or waiters could enter `advance` again. */
   #advancing = false
 
@@ -60,63 +54,24 @@ export class Dispatcher {
     events: EventSink,
     subscriptions: Subscriptions,
   ) {
-    this.#options = options
-    this.#events = events
-    this.#subscriptions = subscriptions
-    this.life = new BackendLife(plan, options, events, subscriptions, this)
-    this.#leaseOwner = this.#createLeaseOwner(this.life)
-  }
-
-  #createLeaseOwner(life: BackendLife): LeaseOwner {
-    return {
-      limits: controlLimits(this.#options),
-      deadlines: this.deadlines,
-      texts: new ClassifiedTexts(),
-      releaseGraceMillis: this.#options.releaseGraceMillis,
-      closesOnDatabaseError: this.#options.closeOn === 'database-error',
-      get replacementDue() {
-        return life.replacementDue
-      },
-      reopen: (requests) => {
-        if (this.ending.abandoned) return requests.lose(new ManagerEndedError())
-        life.keeper.open().then(
-          (backend) => requests.backend === null && requests.resume(backend),
-          (error: Error) => {
-            if (requests.backend === null) requests.lose(error)
-            this.onOpenFailed(error)
-          },
-        )
-      },
-      passOn: (lease) => this.#passOn(lease),
-      close: () => life.close(),
-      onRollback: (event) => this.onRollback(event),
-    }
-  }
-
-  get holder(): Lease | null {
-    return this.#holding?.lease ?? null
+    this.options = options
+    this.events = events
+    this.subscriptions = subscriptions
+    this.limits = controlLimits(options)
+    this.life = new BackendLife(plan, this)
   }
 
   get backend(): Backend | null {
     return this.life.keeper.backend
   }
 
-  /** How long the server may take to roll back, in milliseconds. */
-  get rollbackMillis(): number {
-    return this.#leaseOwner.limits.rollback
-  }
-
-  get waiting(): number {
-    return this.#queue.length
-  }
-
   get first(): Waiter<Backend> | null {
-    return this.#queue.first
+    return this.queue.first
   }
 
   /** Nobody holds the backend, waits, or is unanswered. */
   get free(): boolean {
-    const busy = this.#holding !== null || this.waiting > 0 || this.life.checking
+    const busy = this.holder !== null || this.queue.length > 0 || this.life.state === 'checking'
     return !busy && (this.backend?.pipeline.pending ?? 0) === 0
   }
 
@@ -124,47 +79,49 @@ export class Dispatcher {
 
   /** Serves `waiter`, or has it stand in line. */
   ask(waiter: BrokerWaiter, wait: Wait): void {
-    const refusal = this.#refusal(wait)
-    if (refusal !== null) return waiter.fail(refusal.reason)
-    if (this.#holding === null && this.waiting === 0) {
+    if (this.ending.begun) return waiter.fail(new ManagerEndedError())
+    if (wait.signal?.aborted === true) return waiter.fail(reasonOf(wait.signal))
+    if (this.holder === null && this.queue.length === 0) {
       const backend = this.life.take()
       if (backend !== null && waiter.fits(backend)) return waiter.accept(backend)
       // A limit of 0 forbids waiting for others, not connecting: with nobody ahead there is no limit.
       if (backend === null) return this.#wait(waiter, wait, wait.timeoutMillis || Infinity)
     }
     if (wait.timeoutMillis === 0) return waiter.fail(waiter.timedOut())
-    const { maxWaiting } = this.#options
-    if (this.waiting < maxWaiting || wait.unbounded === true) this.#wait(waiter, wait, wait.timeoutMillis)
+    const { maxWaiting } = this.options
+    if (this.queue.length < maxWaiting || wait.unbounded === true)
+      this.#wait(waiter, wait, wait.timeoutMillis)
     else waiter.fail(new TooManyWaitingError({ maxWaiting }))
   }
 
-  #refusal({ signal }: Wait): Failure | null {
-    if (this.ending.begun) return { reason: new ManagerEndedError() }
-    return signal?.aborted === true ? { reason: reasonOf(signal) } : null
-  }
-
   #wait(waiter: BrokerWaiter, { signal }: Wait, timeoutMillis: number): void {
-    this.#queue.join(waiter, { timeoutMillis, signal })
+    this.queue.join(waiter, { timeoutMillis, signal })
     this.advance()
   }
 
   /** A waiter has left the queue without being granted: its time has passed, its signal aborted, or all are rejected. */
   onLeft(): void {
-    if (this.waiting === 0 && this.#holding === null) this.#rest()
+    if (this.queue.length === 0 && this.holder === null) this.#rest()
   }
 
   timedOut(timeoutMillis: number): AcquireTimeoutError {
     this.counters.timeouts++
-    const holding = this.#holding
-    const heldMillis = holding === null ? null : Math.round(now() - holding.lease.grantedAt)
-    const holder = heldMillis === null ? this.#whyNobody() : `held for ${heldMillis}ms`
-    const holderStack = holding?.stack ?? null
-    return new AcquireTimeoutError({ timeoutMillis, waiting: this.waiting, heldMillis, holder, holderStack })
+    const lease = this.holder
+    const heldMillis = lease === null ? null : Math.round(now() - lease.grantedAt)
+    return new AcquireTimeoutError({
+      timeoutMillis,
+      waiting: this.queue.length,
+      heldMillis,
+      holder: heldMillis === null ? this.#whyNobody() : `held for ${heldMillis}ms`,
+      holderStack: lease?.stack ?? null,
+    })
   }
 
   #whyNobody(): string {
     if (this.life.keeper.opening) return 'still connecting'
-    return this.life.checking ? 'still checking the connection' : 'held by queries that are not answered yet'
+    return this.life.state === 'checking'
+      ? 'still checking the connection'
+      : 'held by queries that are not answered yet'
   }
 
   // ---- granting
@@ -173,19 +130,16 @@ export class Dispatcher {
     if (this.#advancing) return
     this.#advancing = true
     try {
-      while (this.#step()) {
-        // One waiter a step.
-      }
+      // One waiter a step.
+      while (this.#step());
     } finally {
       this.#advancing = false
     }
   }
 
-  /** Serves the first in line, if it can be served now. */
   #step(): boolean {
-    if (this.#holding !== null) return false
-    if (this.life.closeWanted && !this.life.closeNow()) return false
-    const first = this.#queue.first as BrokerWaiter | null
+    if (this.holder !== null || this.life.seeToClose()) return false
+    const first = this.queue.first as BrokerWaiter | null
     if (first === null) {
       this.#rest()
       return false
@@ -201,32 +155,41 @@ export class Dispatcher {
     backend: Backend,
     { terms, stack, waitedMillis }: Pick<LeaseWaiter<unknown>, 'terms' | 'stack' | 'waitedMillis'>,
   ): Lease {
-    if (this.#holding !== null) throw new Error('BUG: the backend was granted to two')
-    const lease = new Lease(backend, terms, this.#leaseOwner)
-    const { holdWarningMillis, maxHoldMillis } = this.#options
-    const watched = holdWarningMillis > 0 || maxHoldMillis > 0
-    this.#holding = { lease, stack, stopWatch: watched ? this.#watch(lease, stack) : null }
+    if (this.holder !== null) throw new Error('BUG: the backend was granted to two')
+    const lease = new Lease(backend, terms, stack, this)
+    this.#stopWatch = watchHold(lease, this.options, this.#warn)
+    this.holder = lease
     this.counters.acquires++
-    if (this.#events.listens('acquire')) this.#events.tell('acquire', { waitedMillis })
+    if (this.events.listens('acquire')) this.events.tell('acquire', { waitedMillis })
     return lease
   }
 
-  #watch(lease: Lease, stack: string | null): () => void {
-    return watchHold(lease, stack, this.#options, (event) => this.#events.tell('holdWarning', event))
-  }
+  readonly #warn = (event: HoldWarningEvent): void => this.events.tell('holdWarning', event)
 
   /** The lease is over: the next in line is served. Only the present holder's can be passed on. */
-  #passOn(lease: Lease): void {
-    if (this.#holding?.lease !== lease) return
-    this.#holding.stopWatch?.()
-    this.#holding = null
+  passOn(lease: Lease): void {
+    if (this.holder !== lease) return
+    this.#stopWatch?.()
+    this.holder = null
     this.counters.releases++
-    lease.finish()
+    lease.become('over')
     if (lease.requests.used) this.tidySession()
-    if (this.#events.listens('release')) {
-      this.#events.tell('release', { heldMillis: now() - lease.grantedAt })
+    if (this.events.listens('release')) {
+      this.events.tell('release', { heldMillis: now() - lease.grantedAt })
     }
     this.advance()
+  }
+
+  /** The lease's backend is gone, and its opening is to be sent on a new one. */
+  reopen(requests: LeaseRequests): void {
+    if (this.ending.abandoned) return requests.lose(new ManagerEndedError())
+    this.life.keeper.open().then(
+      (backend) => requests.backend === null && requests.resume(backend),
+      (error: Error) => {
+        if (requests.backend === null) requests.lose(error)
+        this.onOpenFailed(error)
+      },
+    )
   }
 
   /** Pipelined behind the last request. Only what can be sent again follows before its answer. */
@@ -234,17 +197,17 @@ export class Dispatcher {
     const { backend, resetText } = this.life.keeper
     if (backend === null) return
     if (backend.garbled) backend.pipeline.submit(new ResetRequest(backend, RESTORE_ENCODING))
-    if (this.#options.reset !== 'session') return
-    backend.pipeline.submit(new ResetRequest(backend, resetText, this.rollbackMillis))
+    if (this.options.reset !== 'session') return
+    backend.pipeline.submit(new ResetRequest(backend, resetText, this.limits.rollback))
   }
 
   onRollback(event: RollbackEvent): void {
     this.counters.rollbacks++
-    this.#events.tell('rollback', event)
+    this.events.tell('rollback', event)
   }
 
   onOpenFailed(error: Error): void {
-    if (!(error instanceof AbandonedOpeningError)) this.#queue.rejectAll(() => freshError(error))
+    if (!(error instanceof AbandonedOpeningError)) this.queue.rejectAll(() => freshError(error))
     this.advance()
   }
 
@@ -253,10 +216,10 @@ export class Dispatcher {
     const { keeper } = this.life
     const { backend } = keeper
     if (backend === null) {
-      if (keeper.opening && (this.ending.begun || this.#subscriptions.size === 0)) keeper.abortOpening()
-    } else if (backend.pipeline.pending > 0 || this.life.checking) return
+      if (keeper.opening && (this.ending.begun || this.subscriptions.size === 0)) keeper.abortOpening()
+    } else if (backend.pipeline.pending > 0 || this.life.state === 'checking') return
     // A subscription keeps the connection, and with it the process.
-    else this.life.rest(backend, this.#subscriptions.size > 0)
+    else this.life.rest(backend, this.subscriptions.size > 0)
     if (this.ending.begun && !keeper.opening) this.ending.drained()
   }
 
@@ -270,7 +233,7 @@ export class Dispatcher {
   }
 
   async #abandonAll(): Promise<void> {
-    this.#queue.rejectAll(() => new ManagerEndedError())
+    this.queue.rejectAll(() => new ManagerEndedError())
     this.life.keeper.abortOpening()
     await this.backend?.abandon(new ManagerEndedError())
   }

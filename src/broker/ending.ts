@@ -9,7 +9,6 @@ export class Ending {
   readonly #whenOver: (() => void)[] = []
   #promise: Promise<void> | null = null
 
-  /** New work is refused. */
   get begun(): boolean {
     return this.#promise !== null
   }
@@ -40,7 +39,6 @@ export class Ending {
     this.#drained.resolve()
   }
 
-  /** Calls `tell` at the very end. */
   onOver(tell: () => void): void {
     this.#whenOver.push(tell)
   }

@@ -12,7 +12,6 @@ export class Idleness {
   readonly #onTooLong: () => void
   /** When the connection was last used, on both clocks; null while it is in use, or there is none. */
   #since: { readonly monotonic: number; readonly wall: number } | null = null
-  /** Somebody listens on it. */
   #kept = false
   #timer: Timer | null = null
 
@@ -39,7 +38,6 @@ export class Idleness {
     if (idleTimeoutMillis > 0) this.#arm(idleTimeoutMillis)
   }
 
-  /** The connection is used again. */
   end(backend: Backend): void {
     if (this.#since === null) return
     this.#since = null
@@ -51,7 +49,6 @@ export class Idleness {
     this.#since = null
   }
 
-  /** Nothing is watched any more. */
   stop(): void {
     this.forget()
     this.#timer?.stop()

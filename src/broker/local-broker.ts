@@ -20,11 +20,8 @@ import type { Request } from '../pipeline/request.js'
 export class LocalBroker implements Broker, SubscriptionOwner {
   readonly options: FaceOptions
   readonly dispatcher: Dispatcher
-  readonly #resolved: ResolvedOptions
   readonly #planned: ConnectPlan
-  readonly #events: EventSink
   readonly #oneShots: OneShots
-  readonly #subscriptions: Subscriptions
 
   /**
    * @param planned what the connection string says now
@@ -32,13 +29,10 @@ export class LocalBroker implements Broker, SubscriptionOwner {
    */
   constructor(planned: ConnectPlan, plan: () => ConnectPlan, options: ResolvedOptions, events: EventSink) {
     this.#planned = planned
-    this.#resolved = options
-    this.#events = events
     const { autocommit, acquireTimeoutMillis, statementTimeoutMillis, maxHoldMillis } = options
     const revokes = maxHoldMillis > 0
     this.options = { autocommit, acquireTimeoutMillis, statementTimeoutMillis, revokes }
-    this.#subscriptions = new Subscriptions(this, options)
-    this.dispatcher = new Dispatcher(plan, options, events, this.#subscriptions)
+    this.dispatcher = new Dispatcher(plan, options, events, new Subscriptions(this, options))
     this.#oneShots = new OneShots(this.dispatcher)
   }
 
@@ -58,12 +52,12 @@ export class LocalBroker implements Broker, SubscriptionOwner {
 
   get stats(): ManagerStats {
     const { backend } = this
-    const { holder, waiting, counters, life } = this.dispatcher
+    const { holder, queue, counters, life } = this.dispatcher
     const time = now()
     return Object.freeze({
       held: holder !== null,
       heldMillis: holder === null ? null : Math.round(time - holder.grantedAt),
-      waiting,
+      waiting: queue.length,
       inFlight: backend?.pipeline.pending ?? 0,
       processID: backend?.processID ?? null,
       connectedMillis: backend === null ? null : Math.round(time - backend.openedAt),
@@ -79,7 +73,7 @@ export class LocalBroker implements Broker, SubscriptionOwner {
     const [first] = hosts
     const planned = { host: first.host || first.hostaddr || 'localhost', port: first.port, processID: null }
     const { host, port, processID } = this.backend?.client ?? planned
-    const { idleTimeoutMillis, maxLifetimeMillis } = this.#resolved
+    const { idleTimeoutMillis, maxLifetimeMillis } = this.dispatcher.options
     return { host, port, user, database, processID, idleTimeoutMillis, maxLifetimeMillis }
   }
 
@@ -104,7 +98,8 @@ export class LocalBroker implements Broker, SubscriptionOwner {
 
   /** It is remembered where leases are asked for. */
   get traces(): boolean {
-    return this.#resolved.traceHolders || this.#resolved.holdWarningMillis > 0
+    const { traceHolders, holdWarningMillis } = this.dispatcher.options
+    return traceHolders || holdWarningMillis > 0
   }
 
   async tryAcquire<T>(terms: LeaseTerms, wait: Wait, receive: (lease: Lease) => T): Promise<T | null> {
@@ -138,36 +133,23 @@ export class LocalBroker implements Broker, SubscriptionOwner {
     { timeoutMillis }: Wait,
     abandonable = true,
   ): OneShotWaiter<StatementCall, QueryResult> {
-    const pipelining = call.text.kind === 'plain' && !this.#resets ? 'shared' : 'exclusive'
-    const oneShot: OneShot<StatementCall> = { call, pipelining, create: this.#oneShots.createQuery }
-    return new OneShotWaiter(this.dispatcher, oneShot, timeoutMillis, abandonable)
+    return new OneShotWaiter(this.dispatcher, this.#oneShots.query(call), timeoutMillis, abandonable)
   }
 
-  /** The same for a batch. Each result is of its own statement; the limits are those of the whole. */
   createBatch(
     calls: readonly StatementCall[],
     begin: string | null,
     { timeoutMillis, signal }: Wait,
     abandonable = true,
   ): OneShotWaiter<readonly Statement[], QueryResult[]> {
-    const limits = { timeoutMillis: this.options.statementTimeoutMillis, signal }
-    const oneShot: OneShot<readonly Statement[]> = {
-      call: calls.map(({ statement }) => statement),
-      pipelining: begin === null && !this.#resets ? 'shared' : 'exclusive',
-      create: (statements, exclusive) => this.#oneShots.createBatch(statements, begin, limits, exclusive),
-    }
+    const oneShot = this.#oneShots.batch(calls, begin, signal)
     return new OneShotWaiter(this.dispatcher, oneShot, timeoutMillis, abandonable)
-  }
-
-  /** Each one-shot is followed by a reset, and no other statement may come in between. */
-  get #resets(): boolean {
-    return this.#resolved.reset === 'session'
   }
 
   // ---- subscriptions
 
   listen(channel: string, maxBuffered: number, wait: Wait): Promise<Subscription> {
-    return this.#subscriptions.add(channel, maxBuffered, wait)
+    return this.dispatcher.subscriptions.add(channel, maxBuffered, wait)
   }
 
   open(): Promise<void> {
@@ -179,7 +161,8 @@ export class LocalBroker implements Broker, SubscriptionOwner {
   }
 
   onBackgroundError(error: Error): void {
-    if (this.#events.listens('error')) this.#events.tell('error', error)
+    const { events } = this.dispatcher
+    if (events.listens('error')) events.tell('error', error)
   }
 
   // ---- closing
@@ -190,7 +173,7 @@ export class LocalBroker implements Broker, SubscriptionOwner {
 
   end(timeoutMillis: number): Promise<void> {
     return this.dispatcher.end(timeoutMillis, async () => {
-      this.#subscriptions.end()
+      this.dispatcher.subscriptions.end()
       await this.dispatcher.life.end()
       this.dispatcher.deadlines.clear()
     })

@@ -22,9 +22,7 @@ export abstract class Waiter<G> implements Linked<Waiter<G>>, Timed {
   #queue: WaitQueue<G> | null = null
   #ignoreAbort: (() => void) | null = null
 
-  /** It is granted what it waited for. */
   protected abstract accept(granted: G): void
-  /** It gets nothing. */
   protected abstract refuse(error: unknown): void
   /** Makes the error for a deadline that has passed. */
   protected abstract timedOut(): Error

@@ -8,7 +8,6 @@ import type { Lease } from '../lease/lease.js'
 import type { Caller, Pipelining, Request } from '../pipeline/request.js'
 import type { Dispatcher } from './dispatcher.js'
 
-/** One who waits for the backend. */
 export abstract class BrokerWaiter extends Waiter<Backend> {
   protected readonly dispatcher: Dispatcher
   readonly #timeoutMillis: number
@@ -23,7 +22,6 @@ export abstract class BrokerWaiter extends Waiter<Backend> {
     this.#timeoutMillis = timeoutMillis
   }
 
-  /** Whether the backend can serve it now. */
   abstract fits(backend: Backend): boolean
   abstract override accept(backend: Backend): void
 
@@ -97,7 +95,6 @@ export class LeaseWaiter<T> extends BrokerWaiter {
 /** A one-shot or a batch, as it was asked for. */
 export interface OneShot<C> {
   readonly call: C
-  /** How its request will go with others. */
   readonly pipelining: Pipelining
   /** Makes the request, when it is to be sent. */
   readonly create: (call: C, exclusive: boolean) => Request

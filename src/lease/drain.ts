@@ -7,7 +7,8 @@ import type { Lease } from './lease.js'
  * Waits until nothing is in flight. Once the server has been busy with it for `releaseGraceMillis` the backend is
  * dropped: the time of a predecessor's COMMIT does not count.
  */
-export async function drain({ requests, owner: { releaseGraceMillis }, grantedAt }: Lease): Promise<void> {
+export async function drain({ requests, owner, grantedAt }: Lease): Promise<void> {
+  const { releaseGraceMillis } = owner.options
   const leftAt = now()
   let timer: Timer | undefined
   const expired = new Promise<'expired'>((resolve) => {

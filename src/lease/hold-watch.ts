@@ -4,21 +4,18 @@ import { now } from '../util/clock.js'
 import { deadline } from '../util/deadlines.js'
 import { revoke } from './release.js'
 import type { HoldWarningEvent } from '../events.js'
+import type { ResolvedOptions } from '../options.js'
 import type { Lease } from './lease.js'
 
-/**
- * @param stack where the holder asked for it
- * @param limits in milliseconds; 0 = off
- * @returns what is to be called when the holder has left
- */
+/** Gives what is to be called when the holder has left; null where nothing is watched. */
 export function watchHold(
   lease: Lease,
-  stack: string | null,
-  limits: { readonly holdWarningMillis: number; readonly maxHoldMillis: number },
+  { holdWarningMillis, maxHoldMillis }: ResolvedOptions,
   warn: (event: HoldWarningEvent) => void,
-): () => void {
-  const { holdWarningMillis, maxHoldMillis } = limits
-  const { deadlines } = lease.owner
+): (() => void) | null {
+  if (holdWarningMillis === 0 && maxHoldMillis === 0) return null
+  const { stack, owner } = lease
+  const { deadlines } = owner
   let warned = false
   const tell = (returned: boolean): void => {
     warned = true

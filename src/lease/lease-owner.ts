@@ -10,18 +10,17 @@ export interface LeaseOwner {
   readonly limits: ControlLimits
   readonly deadlines: Deadlines
   readonly texts: ClassifiedTexts
-  /** How long a release waits for statements that still run, in milliseconds. */
-  readonly releaseGraceMillis: number
-  /** An error that a server sent closes the connection, if it leaves a callback. */
-  readonly closesOnDatabaseError: boolean
-  /** The backend is to be replaced before anyone else gets it. */
-  readonly replacementDue: boolean
+  readonly options: Pick<ResolvedOptions, 'releaseGraceMillis' | 'closeOn'>
+  readonly life: {
+    /** The backend is to be replaced before anyone else gets it. */
+    readonly replacementDue: boolean
+    /** Closes the connection behind the lease. Resolves once it is closed. */
+    close(): Promise<void>
+  }
   /** The lease's backend is gone, and its opening is to be sent on a new one: `resume` or `lose`. */
   reopen(requests: LeaseRequests): void
   /** The lease is over: the next in line is served. Does nothing for one that was passed on before. */
   passOn(lease: Lease): void
-  /** Closes the connection behind the lease. Resolves once it is closed. */
-  close(): Promise<void>
   onRollback(event: RollbackEvent): void
 }
 

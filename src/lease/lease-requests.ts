@@ -26,7 +26,6 @@ export interface EndAnswer {
   readonly failedBefore: Error | null
 }
 
-/** How a backend was lost. */
 interface Loss {
   readonly cause: Error
   readonly outcome: CommitOutcome
@@ -36,16 +35,15 @@ interface Loss {
 
 export class LeaseRequests implements RequestOwner {
   readonly transaction: TransactionState
-  /** How many of its requests are unsettled. */
   outstanding = 0
   /** How its backend was lost; null while it was not, or another stands in. */
   loss: Loss | null = null
+  /** Its holder may ask for more; else nothing is replayed or repeated any more. */
+  accepting = true
   readonly #owner: LeaseOwner
   readonly #replay = new Replay()
   #backend: Backend
   #whenQuiet: (() => void)[] = []
-  /** Its holder may ask for more. */
-  #accepting = true
   /** The opening was sent again because its prepared statement was stale. */
   #repeated = false
 
@@ -85,7 +83,6 @@ export class LeaseRequests implements RequestOwner {
     return this.transaction.endedByText ? this.transaction.endedError() : null
   }
 
-  /** A fresh error for the loss. */
   lossError({ cause, outcome }: Omit<Loss, 'open'>): ConnectionLostError {
     return new ConnectionLostError({ commitOutcome: outcome, cause, retrySafe: this.mayRetry() })
   }
@@ -126,12 +123,6 @@ export class LeaseRequests implements RequestOwner {
     return this.control(text, text === 'COMMIT' ? 'statement' : 'rollback', true, internal)
   }
 
-  /** Its holder leaves: nothing is replayed or repeated any more. */
-  stopAccepting(): void {
-    this.#accepting = false
-  }
-
-  /** Resolves once nothing is outstanding. */
   quiet(): Promise<void> {
     if (this.outstanding === 0) return Promise.resolve()
     return new Promise((resolve) => this.#whenQuiet.push(resolve))
@@ -178,10 +169,12 @@ export class LeaseRequests implements RequestOwner {
     if (beginIsDue) {
       // It goes along with one statement of the extended protocol that may be pipelined.
       const goesAlong = request instanceof QueryRequest && pipelining !== 'exclusive'
-      transaction.begun(request.text)
+      transaction.openedBy = request.text
+      transaction.open = true
       if (!goesAlong) return this.#beginFirst()
     }
-    const mayCommit = isControl ? request.text === 'COMMIT' : transaction.mayCommit(facts)
+    const commits = facts.mayCommit || (!transaction.open && !facts.begins)
+    const mayCommit = isControl ? request.text === 'COMMIT' : commits
     if (endsTransaction) transaction.open = false
     this.#replay.onSending()
     if (beginIsDue) return { verdict: 'send', begin: transaction.begin, mayCommit }
@@ -209,7 +202,8 @@ export class LeaseRequests implements RequestOwner {
     // What waits behind a BEGIN that failed would run on its own.
     const refused = request.failedToBegin ? pipeline.withdrawAll() : []
     for (const one of refused) this.#abandon(one, request.error!)
-    const failedBefore = endsTransaction ? this.transaction.takeSwallowed() : null
+    const failedBefore = this.transaction.swallowed
+    if (endsTransaction) this.transaction.swallowed = null
     const failure = request.failure()
     if (failure !== null) request.reject(failure.reason)
     else request.resolve(endsTransaction ? { tag: request.outcome, failedBefore } : request.outcome)
@@ -222,7 +216,7 @@ export class LeaseRequests implements RequestOwner {
    */
   #repeatsOpening(request: Request, status: ReadyStatus): boolean {
     const opening = request.admission.begin !== null && request.staleName && status === 'inerror'
-    if (!opening || this.#repeated || this.outstanding > 1 || !this.#accepting) return false
+    if (!opening || this.#repeated || this.outstanding > 1 || !this.accepting) return false
     this.#repeated = true
     this.end('ROLLBACK', true)?.catch(() => {})
     this.#backend.pipeline.submit(request)
@@ -242,7 +236,6 @@ export class LeaseRequests implements RequestOwner {
     this.#abandon(request, this.lossError({ cause, outcome: committing ? 'unknown' : 'none' }))
   }
 
-  /** The request will not be answered. */
   #abandon(request: Request, error: Error): void {
     request.giveUp(error)
     this.#settled()
@@ -261,7 +254,7 @@ export class LeaseRequests implements RequestOwner {
 
   /** It died: what was sent is sent again, once, where it is the unanswered opening; else everything is rejected. */
   backendLost(cause: Error, sent: readonly Request[], unsent: readonly Request[]): void {
-    if (!this.#accepting || this.loss !== null || !this.#replay.isPossible(sent)) {
+    if (!this.accepting || this.loss !== null || !this.#replay.isPossible(sent)) {
       return this.lose(cause, sent, unsent)
     }
     const again = sent.filter((request) => !(request instanceof ControlRequest))
@@ -290,7 +283,6 @@ export class LeaseRequests implements RequestOwner {
   }
 }
 
-/** Unanswered: it was sent, and may be committed. */
 function mayHaveCommitted({ sent, admission }: Request): boolean {
   return sent && admission.mayCommit
 }

@@ -14,17 +14,22 @@ import { SubmittableRequest } from '../pipeline/submittable-request.js'
 import { withCallersFrames } from '../util/callers-frames.js'
 import { now } from '../util/clock.js'
 import { become, type Transitions } from '../util/transitions.js'
-import { LeaseRequests } from './lease-requests.js'
+import { LeaseRequests, type EndAnswer } from './lease-requests.js'
 import { openNested } from './nested.js'
 import { release } from './release.js'
 import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../api/connection.js'
-import type { DriverSubmittable, LeaseTerms, Leaving, NestedTransaction, OutcomeWatch } from '../api/ports.js'
-import type { Lease as LeasePort } from '../api/ports.js'
+import type {
+  DriverSubmittable,
+  Lease as LeasePort,
+  LeaseTerms,
+  Leaving,
+  NestedTransaction,
+  OutcomeWatch,
+} from '../api/ports.js'
 import type { StatementCall } from '../api/statement.js'
 import type { Backend } from '../backend/backend.js'
 import type { LeaseOwner } from './lease-owner.js'
-import type { EndAnswer } from './lease-requests.js'
 
 type State = 'held' | 'leaving' | 'revoked' | 'over'
 
@@ -37,31 +42,28 @@ const NEXT: Transitions<State> = {
 
 export class Lease implements LeasePort {
   readonly terms: LeaseTerms
+  /** Where it was asked for; null where nobody wants to know. */
+  readonly stack: string | null
   readonly owner: LeaseOwner
   readonly requests: LeaseRequests
   /** When it was granted, on the clock of `now()`. */
   readonly grantedAt = now()
-  /** How many nested transactions are open. */
   nested = 0
   onRevoked: ((error: Error) => void) | null = null
   revocation: Error | null = null
-  #state: State = 'held'
+  state: State = 'held'
   /** Its settlement, once its holder has left. */
   #departure: Promise<void> | null = null
 
-  constructor(backend: Backend, terms: LeaseTerms, owner: LeaseOwner) {
+  constructor(backend: Backend, terms: LeaseTerms, stack: string | null, owner: LeaseOwner) {
     this.terms = terms
+    this.stack = stack
     this.owner = owner
     this.requests = new LeaseRequests(backend, terms, owner)
   }
 
   get held(): boolean {
-    return this.#state === 'held'
-  }
-
-  /** It has not been passed on. */
-  get isUnsettled(): boolean {
-    return this.#state !== 'over'
+    return this.state === 'held'
   }
 
   get owned(): boolean {
@@ -103,8 +105,6 @@ export class Lease implements LeasePort {
     return this.requests.refusal()
   }
 
-  // ---- statements
-
   query(call: StatementCall, watch: OutcomeWatch | null): Promise<QueryResult> {
     const request = createRequest(this.requests, call, this.#repeatable, false)
     const answered = request.callersPromise<QueryResult>(watch)
@@ -136,8 +136,6 @@ export class Lease implements LeasePort {
     })
   }
 
-  // ---- transactions
-
   async commit(): Promise<void> {
     const answered = this.requests.end('COMMIT')
     if (answered !== null) this.checkCommitted(await answered.catch(withCallersFrames))
@@ -158,8 +156,6 @@ export class Lease implements LeasePort {
     return openNested(this)
   }
 
-  // ---- its end
-
   release(leaving: Leaving): Promise<void> {
     // A callback may have released its handle before it returned: that was the departure.
     return (this.#departure ??= release(this, leaving))
@@ -171,27 +167,17 @@ export class Lease implements LeasePort {
     return backend.abandon(new Error('the client was dropped'))
   }
 
-  /** Nothing new is taken from now on. */
-  leave(): void {
-    this.#become('leaving')
-  }
-
-  /** It has been passed on. */
-  finish(): void {
-    this.#become('over')
-  }
-
   /** Rejects everything on it, now and later, and has the server cancel what runs. */
   revoke(error: Error): void {
-    this.#become('revoked')
+    this.become('revoked')
     this.revocation = error
     this.requests.rejectAll(error)
     this.onRevoked?.(error)
     this.requests.backend?.pipeline.cancelAllOf(this.requests)
   }
 
-  #become(next: State): void {
-    this.#state = become('a lease', NEXT, this.#state, next)
-    this.requests.stopAccepting()
+  become(next: State): void {
+    this.state = become('a lease', NEXT, this.state, next)
+    this.requests.accepting = false
   }
 }

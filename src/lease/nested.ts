@@ -63,7 +63,6 @@ abstract class Nested implements NestedTransaction {
   protected abstract rollBack(): Promise<void>
 }
 
-/** BEGIN…COMMIT inside a lease that had nothing open. */
 class OwnTransaction extends Nested {
   constructor(lease: Lease) {
     super(lease)
@@ -101,7 +100,6 @@ let savepoints = 0
 /** invalid_savepoint_specification: there is none of that name. */
 const NO_SAVEPOINT = '3B001'
 
-/** SAVEPOINT…RELEASE inside an open transaction. */
 class Savepoint extends Nested {
   readonly #name = `${PREFIX}_${(savepoints = (savepoints + 1) % Number.MAX_SAFE_INTEGER)}`
   readonly #begun: Promise<unknown>

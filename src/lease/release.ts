@@ -20,7 +20,7 @@ import type { Lease } from './lease.js'
 export async function release(lease: Lease, leaving: Leaving): Promise<void> {
   throwIfRevoked(lease)
   try {
-    lease.leave()
+    lease.become('leaving')
     const unfinished = takeUnfinished(lease)
     if (lease.requests.outstanding > 0) {
       await drain(lease)
@@ -30,7 +30,7 @@ export async function release(lease: Lease, leaving: Leaving): Promise<void> {
     await settleAs(lease, leaving, unfinished)
   } finally {
     // The lease is always passed on, so that no waiter hangs.
-    if (lease.revocation === null && lease.isUnsettled) {
+    if (lease.revocation === null && lease.state !== 'over') {
       lease.requests.backend?.lose(new Error('BUG: a lease ended without being settled'))
       lease.owner.passOn(lease)
     }
@@ -48,7 +48,6 @@ function takeUnfinished({ requests, terms, nested }: Lease): string[] {
   return unfinished
 }
 
-/** Reads the table, and does what it says. */
 function settleAs(lease: Lease, leaving: Leaving, unfinished: readonly string[]): Promise<void> {
   const { requests, terms } = lease
   const { connection, caller } = settle({
@@ -100,7 +99,7 @@ function callersError(
  */
 async function commit(lease: Lease, close: boolean): Promise<void> {
   const { owner } = lease
-  const early = !close && !owner.closesOnDatabaseError && !owner.replacementDue
+  const early = !close && owner.options.closeOn !== 'database-error' && !owner.life.replacementDue
   const answered = lease.requests.end('COMMIT')!
   if (early) owner.passOn(lease)
   let failure: unknown
@@ -139,8 +138,8 @@ async function passOn(lease: Lease, { left, error, close }: Leaving): Promise<vo
   const { owner } = lease
   let closed: Promise<void> | null = null
   try {
-    const closesOnError = left === 'threw' && owner.closesOnDatabaseError && isFromServer(error)
-    if (close || closesOnError) closed = owner.close()
+    const closesOnError = left === 'threw' && owner.options.closeOn === 'database-error'
+    if (close || (closesOnError && isFromServer(error))) closed = owner.life.close()
   } finally {
     owner.passOn(lease)
   }

@@ -66,7 +66,6 @@ export class Replay {
     return true
   }
 
-  /** Takes back everything. */
   takeAll(): readonly Request[] {
     const { parked } = this
     this.parked = NONE

@@ -17,7 +17,6 @@ export class TransactionState {
   #owned: boolean
   /** A transaction is open, or what opens one is under way. */
   open = false
-  /** The text that opened it. */
   openedBy: string | null = null
   /** The error that made the open transaction fail, if one did. */
   swallowed: Error | null = null
@@ -45,7 +44,6 @@ export class TransactionState {
     return this.#owned && this.#endedBy !== null
   }
 
-  /** The error for that. */
   endedError(cause: unknown = this.swallowed ?? undefined): TransactionEndedError {
     return new TransactionEndedError({ statement: this.#endedBy, retrySafe: false, cause })
   }
@@ -60,17 +58,6 @@ export class TransactionState {
     if (this.open || ends || !this.transactional) return false
     // The user's own BEGIN serves for ours, unless ours has modes to set.
     return !begins || this.begin !== 'BEGIN'
-  }
-
-  /** BEGIN is being sent, because of `text`. */
-  begun(text: string): void {
-    this.openedBy = text
-    this.open = true
-  }
-
-  /** Whether something of it may be committed, once what has these facts is sent. */
-  mayCommit({ mayCommit, begins }: TextFacts): boolean {
-    return mayCommit || (!this.open && !begins)
   }
 
   /** An answer has come; `isLast` says that nothing was sent behind it, so that the status is that of now. */
@@ -90,13 +77,6 @@ export class TransactionState {
     const ended = wasOpen && !this.open && !request.failedToBegin
     const byText = (wasOpen || request.traits.facts.begins) && hasEnded(request)
     if (ended || byText) this.#endedBy = request.text
-  }
-
-  /** Gives the error that had made the transaction fail, and forgets it. */
-  takeSwallowed(): Error | null {
-    const { swallowed } = this
-    this.swallowed = null
-    return swallowed
   }
 
   /** The connection has died: nothing is open any more. `committing`: a COMMIT was unanswered. */

@@ -30,7 +30,6 @@ import type { RequestOwner } from '../pipeline/request-owner.js'
 
 /** What the subscriptions need of the broker. */
 export interface SubscriptionOwner {
-  /** New work is refused. */
   readonly ending: boolean
   readonly backend: Backend | null
   /** Sends a request in its turn, which is made as it goes out. The signal takes it out of the queue before. */
@@ -67,7 +66,6 @@ class Channel {
   }
 }
 
-/** The channels that the session listens to. */
 const LISTENING = 'SELECT pg_catalog.pg_listening_channels() AS channel'
 
 const EXCLUSIVE: RequestTraits = { ...TRAITS, pipelining: 'exclusive', repeatable: false }
@@ -91,7 +89,6 @@ export class Subscriptions {
     this.#options = options
   }
 
-  /** How many live. */
   get size(): number {
     let size = 0
     for (const channel of this.#channels.values()) size += channel.subscribers.size
@@ -199,7 +196,6 @@ export class Subscriptions {
     this.#heartbeat = null
   }
 
-  /** A notification has come. */
   deliver(message: { channel: string; payload?: string | undefined; processId: number }): void {
     const { channel, payload = '', processId: processID } = message
     const subscribers = this.#channels.get(channel)?.subscribers ?? []
