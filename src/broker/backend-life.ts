@@ -1,19 +1,26 @@
 /**
  * Whether the next in line may have the backend, or what has to be done first: open it, look at it, replace it, close
- * it.
+ * it. And who has to hear what happens to it.
  *
  * States of the present backend: `none` → `ready` (opened) → `doubted` (it has refused a write) or `checking` (it was
  * not used for a while) → `ready` again, or `due` (to be replaced) → `closing` → `none`. A loss leads to `none` from
  * everywhere.
  */
+import { BackendKeeper, type KeeperOwner } from '../backend/backend-keeper.js'
 import { isAsWanted, lookAtSocket, validate, wantsWritable } from '../backend/checks.js'
-import { now } from '../util/clock.js'
+import { runCallback } from '../lease/holder-context.js'
+import { clock, now } from '../util/clock.js'
 import { become, type Transitions } from '../util/transitions.js'
 import { Deferred } from './deferred.js'
 import { Idleness } from './idleness.js'
-import type { BackendKeeper } from '../backend/backend-keeper.js'
+import type { Client } from 'pg'
 import type { Backend } from '../backend/backend.js'
-import type { ResolvedOptions } from '../options.js'
+import type { ConnectPlan } from '../conninfo/plan.js'
+import type { NoticeEvent } from '../events.js'
+import type { Unanswered } from '../pipeline/pipeline.js'
+import type { Request } from '../pipeline/request.js'
+import type { Deadlines } from '../util/deadlines.js'
+import type { Dispatcher } from './dispatcher.js'
 
 type State = 'none' | 'ready' | 'doubted' | 'checking' | 'due' | 'closing'
 
@@ -31,78 +38,53 @@ const LOOK_AFTER_IDLE_MILLIS = 20
 
 type Check = (backend: Backend) => Promise<void>
 
-export class BackendLife {
-  readonly #keeper: BackendKeeper
-  readonly #options: ResolvedOptions
+export class BackendLife implements KeeperOwner {
+  readonly keeper: BackendKeeper
+  readonly deadlines: Deadlines
+  readonly #dispatcher: Dispatcher
   readonly #idleness: Idleness
-  /** Something has changed that may let the next in line be served. */
-  readonly #advance: () => void
-  /** The backend was closed. */
-  readonly #onClosed: () => void
-  #state: State = 'none'
+  state: State = 'none'
   /** A `close()` that waits for the present holder. */
   #wanted: Deferred | null = null
 
-  constructor(keeper: BackendKeeper, options: ResolvedOptions, advance: () => void, onClosed: () => void) {
-    this.#keeper = keeper
-    this.#options = options
-    this.#advance = advance
-    this.#onClosed = onClosed
-    this.#idleness = new Idleness(options, () => void this.#close())
-  }
-
-  /** It is being looked at before anyone gets it. */
-  get checking(): boolean {
-    return this.#state === 'checking'
-  }
-
-  get backend(): Backend | null {
-    return this.#keeper.backend
-  }
-
-  get opening(): boolean {
-    return this.#keeper.opening
-  }
-
-  /** The commands that bring the session back to what `onConnect` left; empty without `reset: 'session'`. */
-  get resetText(): string {
-    return this.#keeper.resetText
-  }
-
-  open(): Promise<Backend> {
-    return this.#keeper.open()
-  }
-
-  abortOpening(): void {
-    this.#keeper.abortOpening()
-  }
-
-  /** A `close()` waits for the present holder. */
-  get closeWanted(): boolean {
-    return this.#wanted !== null
+  constructor(plan: () => ConnectPlan, dispatcher: Dispatcher) {
+    this.#dispatcher = dispatcher
+    this.deadlines = dispatcher.deadlines
+    this.keeper = new BackendKeeper(plan, dispatcher.options, this)
+    this.#idleness = new Idleness(dispatcher.options, () => void this.#close())
   }
 
   /** It is to be replaced before anyone else gets it. */
   get replacementDue(): boolean {
-    const { backend } = this.#keeper
+    const { backend } = this.keeper
     return this.#wanted !== null || (backend !== null && this.#isDue(backend))
   }
 
   #isDue(backend: Backend): boolean {
-    const { maxLifetimeMillis } = this.#options
-    return this.#state === 'due' || (maxLifetimeMillis > 0 && now() - backend.openedAt > maxLifetimeMillis)
+    const { maxLifetimeMillis } = this.#dispatcher.options
+    return this.state === 'due' || (maxLifetimeMillis > 0 && now() - backend.openedAt > maxLifetimeMillis)
   }
 
   #become(next: State): void {
-    this.#state = become('the life of a backend', NEXT, this.#state, next)
+    this.state = become('the life of a backend', NEXT, this.state, next)
+  }
+
+  /** Opens it, unless it is open. Where that fails all who wait are told. */
+  async open(): Promise<void> {
+    try {
+      await this.keeper.open()
+    } catch (error) {
+      this.#dispatcher.onOpenFailed(error as Error)
+      throw error
+    }
   }
 
   /** The backend, where the next in line may have it now; null while something has to be done first. */
-  take(open: () => void): Backend | null {
-    const { backend } = this.#keeper
-    if (this.#state === 'checking' || this.#wanted !== null) return null
+  take(): Backend | null {
+    const { backend } = this.keeper
+    if (this.state === 'checking' || this.#wanted !== null) return null
     if (backend === null) {
-      open()
+      if (!this.keeper.opening) this.open().catch(() => {})
       return null
     }
     const unused = backend.pipeline.pending === 0
@@ -111,7 +93,7 @@ export class BackendLife {
       return null
     }
     // One that is in doubt is given to nobody until it is unused, and then it is asked.
-    if (!unused) return this.#state === 'doubted' ? null : backend
+    if (!unused) return this.state === 'doubted' ? null : backend
     const check = this.#checkFor()
     if (check === null) return backend
     void this.#look(backend, check)
@@ -120,15 +102,15 @@ export class BackendLife {
 
   /** What has to be looked at before an unused backend is handed out; null where it was used a moment ago. */
   #checkFor(): Check | null {
-    if (this.#state === 'doubted') return this.#askWhetherWritable
+    if (this.state === 'doubted') return this.#askWhetherWritable
     const { millis } = this.#idleness
-    if (millis > this.#options.validateAfterIdleMillis) return validate
+    if (millis > this.#dispatcher.options.validateAfterIdleMillis) return validate
     return millis > LOOK_AFTER_IDLE_MILLIS ? lookAtSocket : null
   }
 
   readonly #askWhetherWritable: Check = async (backend) => {
-    const wanted = await isAsWanted(backend, this.#keeper.targetSessionAttrs)
-    if (!wanted && this.#keeper.backend === backend) this.#become('due')
+    const wanted = await isAsWanted(backend, this.keeper.targetSessionAttrs)
+    if (!wanted && this.keeper.backend === backend) this.#become('due')
   }
 
   async #look(backend: Backend, check: Check): Promise<void> {
@@ -139,11 +121,10 @@ export class BackendLife {
     } catch {
       // It is lost then, and the next in line has a new one opened.
     }
-    if (this.#state === 'checking') this.#become('ready')
-    this.#advance()
+    if (this.state === 'checking') this.#become('ready')
+    this.#dispatcher.advance()
   }
 
-  /** The backend is used again. */
   wake(backend: Backend): void {
     this.#idleness.end(backend)
   }
@@ -156,24 +137,75 @@ export class BackendLife {
 
   // ---- what happens to it
 
-  onOpened(): void {
+  onOpened({ processID }: Backend, openedMillis: number): void {
     this.#idleness.forget()
     this.#become('ready')
+    this.#dispatcher.events.tell('connect', {
+      processID,
+      reconnected: this.keeper.openings > 1,
+      openedMillis,
+    })
+    this.#dispatcher.subscriptions.onSessionOpened()
+    // Those who asked for the opening come first: their promise settles before this microtask runs.
+    clock.queueMicrotask(() => this.#dispatcher.advance())
   }
 
-  /** False where it was not the present one. */
-  onLost(backend: Backend): boolean {
-    if (this.#keeper.backend !== backend) return false
-    this.#keeper.forget(backend)
+  onReady(): void {
+    if (this.#dispatcher.holder === null) this.#dispatcher.advance()
+  }
+
+  onLost(backend: Backend, cause: Error, { sent, unsent }: Unanswered): void {
+    if (this.keeper.backend !== backend) return
+    this.keeper.forget(backend)
     this.#idleness.forget()
     this.#become('none')
-    return true
+    const { holder } = this.#dispatcher
+    const requests = holder?.requests.backend === backend ? holder.requests : null
+    for (const request of [...sent, ...unsent])
+      if (request.owner !== requests) request.owner.onLost(request, cause)
+    const own = (request: Request): boolean => request.owner === requests
+    requests?.backendLost(cause, sent.filter(own), unsent.filter(own))
+    this.#gone(cause)
+    this.#dispatcher.advance()
   }
 
-  /** It has refused a write: whether it is a primary still is asked at the next boundary. */
-  doubt(): void {
-    const inUse = this.#state === 'ready' || this.#state === 'checking'
-    if (inUse && wantsWritable(this.#keeper.targetSessionAttrs)) this.#become('doubted')
+  #gone(...error: [] | [Error]): void {
+    this.#dispatcher.counters.disconnects++
+    this.#dispatcher.subscriptions.onSessionGone()
+    this.#dispatcher.events.tell('disconnect', ...error)
+  }
+
+  onNotice(notice: NoticeEvent): void {
+    this.#dispatcher.events.tell('notice', notice)
+  }
+
+  onNotification(message: { channel: string; payload?: string | undefined; processId: number }): void {
+    this.#dispatcher.subscriptions.deliver(message)
+  }
+
+  onListensDoubted(): void {
+    this.#dispatcher.subscriptions.onDoubted()
+  }
+
+  /** The server would misread the texts of one-shots that were pipelined behind the change of the encoding. */
+  onGarbled(backend: Backend): void {
+    if (this.#dispatcher.holder === null && backend.pipeline.inFlight > 1) {
+      backend.lose(new Error('client_encoding was changed, but pg writes and reads UTF8 only'))
+    }
+  }
+
+  /** Whether it is a primary still is asked at the next boundary. */
+  onWriteRefused(): void {
+    const inUse = this.state === 'ready' || this.state === 'checking'
+    if (inUse && wantsWritable(this.keeper.targetSessionAttrs)) this.#become('doubted')
+  }
+
+  prepare(client: Client): Promise<void> {
+    return this.#dispatcher.subscriptions.listenAgain(client)
+  }
+
+  runOnConnect(work: () => Promise<void>): Promise<void> {
+    return runCallback(this.#dispatcher.events.manager, work, 'onConnect')
   }
 
   // ---- closing
@@ -182,19 +214,19 @@ export class BackendLife {
   close(): Promise<void> {
     this.#wanted ??= new Deferred()
     const { promise } = this.#wanted
-    this.#advance()
+    this.#dispatcher.advance()
     return promise
   }
 
-  /** Sees to a `close()` at a boundary; false while it is under way. */
-  closeNow(): boolean {
-    const { backend, closing } = this.#keeper
-    if (backend !== null && backend.pipeline.pending > 0) return false
-    if (backend !== null || closing) {
-      void this.#close()
+  /** Sees to a `close()` at a boundary; true while it is under way. */
+  seeToClose(): boolean {
+    if (this.#wanted === null) return false
+    const { backend, closing } = this.keeper
+    if (backend === null && !closing) {
+      this.#closed()
       return false
     }
-    this.#closed()
+    if (backend === null || backend.pipeline.pending === 0) void this.#close()
     return true
   }
 
@@ -204,16 +236,15 @@ export class BackendLife {
   }
 
   async #close(): Promise<void> {
-    const { backend } = this.#keeper
+    const { backend } = this.keeper
     if (backend !== null) this.#become('closing')
     this.#idleness.forget()
-    await this.#keeper.close()
-    if (this.#state === 'closing') this.#become('none')
-    if (backend !== null) this.#onClosed()
-    this.#advance()
+    await this.keeper.close()
+    if (this.state === 'closing') this.#become('none')
+    if (backend !== null) this.#gone()
+    this.#dispatcher.advance()
   }
 
-  /** Closes it for good; nothing is watched any more. */
   async end(): Promise<void> {
     await this.#close()
     this.#closed()

@@ -9,177 +9,119 @@
 import { AbandonedOpeningError } from '../backend/backend-keeper.js'
 import { ResetRequest } from '../backend/reset.js'
 import { AcquireTimeoutError, ConnectError, ManagerEndedError, TooManyWaitingError } from '../errors.js'
-import { controlLimits } from '../lease/control-limits.js'
-import { HoldWatch } from '../lease/hold-watch.js'
+import { watchHold } from '../lease/hold-watch.js'
+import { controlLimits, type ControlLimits, type LeaseOwner } from '../lease/lease-owner.js'
 import { Lease } from '../lease/lease.js'
 import { ClassifiedTexts } from '../sql/classify.js'
 import { reasonOf } from '../util/abort-signals.js'
 import { clock, now } from '../util/clock.js'
 import { Deadlines } from '../util/deadlines.js'
+import { BackendLife } from './backend-life.js'
 import { Ending } from './ending.js'
 import { WaitQueue, type Waiter } from './wait-queue.js'
 import type { EventSink, Wait } from '../api/ports.js'
 import type { Backend } from '../backend/backend.js'
-import type { RollbackEvent } from '../events.js'
-import type { LeaseOwner } from '../lease/lease-owner.js'
+import type { ConnectPlan } from '../conninfo/plan.js'
+import type { HoldWarningEvent, RollbackEvent } from '../events.js'
+import type { LeaseRequests } from '../lease/lease-requests.js'
+import type { Subscriptions } from '../listen/subscriptions.js'
 import type { ResolvedOptions } from '../options.js'
-import type { Failure } from '../util/failure.js'
-import type { BackendLife } from './backend-life.js'
-import type { OneShotHost } from './one-shots.js'
-import type { BrokerWaiter, LeaseWaiter, WaiterHost } from './waiters.js'
-
-/** How many of each thing has happened. */
-export interface Counters {
-  acquires: number
-  releases: number
-  rollbacks: number
-  timeouts: number
-  disconnects: number
-}
-
-/** The lease that is held. */
-interface Holding {
-  readonly lease: Lease
-  /** Where it was asked for. */
-  readonly stack: string | null
-  readonly watch: HoldWatch | null
-}
+import type { BrokerWaiter, LeaseWaiter } from './waiters.js'
 
 /** What pg writes and reads, whatever a holder has set. */
 const RESTORE_ENCODING = "SET client_encoding TO 'UTF8'"
 
-export class Dispatcher implements WaiterHost, OneShotHost {
+export class Dispatcher implements LeaseOwner {
   readonly deadlines = new Deadlines()
-  readonly counters: Counters = { acquires: 0, releases: 0, rollbacks: 0, timeouts: 0, disconnects: 0 }
+  readonly counters = { acquires: 0, releases: 0, rollbacks: 0, timeouts: 0, disconnects: 0 }
   readonly ending = new Ending()
-  readonly #queue = new WaitQueue<Backend>(this.deadlines)
-  readonly #options: ResolvedOptions
-  readonly #events: EventSink
-  readonly #life: BackendLife
-  /** Somebody listens. */
-  readonly #listening: () => boolean
-  readonly #leaseOwner: LeaseOwner
-  #holding: Holding | null = null
+  readonly life: BackendLife
+  readonly queue = new WaitQueue<Backend>(this.deadlines)
+  readonly texts = new ClassifiedTexts()
+  readonly limits: ControlLimits
+  readonly options: ResolvedOptions
+  readonly events: EventSink
+  readonly subscriptions: Subscriptions
+  /** The lease that is held. */
+  holder: Lease | null = null
+  #stopWatch: (() => void) | null = null
   /** Set while reactions of listeners or waiters could enter `advance` again. */
   #advancing = false
 
   constructor(
+    plan: () => ConnectPlan,
     options: ResolvedOptions,
     events: EventSink,
-    createLife: (dispatcher: Dispatcher) => BackendLife,
-    listening: () => boolean,
+    subscriptions: Subscriptions,
   ) {
-    this.#options = options
-    this.#events = events
-    this.#listening = listening
-    this.#life = createLife(this)
-    this.#leaseOwner = this.#createLeaseOwner(this.#life)
-  }
-
-  #createLeaseOwner(life: BackendLife): LeaseOwner {
-    return {
-      limits: controlLimits(this.#options),
-      deadlines: this.deadlines,
-      texts: new ClassifiedTexts(),
-      releaseGraceMillis: this.#options.releaseGraceMillis,
-      closesOnDatabaseError: this.#options.closeOn === 'database-error',
-      get replacementDue() {
-        return life.replacementDue
-      },
-      reopen: (requests) => {
-        if (this.ending.abandoned) return requests.lose(new ManagerEndedError())
-        life.open().then(
-          (backend) => requests.backend === null && requests.resume(backend),
-          (error: Error) => {
-            if (requests.backend === null) requests.lose(error)
-            this.onOpenFailed(error)
-          },
-        )
-      },
-      passOn: (lease) => this.passOn(lease),
-      close: () => life.close(),
-      onRollback: (event) => this.onRollback(event),
-    }
-  }
-
-  get holder(): Lease | null {
-    return this.#holding?.lease ?? null
+    this.options = options
+    this.events = events
+    this.subscriptions = subscriptions
+    this.limits = controlLimits(options)
+    this.life = new BackendLife(plan, this)
   }
 
   get backend(): Backend | null {
-    return this.#life.backend
+    return this.life.keeper.backend
   }
 
-  get rollbackMillis(): number {
-    return this.#leaseOwner.limits.rollback
-  }
-
-  /** How many wait. */
-  get waiting(): number {
-    return this.#queue.length
-  }
-
-  /** The first in line. */
   get first(): Waiter<Backend> | null {
-    return this.#queue.first
+    return this.queue.first
   }
 
   /** Nobody holds the backend, waits, or is unanswered. */
   get free(): boolean {
-    const busy = this.#holding !== null || this.#queue.length > 0 || this.#life.checking
-    return !busy && (this.#life.backend?.pipeline.pending ?? 0) === 0
+    const busy = this.holder !== null || this.queue.length > 0 || this.life.state === 'checking'
+    return !busy && (this.backend?.pipeline.pending ?? 0) === 0
   }
 
   // ---- asking
 
   /** Serves `waiter`, or has it stand in line. */
   ask(waiter: BrokerWaiter, wait: Wait): void {
-    const refusal = this.#refusal(wait)
-    if (refusal !== null) return waiter.fail(refusal.reason)
-    if (this.#holding === null && this.#queue.length === 0) {
-      const backend = this.#takeBackend()
-      if (backend !== null && waiter.fits(backend)) return waiter.serve(backend)
+    if (this.ending.begun) return waiter.fail(new ManagerEndedError())
+    if (wait.signal?.aborted === true) return waiter.fail(reasonOf(wait.signal))
+    if (this.holder === null && this.queue.length === 0) {
+      const backend = this.life.take()
+      if (backend !== null && waiter.fits(backend)) return waiter.accept(backend)
       // A limit of 0 forbids waiting for others, not connecting: with nobody ahead there is no limit.
       if (backend === null) return this.#wait(waiter, wait, wait.timeoutMillis || Infinity)
     }
     if (wait.timeoutMillis === 0) return waiter.fail(waiter.timedOut())
-    if (this.#queue.length >= this.#options.maxWaiting && wait.unbounded !== true) {
-      return waiter.fail(new TooManyWaitingError({ maxWaiting: this.#options.maxWaiting }))
-    }
-    this.#wait(waiter, wait, wait.timeoutMillis)
-  }
-
-  #refusal({ signal }: Wait): Failure | null {
-    if (this.ending.begun) return { reason: new ManagerEndedError() }
-    return signal?.aborted === true ? { reason: reasonOf(signal) } : null
+    const { maxWaiting } = this.options
+    if (this.queue.length < maxWaiting || wait.unbounded === true)
+      this.#wait(waiter, wait, wait.timeoutMillis)
+    else waiter.fail(new TooManyWaitingError({ maxWaiting }))
   }
 
   #wait(waiter: BrokerWaiter, { signal }: Wait, timeoutMillis: number): void {
-    this.#queue.join(waiter, { timeoutMillis, signal })
+    this.queue.join(waiter, { timeoutMillis, signal })
     this.advance()
   }
 
   /** A waiter has left the queue without being granted: its time has passed, its signal aborted, or all are rejected. */
   onLeft(): void {
-    if (this.#queue.length === 0 && this.#holding === null) this.#rest()
+    if (this.queue.length === 0 && this.holder === null) this.#rest()
   }
 
   timedOut(timeoutMillis: number): AcquireTimeoutError {
     this.counters.timeouts++
-    const holding = this.#holding
-    const heldMillis = holding === null ? null : Math.round(now() - holding.lease.grantedAt)
+    const lease = this.holder
+    const heldMillis = lease === null ? null : Math.round(now() - lease.grantedAt)
     return new AcquireTimeoutError({
       timeoutMillis,
-      waiting: this.#queue.length,
+      waiting: this.queue.length,
       heldMillis,
       holder: heldMillis === null ? this.#whyNobody() : `held for ${heldMillis}ms`,
-      holderStack: holding?.stack ?? null,
+      holderStack: lease?.stack ?? null,
     })
   }
 
   #whyNobody(): string {
-    if (this.#life.opening) return 'still connecting'
-    return this.#life.checking ? 'still checking the connection' : 'held by queries that are not answered yet'
+    if (this.life.keeper.opening) return 'still connecting'
+    return this.life.state === 'checking'
+      ? 'still checking the connection'
+      : 'held by queries that are not answered yet'
   }
 
   // ---- granting
@@ -188,99 +130,97 @@ export class Dispatcher implements WaiterHost, OneShotHost {
     if (this.#advancing) return
     this.#advancing = true
     try {
-      while (this.#step()) {
-        // One waiter a step.
-      }
+      // One waiter a step.
+      while (this.#step());
     } finally {
       this.#advancing = false
     }
   }
 
-  /** Serves the first in line, if it can be served now. */
   #step(): boolean {
-    if (this.#holding !== null) return false
-    if (this.#life.closeWanted && !this.#life.closeNow()) return false
-    const first = this.#queue.first as BrokerWaiter | null
+    if (this.holder !== null || this.life.seeToClose()) return false
+    const first = this.queue.first as BrokerWaiter | null
     if (first === null) {
       this.#rest()
       return false
     }
-    const backend = this.#takeBackend()
+    const backend = this.life.take()
     if (backend === null || !first.fits(backend)) return false
     // A waiter whose time had passed declines, and has left the queue: either way the next is asked.
     first.grant(backend, now())
     return true
   }
 
-  #takeBackend(): Backend | null {
-    return this.#life.take(this.#open)
-  }
-
-  readonly #open = (): void => {
-    if (!this.#life.opening) this.#life.open().catch((error: unknown) => this.onOpenFailed(error as Error))
-  }
-
-  grant(backend: Backend, { terms, stack, waitedMillis }: LeaseWaiter<never>): Lease {
-    if (this.#holding !== null) throw new Error('BUG: the backend was granted to two')
-    const lease = new Lease(backend, terms, this.#leaseOwner)
-    const { holdWarningMillis, maxHoldMillis } = this.#options
-    const watched = holdWarningMillis > 0 || maxHoldMillis > 0
-    this.#holding = { lease, stack, watch: watched ? this.#watch(lease, stack) : null }
+  grant(
+    backend: Backend,
+    { terms, stack, waitedMillis }: Pick<LeaseWaiter<unknown>, 'terms' | 'stack' | 'waitedMillis'>,
+  ): Lease {
+    if (this.holder !== null) throw new Error('BUG: the backend was granted to two')
+    const lease = new Lease(backend, terms, stack, this)
+    this.#stopWatch = watchHold(lease, this.options, this.#warn)
+    this.holder = lease
     this.counters.acquires++
-    if (this.#events.listens('acquire')) this.#events.tell('acquire', { waitedMillis })
+    if (this.events.listens('acquire')) this.events.tell('acquire', { waitedMillis })
     return lease
   }
 
-  #watch(lease: Lease, stack: string | null): HoldWatch {
-    return new HoldWatch(lease, stack, this.#options, (event) => this.#events.tell('holdWarning', event))
-  }
+  readonly #warn = (event: HoldWarningEvent): void => this.events.tell('holdWarning', event)
 
   /** The lease is over: the next in line is served. Only the present holder's can be passed on. */
   passOn(lease: Lease): void {
-    if (this.#holding?.lease !== lease) return
-    this.#holding.watch?.stop()
-    this.#holding = null
+    if (this.holder !== lease) return
+    this.#stopWatch?.()
+    this.holder = null
     this.counters.releases++
-    lease.finish()
+    lease.become('over')
     if (lease.requests.used) this.tidySession()
-    if (this.#events.listens('release')) {
-      this.#events.tell('release', { heldMillis: now() - lease.grantedAt })
+    if (this.events.listens('release')) {
+      this.events.tell('release', { heldMillis: now() - lease.grantedAt })
     }
     this.advance()
   }
 
-  /** Pipelined behind the last request. Only what can be sent again follows before its answer. */
-  tidySession(): void {
-    const { backend, resetText } = this.#life
-    if (backend === null) return
-    if (backend.garbled) backend.pipeline.submit(new ResetRequest(backend, RESTORE_ENCODING))
-    if (this.#options.reset !== 'session') return
-    backend.pipeline.submit(new ResetRequest(backend, resetText, this.#leaseOwner.limits.rollback))
+  /** The lease's backend is gone, and its opening is to be sent on a new one. */
+  reopen(requests: LeaseRequests): void {
+    if (this.ending.abandoned) return requests.lose(new ManagerEndedError())
+    this.life.keeper.open().then(
+      (backend) => requests.backend === null && requests.resume(backend),
+      (error: Error) => {
+        if (requests.backend === null) requests.lose(error)
+        this.onOpenFailed(error)
+      },
+    )
   }
 
-  wake(backend: Backend): void {
-    this.#life.wake(backend)
+  /** Pipelined behind the last request. Only what can be sent again follows before its answer. */
+  tidySession(): void {
+    const { backend, resetText } = this.life.keeper
+    if (backend === null) return
+    if (backend.garbled) backend.pipeline.submit(new ResetRequest(backend, RESTORE_ENCODING))
+    if (this.options.reset !== 'session') return
+    backend.pipeline.submit(new ResetRequest(backend, resetText, this.limits.rollback))
   }
 
   onRollback(event: RollbackEvent): void {
     this.counters.rollbacks++
-    this.#events.tell('rollback', event)
+    this.events.tell('rollback', event)
   }
 
   onOpenFailed(error: Error): void {
-    if (!(error instanceof AbandonedOpeningError)) this.#queue.rejectAll(() => freshError(error))
+    if (!(error instanceof AbandonedOpeningError)) this.queue.rejectAll(() => freshError(error))
     this.advance()
   }
 
   /** The queue is empty and no lease is held. */
   #rest(): void {
-    const { backend } = this.#life
+    const { keeper } = this.life
+    const { backend } = keeper
     if (backend === null) {
-      if (this.#life.opening && (this.ending.begun || !this.#listening())) this.#life.abortOpening()
-    } else if (backend.pipeline.pending > 0 || this.#life.checking) return
+      if (keeper.opening && (this.ending.begun || this.subscriptions.size === 0)) keeper.abortOpening()
+    } else if (backend.pipeline.pending > 0 || this.life.state === 'checking') return
     // A subscription keeps the connection, and with it the process.
-    else this.#life.rest(backend, this.#listening())
-    if (this.ending.begun && !this.#life.opening) this.ending.drained()
+    else this.life.rest(backend, this.subscriptions.size > 0)
+    if (this.ending.begun && !keeper.opening) this.ending.drained()
   }
 
   // ---- the end
@@ -293,9 +233,9 @@ export class Dispatcher implements WaiterHost, OneShotHost {
   }
 
   async #abandonAll(): Promise<void> {
-    this.#queue.rejectAll(() => new ManagerEndedError())
-    this.#life.abortOpening()
-    await this.#life.backend?.abandon(new ManagerEndedError())
+    this.queue.rejectAll(() => new ManagerEndedError())
+    this.life.keeper.abortOpening()
+    await this.backend?.abandon(new ManagerEndedError())
   }
 }
 

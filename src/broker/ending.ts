@@ -1,42 +1,21 @@
-/**
- * The end of a broker: new work is refused, those who wait are served, then everything is closed.
- *
- * States: `none` → `draining` → `abandoned` (its time is over, and nobody is waited for any more) → `over`, or from
- * `draining` straight to `over`.
- */
+/** The end of a broker: new work is refused, those who wait are served, then everything is closed. */
 import { timerFor } from '../util/timer.js'
-import { become, type Transitions } from '../util/transitions.js'
 import { Deferred } from './deferred.js'
 
-type State = 'none' | 'draining' | 'abandoned' | 'over'
-
-const NEXT: Transitions<State> = {
-  none: ['draining'],
-  draining: ['abandoned', 'over'],
-  abandoned: ['over'],
-  over: [],
-}
-
 export class Ending {
+  /** Its time is over, or all of it is: nothing is opened any more. */
+  abandoned = false
   readonly #drained = new Deferred()
-  #state: State = 'none'
+  readonly #whenOver: (() => void)[] = []
   #promise: Promise<void> | null = null
-  #whenOver: (() => void)[] = []
 
-  /** New work is refused. */
   get begun(): boolean {
-    return this.#state !== 'none'
-  }
-
-  /** Nothing is opened any more. */
-  get abandoned(): boolean {
-    return this.#state === 'abandoned' || this.#state === 'over'
+    return this.#promise !== null
   }
 
   /** Begins it, or joins the one under way. `abandon` is called once `timeoutMillis` are over, `finish` at the end. */
   begin(timeoutMillis: number, abandon: () => Promise<void>, finish: () => Promise<void>): Promise<void> {
-    this.#promise ??= this.#run(timeoutMillis, abandon, finish)
-    return this.#promise
+    return (this.#promise ??= this.#run(timeoutMillis, abandon, finish))
   }
 
   async #run(
@@ -44,15 +23,14 @@ export class Ending {
     abandon: () => Promise<void>,
     finish: () => Promise<void>,
   ): Promise<void> {
-    this.#become('draining')
     const timer = timerFor(timeoutMillis, () => {
-      this.#become('abandoned')
+      this.abandoned = true
       void abandon().then(() => this.drained())
     })
     await this.#drained.promise
     timer?.stop()
     await finish()
-    this.#become('over')
+    this.abandoned = true
     for (const tell of this.#whenOver) tell()
   }
 
@@ -61,12 +39,7 @@ export class Ending {
     this.#drained.resolve()
   }
 
-  /** Calls `tell` at the very end. */
   onOver(tell: () => void): void {
     this.#whenOver.push(tell)
-  }
-
-  #become(next: State): void {
-    this.#state = become('an ending', NEXT, this.#state, next)
   }
 }

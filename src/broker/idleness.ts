@@ -3,25 +3,19 @@
  * keep the process alive, and is closed when it has been idle for `idleTimeoutMillis`.
  */
 import { clock, now } from '../util/clock.js'
-import { LONGEST_TIMER_MILLIS, timerFor } from '../util/timer.js'
-import type { Timer } from '../util/timer.js'
+import { LONGEST_TIMER_MILLIS, timerFor, type Timer } from '../util/timer.js'
 import type { Backend } from '../backend/backend.js'
-
-export interface IdleOptions {
-  readonly allowExitOnIdle: boolean
-  readonly idleTimeoutMillis: number
-}
+import type { ResolvedOptions } from '../options.js'
 
 export class Idleness {
-  readonly #options: IdleOptions
+  readonly #options: ResolvedOptions
   readonly #onTooLong: () => void
   /** When the connection was last used, on both clocks; null while it is in use, or there is none. */
   #since: { readonly monotonic: number; readonly wall: number } | null = null
-  /** Somebody listens on it. */
   #kept = false
   #timer: Timer | null = null
 
-  constructor(options: IdleOptions, onTooLong: () => void) {
+  constructor(options: ResolvedOptions, onTooLong: () => void) {
     this.#options = options
     this.#onTooLong = onTooLong
   }
@@ -44,7 +38,6 @@ export class Idleness {
     if (idleTimeoutMillis > 0) this.#arm(idleTimeoutMillis)
   }
 
-  /** The connection is used again. */
   end(backend: Backend): void {
     if (this.#since === null) return
     this.#since = null
@@ -56,7 +49,6 @@ export class Idleness {
     this.#since = null
   }
 
-  /** Nothing is watched any more. */
   stop(): void {
     this.forget()
     this.#timer?.stop()

@@ -1,16 +1,7 @@
 /** The broker over a wait queue and a backend of its own. */
-import { BackendKeeper } from '../backend/backend-keeper.js'
-import { Heartbeat } from '../listen/heartbeat.js'
 import { Subscriptions, type SubscriptionOwner } from '../listen/subscriptions.js'
-import { ControlRequest } from '../pipeline/control-request.js'
-import { QueryRequest } from '../pipeline/query-request.js'
-import { ownStatement } from '../pipeline/statement-part.js'
-import { TRAITS, type RequestTraits } from '../pipeline/request.js'
 import { now } from '../util/clock.js'
-import { BackendEvents } from './backend-events.js'
-import { BackendLife } from './backend-life.js'
 import { Dispatcher } from './dispatcher.js'
-import { askersFrames } from './askers-frames.js'
 import { OneShots } from './one-shots.js'
 import { LeaseWaiter, OneShotWaiter, type OneShot } from './waiters.js'
 import type { QueryResult } from 'pg'
@@ -19,21 +10,18 @@ import type { ConnectionFacts, ManagerStats } from '../api/manager.js'
 import type { Broker, EventSink, FaceOptions, LeaseTerms, Wait } from '../api/ports.js'
 import type { Statement, StatementCall } from '../api/statement.js'
 import type { Subscription } from '../api/subscription.js'
+import type { Backend } from '../backend/backend.js'
 import type { ConnectPlan } from '../conninfo/plan.js'
 import type { Lease } from '../lease/lease.js'
 import type { ResolvedOptions } from '../options.js'
+import type { RequestOwner } from '../pipeline/request-owner.js'
+import type { Request } from '../pipeline/request.js'
 
 export class LocalBroker implements Broker, SubscriptionOwner {
   readonly options: FaceOptions
   readonly dispatcher: Dispatcher
-  readonly #resolved: ResolvedOptions
   readonly #planned: ConnectPlan
-  readonly #keeper: BackendKeeper
-  readonly #life: BackendLife
-  readonly #events: EventSink
   readonly #oneShots: OneShots
-  readonly #subscriptions = new Subscriptions(this)
-  readonly #heartbeat: Heartbeat
 
   /**
    * @param planned what the connection string says now
@@ -41,59 +29,40 @@ export class LocalBroker implements Broker, SubscriptionOwner {
    */
   constructor(planned: ConnectPlan, plan: () => ConnectPlan, options: ResolvedOptions, events: EventSink) {
     this.#planned = planned
-    this.#resolved = options
-    this.#events = events
     const { autocommit, acquireTimeoutMillis, statementTimeoutMillis, maxHoldMillis } = options
     const revokes = maxHoldMillis > 0
     this.options = { autocommit, acquireTimeoutMillis, statementTimeoutMillis, revokes }
-    let keeper!: BackendKeeper
-    let life!: BackendLife
-    const createLife = (dispatcher: Dispatcher): BackendLife => {
-      const news = new BackendEvents(
-        dispatcher,
-        () => life,
-        () => this.#subscriptions,
-        events,
-      )
-      keeper = new BackendKeeper(plan, options, news)
-      life = new BackendLife(
-        keeper,
-        options,
-        () => dispatcher.advance(),
-        () => news.onGone(),
-      )
-      return life
-    }
-    this.dispatcher = new Dispatcher(options, events, createLife, () => this.#subscriptions.size > 0)
-    this.#keeper = keeper
-    this.#life = life
+    this.dispatcher = new Dispatcher(plan, options, events, new Subscriptions(this, options))
     this.#oneShots = new OneShots(this.dispatcher)
-    this.#heartbeat = new Heartbeat(options.heartbeatMillis, () => this.#keeper.backend)
   }
 
   get ending(): boolean {
     return this.dispatcher.ending.begun
   }
 
+  get backend(): Backend | null {
+    return this.dispatcher.backend
+  }
+
   get status(): TransactionStatus | null {
-    const { backend } = this.#keeper
+    const { backend } = this
     if (backend === null) return null
     return backend.pipeline.pending > 0 ? 'active' : backend.pipeline.status
   }
 
   get stats(): ManagerStats {
-    const { holder, waiting, counters } = this.dispatcher
-    const { backend, openings } = this.#keeper
+    const { backend } = this
+    const { holder, queue, counters, life } = this.dispatcher
     const time = now()
     return Object.freeze({
       held: holder !== null,
       heldMillis: holder === null ? null : Math.round(time - holder.grantedAt),
-      waiting,
+      waiting: queue.length,
       inFlight: backend?.pipeline.pending ?? 0,
       processID: backend?.processID ?? null,
       connectedMillis: backend === null ? null : Math.round(time - backend.openedAt),
       prepared: backend?.pipeline.prepared.size ?? 0,
-      connects: openings,
+      connects: life.keeper.openings,
       ...counters,
     })
   }
@@ -103,8 +72,8 @@ export class LocalBroker implements Broker, SubscriptionOwner {
     const { hosts, user, database } = this.#planned
     const [first] = hosts
     const planned = { host: first.host || first.hostaddr || 'localhost', port: first.port, processID: null }
-    const { host, port, processID } = this.#keeper.backend?.client ?? planned
-    const { idleTimeoutMillis, maxLifetimeMillis } = this.#resolved
+    const { host, port, processID } = this.backend?.client ?? planned
+    const { idleTimeoutMillis, maxLifetimeMillis } = this.dispatcher.options
     return { host, port, user, database, processID, idleTimeoutMillis, maxLifetimeMillis }
   }
 
@@ -129,7 +98,8 @@ export class LocalBroker implements Broker, SubscriptionOwner {
 
   /** It is remembered where leases are asked for. */
   get traces(): boolean {
-    return this.#resolved.traceHolders || this.#resolved.holdWarningMillis > 0
+    const { traceHolders, holdWarningMillis } = this.dispatcher.options
+    return traceHolders || holdWarningMillis > 0
   }
 
   async tryAcquire<T>(terms: LeaseTerms, wait: Wait, receive: (lease: Lease) => T): Promise<T | null> {
@@ -139,118 +109,80 @@ export class LocalBroker implements Broker, SubscriptionOwner {
   // ---- one-shots
 
   query(call: StatementCall, wait: Wait): Promise<QueryResult> {
-    return this.#send(this.#queryOf(call), wait)
+    return this.#ask(this.createQuery(call, wait, false), wait)
   }
 
   batch(calls: readonly StatementCall[], begin: string | null, wait: Wait): Promise<QueryResult[]> {
-    return this.#send(this.#batchOf(calls, begin, wait), wait)
+    return this.#ask(this.createBatch(calls, begin, wait, false), wait)
   }
 
-  #send<C, T>(oneShot: OneShot<C>, wait: Wait): Promise<T> {
-    const waiter = new OneShotWaiter<C, T>(this.dispatcher, oneShot, wait.timeoutMillis)
+  sendInLine<T>(create: (owner: RequestOwner) => Request, wait: Wait): Promise<T> {
+    const oneShot: OneShot<RequestOwner> = { call: this.#oneShots, pipelining: 'exclusive', create }
+    return this.#ask(new OneShotWaiter(this.dispatcher, oneShot, wait.timeoutMillis), wait)
+  }
+
+  #ask<C, T>(waiter: OneShotWaiter<C, T>, wait: Wait): Promise<T> {
     const answered = waiter.ask()
     this.dispatcher.ask(waiter, wait)
     return answered
   }
 
-  /** Makes a one-shot that its asker may abandon. */
-  createQuery(call: StatementCall, { timeoutMillis }: Wait): OneShotWaiter<StatementCall, QueryResult> {
-    return new OneShotWaiter(this.dispatcher, this.#queryOf(call), timeoutMillis, true)
+  /** Makes a one-shot; where it is `abandonable` its asker may do that. */
+  createQuery(
+    call: StatementCall,
+    { timeoutMillis }: Wait,
+    abandonable = true,
+  ): OneShotWaiter<StatementCall, QueryResult> {
+    return new OneShotWaiter(this.dispatcher, this.#oneShots.query(call), timeoutMillis, abandonable)
   }
 
-  /** Makes a batch that its asker may abandon. */
   createBatch(
     calls: readonly StatementCall[],
     begin: string | null,
-    wait: Wait,
+    { timeoutMillis, signal }: Wait,
+    abandonable = true,
   ): OneShotWaiter<readonly Statement[], QueryResult[]> {
-    return new OneShotWaiter(this.dispatcher, this.#batchOf(calls, begin, wait), wait.timeoutMillis, true)
-  }
-
-  #queryOf(call: StatementCall): OneShot<StatementCall> {
-    const shared = call.text.kind === 'plain' && !this.#resets
-    return { call, pipelining: shared ? 'shared' : 'exclusive', create: this.#oneShots.createQuery }
-  }
-
-  /** Each result is of its own statement; the limits are those of the whole. */
-  #batchOf(
-    calls: readonly StatementCall[],
-    begin: string | null,
-    { signal }: Wait,
-  ): OneShot<readonly Statement[]> {
-    const limits = { timeoutMillis: this.options.statementTimeoutMillis, signal }
-    return {
-      call: calls.map(({ statement }) => statement),
-      pipelining: begin === null && !this.#resets ? 'shared' : 'exclusive',
-      create: (statements, exclusive) => this.#oneShots.createBatch(statements, begin, limits, exclusive),
-    }
-  }
-
-  /** Each one-shot is followed by a reset, and no other statement may come in between. */
-  get #resets(): boolean {
-    return this.#resolved.reset === 'session'
+    const oneShot = this.#oneShots.batch(calls, begin, signal)
+    return new OneShotWaiter(this.dispatcher, oneShot, timeoutMillis, abandonable)
   }
 
   // ---- subscriptions
 
   listen(channel: string, maxBuffered: number, wait: Wait): Promise<Subscription> {
-    return this.#subscriptions.add(channel, maxBuffered, wait)
+    return this.dispatcher.subscriptions.add(channel, maxBuffered, wait)
   }
 
-  askInLine(text: string, onSent: () => void): Promise<QueryResult> {
-    const create = (): QueryRequest => {
-      onSent()
-      return new QueryRequest(this.#oneShots, ownStatement(text), EXCLUSIVE)
-    }
-    const wait = { timeoutMillis: Infinity, unbounded: true }
-    return this.#send({ call: null, pipelining: 'exclusive', create }, wait)
-  }
-
-  sendInLine(text: string, wait: Wait, onSent?: () => void): Promise<unknown> {
-    const create = (): ControlRequest => {
-      onSent?.()
-      const limitMillis = this.#resolved.statementTimeoutMillis
-      return new ControlRequest(this.#oneShots, text, { ...EXCLUSIVE, limitMillis }, true)
-    }
-    return this.#send({ call: null, pipelining: 'exclusive', create }, wait)
-  }
-
-  async open(): Promise<void> {
-    try {
-      await this.#life.open()
-    } catch (error) {
-      this.dispatcher.onOpenFailed(error as Error)
-      throw error
-    }
-  }
-
-  onSubscribed(): void {
-    this.#heartbeat.start()
+  open(): Promise<void> {
+    return this.dispatcher.life.open()
   }
 
   onUnsubscribed(): void {
-    this.#heartbeat.stop()
     this.dispatcher.advance()
   }
 
   onBackgroundError(error: Error): void {
-    if (this.#events.listens('error')) this.#events.tell('error', error)
+    const { events } = this.dispatcher
+    if (events.listens('error')) events.tell('error', error)
   }
 
   // ---- closing
 
   close(): Promise<void> {
-    return this.#life.close()
+    return this.dispatcher.life.close()
   }
 
   end(timeoutMillis: number): Promise<void> {
     return this.dispatcher.end(timeoutMillis, async () => {
-      this.#subscriptions.end()
-      await this.#life.end()
-      this.#heartbeat.stop()
+      this.dispatcher.subscriptions.end()
+      await this.dispatcher.life.end()
       this.dispatcher.deadlines.clear()
     })
   }
 }
 
-const EXCLUSIVE: RequestTraits = { ...TRAITS, pipelining: 'exclusive', repeatable: false }
+/** Where the holder asked, without this library's own frames. */
+function askersFrames(): string {
+  const frames = (new Error('acquired').stack ?? '').split('\n').slice(1)
+  const own = new URL('..', import.meta.url)
+  return frames.filter((frame) => !frame.includes(own.href) && !frame.includes(own.pathname)).join('\n')
+}

@@ -8,57 +8,61 @@ import { ConnectionLostError, StatementTimeoutError, UncommittedTransactionError
 import { BatchRequest } from '../pipeline/batch-request.js'
 import { ControlRequest } from '../pipeline/control-request.js'
 import { createRequest } from '../pipeline/create-request.js'
-import { TRAITS } from '../pipeline/request.js'
+import { TRAITS, type Pipelining, type Request } from '../pipeline/request.js'
 import { guardRequest } from '../pipeline/statement-guard.js'
 import type { Statement, StatementCall, StatementLimits, ReadyStatus } from '../api/statement.js'
-import type { Backend } from '../backend/backend.js'
-import type { RollbackEvent } from '../events.js'
-import type { Request } from '../pipeline/request.js'
-import type { Deadlines } from '../util/deadlines.js'
 import type { Failure } from '../util/failure.js'
-
-/** What one-shots need of the broker. */
-export interface OneShotHost {
-  readonly deadlines: Deadlines
-  /** How long the server may take to roll back, in milliseconds. */
-  readonly rollbackMillis: number
-  /** The live backend. */
-  readonly backend: Backend | null
-  onRollback(event: RollbackEvent): void
-  /** A one-shot was answered and its transaction is over. */
-  tidySession(): void
-}
+import type { Dispatcher } from './dispatcher.js'
+import type { OneShot } from './waiters.js'
 
 export class OneShots implements RequestOwner {
-  readonly #host: OneShotHost
+  readonly #dispatcher: Dispatcher
   /** Those that were sent a second time, because their prepared statement had become stale. */
   readonly #retried = new WeakSet<Request>()
 
-  constructor(host: OneShotHost) {
-    this.#host = host
+  constructor(dispatcher: Dispatcher) {
+    this.#dispatcher = dispatcher
+  }
+
+  query(call: StatementCall): OneShot<StatementCall> {
+    return { call, pipelining: this.#pipelining(call.text.kind === 'plain'), create: this.#createQuery }
   }
 
   /** What is sent here could not be sent again if the connection died behind a COMMIT. */
-  readonly createQuery = (call: StatementCall, exclusive: boolean): Request => {
-    const request = createRequest(this, call, false, exclusive)
-    guardRequest(request, call.limits, this.#host.deadlines)
-    return request
+  readonly #createQuery = (call: StatementCall, exclusive: boolean): Request =>
+    this.#guarded(createRequest(this, call, false, exclusive), call.limits)
+
+  /**
+   * Each result is of its own statement; the limits are those of the whole.
+   *
+   * @param begin the BEGIN of an explicit transaction; null where the implicit one will do
+   */
+  batch(
+    calls: readonly StatementCall[],
+    begin: string | null,
+    signal: AbortSignal | undefined,
+  ): OneShot<readonly Statement[]> {
+    const limits = { timeoutMillis: this.#dispatcher.options.statementTimeoutMillis, signal }
+    return {
+      call: calls.map(({ statement }) => statement),
+      pipelining: this.#pipelining(begin === null),
+      create: (statements, exclusive) =>
+        this.#guarded(new BatchRequest(this, statements, begin, exclusive), limits),
+    }
   }
 
-  /** @param begin the BEGIN of an explicit transaction; null where the implicit one will do */
-  createBatch(
-    statements: readonly Statement[],
-    begin: string | null,
-    limits: StatementLimits,
-    exclusive: boolean,
-  ): Request {
-    const request = new BatchRequest(this, statements, begin, exclusive)
-    guardRequest(request, limits, this.#host.deadlines)
+  /** Where each one-shot is followed by a reset, no other statement may come in between. */
+  #pipelining(sharable: boolean): Pipelining {
+    return sharable && this.#dispatcher.options.reset !== 'session' ? 'shared' : 'exclusive'
+  }
+
+  #guarded(request: Request, limits: StatementLimits): Request {
+    guardRequest(request, limits, this.#dispatcher.deadlines)
     return request
   }
 
   withdraw(request: Request): void {
-    this.#host.backend?.pipeline.withdraw(request)
+    this.#dispatcher.backend?.pipeline.withdraw(request)
   }
 
   mayRetry({ ended, traits }: Request): boolean {
@@ -71,10 +75,12 @@ export class OneShots implements RequestOwner {
 
   onAnswered(request: Request, status: ReadyStatus): void {
     if (status !== 'idle') this.#rollBack(request)
-    else if (this.#isStale(request)) this.#sendAgain(request)
-    else {
+    else if (this.#isStale(request)) {
+      this.#retried.add(request)
+      this.#dispatcher.backend?.pipeline.submit(request)
+    } else {
       this.#report(request)
-      this.#host.tidySession()
+      this.#dispatcher.tidySession()
     }
   }
 
@@ -83,13 +89,8 @@ export class OneShots implements RequestOwner {
    * nothing was sent behind it, which would be done before it then.
    */
   #isStale(request: Request): boolean {
-    const last = this.#host.backend?.pipeline.inFlight === 0
+    const last = this.#dispatcher.backend?.pipeline.inFlight === 0
     return request.staleName && last && !this.#retried.has(request)
-  }
-
-  #sendAgain(request: Request): void {
-    this.#retried.add(request)
-    this.#host.backend?.pipeline.submit(request)
   }
 
   #report(request: Request): void {
@@ -100,16 +101,16 @@ export class OneShots implements RequestOwner {
 
   /** Only an exclusive request can leave a transaction open. Where another one does, the protocol is broken. */
   #rollBack(request: Request): void {
-    const backend = this.#host.backend!
+    const backend = this.#dispatcher.backend!
     if (request.traits.pipelining !== 'exclusive') {
       const violation = new Error('protocol violation: a single statement left a transaction open')
-      request.giveUp(this.#lostError(violation))
+      request.giveUp(lostError(violation, true))
       backend.lose(violation)
       return
     }
     // Answered, it cannot be cancelled any more.
     const limit = limitOf(request)
-    const traits = { ...TRAITS, endsTransaction: true, limitMillis: this.#host.rollbackMillis }
+    const traits = { ...TRAITS, endsTransaction: true, limitMillis: this.#dispatcher.limits.rollback }
     const rollback = new ControlRequest(SILENT_OWNER, 'ROLLBACK', traits, true)
     void rollback
       .promise<unknown>()
@@ -121,19 +122,17 @@ export class OneShots implements RequestOwner {
 
   #rolledBack(request: Request, failure: Error | null, limit: Failure | null): void {
     const statement = request.text
-    this.#host.onRollback({ reason: 'one-shot', statement, ...(failure === null ? {} : { error: failure }) })
+    const failed = failure === null ? {} : { error: failure }
+    this.#dispatcher.onRollback({ reason: 'one-shot', statement, ...failed })
     // A batch rejects with its own error, because the open transaction is one that the library began.
     if (request instanceof BatchRequest) this.#report(request)
+    else if (limit !== null) request.reject(limit.reason)
     else {
-      const uncommitted = new UncommittedTransactionError({
-        statement,
-        oneShot: true,
-        retrySafe: request.ended !== 'committed',
-        cause: request.error ?? undefined,
-      })
-      request.reject(limit === null ? uncommitted : limit.reason)
+      const cause = request.error ?? undefined
+      const retrySafe = request.ended !== 'committed'
+      request.reject(new UncommittedTransactionError({ statement, oneShot: true, retrySafe, cause }))
     }
-    this.#host.tidySession()
+    this.#dispatcher.tidySession()
   }
 
   onWithdrawn(request: Request, error: Error | null): void {
@@ -141,12 +140,12 @@ export class OneShots implements RequestOwner {
   }
 
   onLost(request: Request, cause: Error): void {
-    request.giveUp(this.#lostError(cause, request.sent))
+    request.giveUp(lostError(cause, request.sent))
   }
+}
 
-  #lostError(cause: Error, sent = true): ConnectionLostError {
-    return new ConnectionLostError({ commitOutcome: sent ? 'unknown' : 'none', cause, retrySafe: !sent })
-  }
+function lostError(cause: Error, sent: boolean): ConnectionLostError {
+  return new ConnectionLostError({ commitOutcome: sent ? 'unknown' : 'none', cause, retrySafe: !sent })
 }
 
 /** The error of a batch says which of its statements failed; the reason of an abort is the program's own. */

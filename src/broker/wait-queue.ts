@@ -5,8 +5,7 @@
 import type { Wait } from '../api/ports.js'
 import { onAbort } from '../util/abort-listeners.js'
 import { reasonOf } from '../util/abort-signals.js'
-import { LinkedList } from '../util/linked-list.js'
-import type { Linked } from '../util/linked-list.js'
+import { LinkedList, type Linked } from '../util/linked-list.js'
 import type { Deadlines, Timed, Watch } from '../util/deadlines.js'
 
 /**
@@ -23,9 +22,7 @@ export abstract class Waiter<G> implements Linked<Waiter<G>>, Timed {
   #queue: WaitQueue<G> | null = null
   #ignoreAbort: (() => void) | null = null
 
-  /** It is granted what it waited for. */
   protected abstract accept(granted: G): void
-  /** It gets nothing. */
   protected abstract refuse(error: unknown): void
   /** Makes the error for a deadline that has passed. */
   protected abstract timedOut(): Error
@@ -40,10 +37,7 @@ export abstract class Waiter<G> implements Linked<Waiter<G>>, Timed {
     if (this.#leave()) this.refuse(this.timedOut())
   }
 
-  /**
-   * Asks the waiter whether it still wants its turn; false when its time had passed and only the timer had not
-   * fired yet.
-   */
+  /** False when it has left the line, or its time had passed and only the timer had not fired yet. */
   grant(granted: G, now: number): boolean {
     const late = this.watch !== null && this.dueAt < now
     if (late) this.onDue()

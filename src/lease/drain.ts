@@ -7,14 +7,13 @@ import type { Lease } from './lease.js'
  * Waits until nothing is in flight. Once the server has been busy with it for `releaseGraceMillis` the backend is
  * dropped: the time of a predecessor's COMMIT does not count.
  */
-export async function drain(lease: Lease): Promise<void> {
-  const { requests, owner } = lease
-  const { releaseGraceMillis } = owner
+export async function drain({ requests, owner, grantedAt }: Lease): Promise<void> {
+  const { releaseGraceMillis } = owner.options
   const leftAt = now()
   let timer: Timer | undefined
   const expired = new Promise<'expired'>((resolve) => {
     const look = (): void => {
-      const speaksSince = requests.backend?.pipeline.speaksSince(requests) ?? lease.grantedAt
+      const speaksSince = requests.backend?.pipeline.speaksSince(requests) ?? grantedAt
       const left = releaseGraceMillis - (now() - Math.max(leftAt, speaksSince))
       // Timers may fire a little early.
       if (left <= 1) resolve('expired')

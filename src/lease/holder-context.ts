@@ -5,9 +5,7 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks'
 
-/** One callback under way. */
 export interface HolderScope {
-  /** Whose callback it is. */
   readonly manager: object
   readonly kind: 'callback' | 'onConnect'
   /** The callback has settled. What it started and did not await may ask for the connection again. */
@@ -23,8 +21,12 @@ export function runInScope<T>(scope: HolderScope, work: () => T): T {
 }
 
 /** Runs a callback that holds the connection of `manager`: what it starts is inside of it, until it has settled. */
-export function runCallback<T>(manager: object, work: () => T | PromiseLike<T>): Promise<T> {
-  const scope = createScope(manager, 'callback')
+export function runCallback<T>(
+  manager: object,
+  work: () => T | PromiseLike<T>,
+  kind: HolderScope['kind'] = 'callback',
+): Promise<T> {
+  const scope = createScope(manager, kind)
   return runInScope(scope, async () => {
     try {
       return await work()
@@ -54,7 +56,6 @@ export function enclosingScope(manager: object): HolderScope | undefined {
   return scope
 }
 
-/** Runs `work` outside of every scope. */
 export function runOutside<T>(work: () => T): T {
   return storage.run(undefined, work)
 }

@@ -4,22 +4,18 @@
  *
  * The lease's backend is live, or a new one is being opened (`replay.isParked`), or it is lost for good (`loss`).
  */
-import type { Admission, RequestOwner } from '../pipeline/request-owner.js'
-import { ConnectionLostError } from '../errors.js'
+import { SEND, SEND_COMMITTING, SKIP, type Admission, type RequestOwner } from '../pipeline/request-owner.js'
+import { ConnectionLostError, type CommitOutcome } from '../errors.js'
 import { ControlRequest } from '../pipeline/control-request.js'
-import { TRAITS } from '../pipeline/request.js'
+import { QueryRequest } from '../pipeline/query-request.js'
+import { TRAITS, type Request } from '../pipeline/request.js'
 import { BEGIN_FACTS } from '../sql/classify.js'
-import { decide } from './admission.js'
-import { endedError, lossError } from './lease-errors.js'
 import { Replay } from './replay.js'
 import { TransactionState } from './transaction-state.js'
 import type { Backend } from '../backend/backend.js'
 import type { LeaseTerms } from '../api/ports.js'
 import type { ReadyStatus } from '../api/statement.js'
-import type { Request } from '../pipeline/request.js'
-import type { ControlLimits } from './control-limits.js'
-import type { Loss } from './lease-errors.js'
-import type { LeaseOwner } from './lease-owner.js'
+import type { ControlLimits, LeaseOwner } from './lease-owner.js'
 import type { ServerState } from './settlement.js'
 
 /** The answer to COMMIT or ROLLBACK. */
@@ -30,17 +26,24 @@ export interface EndAnswer {
   readonly failedBefore: Error | null
 }
 
+interface Loss {
+  readonly cause: Error
+  readonly outcome: CommitOutcome
+  /** Something was open or unanswered. */
+  readonly open: boolean
+}
+
 export class LeaseRequests implements RequestOwner {
   readonly transaction: TransactionState
+  outstanding = 0
+  /** How its backend was lost; null while it was not, or another stands in. */
+  loss: Loss | null = null
+  /** Its holder may ask for more; else nothing is replayed or repeated any more. */
+  accepting = true
   readonly #owner: LeaseOwner
-  readonly #replay = new Replay<Request>()
+  readonly #replay = new Replay()
   #backend: Backend
-  #loss: Loss | null = null
-  /** How many requests were asked for and are not settled. */
-  #outstanding = 0
   #whenQuiet: (() => void)[] = []
-  /** Its holder may ask for more. */
-  #accepting = true
   /** The opening was sent again because its prepared statement was stale. */
   #repeated = false
 
@@ -55,11 +58,6 @@ export class LeaseRequests implements RequestOwner {
     return this.#replay.isParked ? null : this.#backend
   }
 
-  /** How many of its requests are unsettled. */
-  get outstanding(): number {
-    return this.#outstanding
-  }
-
   /** Something was sent for it: the session may not be as it was. */
   get used(): boolean {
     return this.#replay.used
@@ -72,39 +70,37 @@ export class LeaseRequests implements RequestOwner {
 
   /** What the server said last, or that it can say nothing any more. Meaningful when nothing is outstanding. */
   get serverState(): ServerState {
-    if (this.#loss !== null) return 'lost'
+    if (this.loss !== null) return 'lost'
     if (this.#replay.isParked) return 'idle'
     if (this.#backend.lost !== null) return 'lost'
     // A status that a predecessor left belongs to this lease only once it has spoken itself.
     return this.#replay.used ? this.#backend.pipeline.status : 'idle'
   }
 
-  /** How its backend was lost; null while it was not, or another stands in. */
-  get loss(): Loss | null {
-    return this.#loss
-  }
-
   /** Why nothing more may be asked for; null while it may. */
   refusal(): Error | null {
-    if (this.#loss !== null) return lossError(this)
-    return this.transaction.endedByText ? endedError(this.transaction) : null
+    if (this.loss !== null) return this.lossError(this.loss)
+    return this.transaction.endedByText ? this.transaction.endedError() : null
+  }
+
+  lossError({ cause, outcome }: Omit<Loss, 'open'>): ConnectionLostError {
+    return new ConnectionLostError({ commitOutcome: outcome, cause, retrySafe: this.mayRetry() })
   }
 
   // ---- asking
 
   /** Sends a request as soon as it may go. The caller has asked `refusal()`. */
   issue(request: Request): void {
-    this.#outstanding++
-    if (this.#replay.isParked) return this.#park(request)
+    this.outstanding++
+    if (this.#replay.isParked) {
+      this.#replay.parked = [...this.#replay.parked, request]
+      // Not before there is something to send on it.
+      if (this.#replay.parked.length === 1) this.#owner.reopen(this)
+      return
+    }
     const { lost } = this.#backend
     if (lost === null) this.#backend.pipeline.submit(request)
     else this.backendLost(lost, [], [request])
-  }
-
-  #park(request: Request): void {
-    this.#replay.add(request)
-    // Not before there is something to send on it.
-    if (this.#replay.parked.length === 1) this.#owner.reopen(this)
   }
 
   /** Sends a command of the library's own, which takes no longer than that `kind` may. */
@@ -123,18 +119,12 @@ export class LeaseRequests implements RequestOwner {
 
   /** Sends COMMIT or ROLLBACK; null when nothing is open, so that it costs no round trip. */
   end(text: 'COMMIT' | 'ROLLBACK', internal = false): Promise<EndAnswer> | null {
-    if (!this.transaction.open && this.#outstanding === 0) return null
+    if (!this.transaction.open && this.outstanding === 0) return null
     return this.control(text, text === 'COMMIT' ? 'statement' : 'rollback', true, internal)
   }
 
-  /** Its holder leaves: nothing is replayed or repeated any more. */
-  stopAccepting(): void {
-    this.#accepting = false
-  }
-
-  /** Resolves once nothing is outstanding. */
   quiet(): Promise<void> {
-    if (this.#outstanding === 0) return Promise.resolve()
+    if (this.outstanding === 0) return Promise.resolve()
     return new Promise((resolve) => this.#whenQuiet.push(resolve))
   }
 
@@ -166,38 +156,57 @@ export class LeaseRequests implements RequestOwner {
 
   // ---- what the pipeline asks and tells
 
+  /** Where BEGIN is decided: at the moment that the request is next to be sent. Notes what that opens or ends. */
   admit(request: Request): Admission {
-    const admission = decide(this.transaction, request)
-    if (admission === 'behind BEGIN') return this.#openFirst(request.text)
-    if (admission.verdict === 'refuse') return { verdict: 'refuse', error: endedError(this.transaction) }
-    if (admission.verdict === 'send') this.#replay.onSending()
-    return admission
+    const { transaction } = this
+    const { facts, endsTransaction, pipelining } = request.traits
+    const isControl = request instanceof ControlRequest
+    if (endsTransaction && !transaction.open) return SKIP
+    if (!isControl && transaction.endedByText) {
+      return { verdict: 'refuse', error: transaction.endedError() }
+    }
+    const beginIsDue = transaction.beginIsDue(facts)
+    if (beginIsDue) {
+      // It goes along with one statement of the extended protocol that may be pipelined.
+      const goesAlong = request instanceof QueryRequest && pipelining !== 'exclusive'
+      transaction.openedBy = request.text
+      transaction.open = true
+      if (!goesAlong) return this.#beginFirst()
+    }
+    const commits = facts.mayCommit || (!transaction.open && !facts.begins)
+    const mayCommit = isControl ? request.text === 'COMMIT' : commits
+    if (endsTransaction) transaction.open = false
+    this.#replay.onSending()
+    if (beginIsDue) return { verdict: 'send', begin: transaction.begin, mayCommit }
+    return mayCommit ? SEND_COMMITTING : SEND
   }
 
   /** A BEGIN of its own, for a request that cannot take one along. */
-  #openFirst(text: string): Admission {
+  #beginFirst(): Admission {
     const limitMillis = this.#owner.limits.statement
     const traits = { ...TRAITS, pipelining: 'tail', facts: BEGIN_FACTS, limitMillis } as const
-    const begin = new ControlRequest(this, this.transaction.begin, traits, true)
-    this.#outstanding++
-    this.transaction.begun(text)
+    this.outstanding++
     this.#replay.onSending()
-    return { verdict: 'after', first: begin }
+    return { verdict: 'after', first: new ControlRequest(this, this.transaction.begin, traits, true) }
   }
 
   onAnswered(request: Request, status: ReadyStatus): void {
     this.#replay.onAnswered()
     if (this.#repeatsOpening(request, status)) return
-    this.transaction.answered(request, status, this.#backend.pipeline.inFlight === 0)
+    const { endsTransaction } = request.traits
+    const { pipeline } = this.#backend
+    this.transaction.answered(request, status, pipeline.inFlight === 0)
     // COMMIT and ROLLBACK always end the transaction. Another status breaks the protocol.
-    if (request.traits.endsTransaction && status !== 'idle')
+    if (endsTransaction && status !== 'idle')
       this.#backend.lose(new Error(`the session was not idle after ${request.text}`))
-    if (request.failedToBegin) this.#refuseUnsent(request.error!)
-    const failedBefore = request.traits.endsTransaction ? this.transaction.takeSwallowed() : null
+    // What waits behind a BEGIN that failed would run on its own.
+    const refused = request.failedToBegin ? pipeline.withdrawAll() : []
+    for (const one of refused) this.#abandon(one, request.error!)
+    const failedBefore = this.transaction.swallowed
+    if (endsTransaction) this.transaction.swallowed = null
     const failure = request.failure()
     if (failure !== null) request.reject(failure.reason)
-    else if (request.traits.endsTransaction) request.resolve({ tag: request.outcome, failedBefore })
-    else request.resolve(request.outcome)
+    else request.resolve(endsTransaction ? { tag: request.outcome, failedBefore } : request.outcome)
     this.#settled()
   }
 
@@ -207,16 +216,11 @@ export class LeaseRequests implements RequestOwner {
    */
   #repeatsOpening(request: Request, status: ReadyStatus): boolean {
     const opening = request.admission.begin !== null && request.staleName && status === 'inerror'
-    if (!opening || this.#repeated || this.#outstanding > 1 || !this.#accepting) return false
+    if (!opening || this.#repeated || this.outstanding > 1 || !this.accepting) return false
     this.#repeated = true
     this.end('ROLLBACK', true)?.catch(() => {})
     this.#backend.pipeline.submit(request)
     return true
-  }
-
-  /** BEGIN failed: what waits behind it would run on its own. */
-  #refuseUnsent(error: Error): void {
-    for (const request of this.#backend.pipeline.withdrawAll()) this.#abandon(request, error)
   }
 
   onWithdrawn(request: Request, error: Error | null): void {
@@ -229,19 +233,17 @@ export class LeaseRequests implements RequestOwner {
   onLost(request: Request, cause: Error): void {
     const committing = mayHaveCommitted(request)
     this.transaction.lost(committing)
-    const commitOutcome = committing ? 'unknown' : 'none'
-    this.#abandon(request, new ConnectionLostError({ commitOutcome, cause, retrySafe: this.mayRetry() }))
+    this.#abandon(request, this.lossError({ cause, outcome: committing ? 'unknown' : 'none' }))
   }
 
-  /** The request will not be answered. */
   #abandon(request: Request, error: Error): void {
     request.giveUp(error)
     this.#settled()
   }
 
   #settled(): void {
-    this.#outstanding--
-    if (this.#outstanding > 0) return
+    this.outstanding--
+    if (this.outstanding > 0) return
     const waiting = this.#whenQuiet
     if (waiting.length === 0) return
     this.#whenQuiet = []
@@ -252,7 +254,7 @@ export class LeaseRequests implements RequestOwner {
 
   /** It died: what was sent is sent again, once, where it is the unanswered opening; else everything is rejected. */
   backendLost(cause: Error, sent: readonly Request[], unsent: readonly Request[]): void {
-    if (!this.#accepting || this.#loss !== null || !this.#replay.isPossible(sent)) {
+    if (!this.accepting || this.loss !== null || !this.#replay.isPossible(sent)) {
       return this.lose(cause, sent, unsent)
     }
     const again = sent.filter((request) => !(request instanceof ControlRequest))
@@ -267,10 +269,11 @@ export class LeaseRequests implements RequestOwner {
   lose(cause: Error, sent: readonly Request[] = [], unsent: readonly Request[] = []): void {
     const committing = sent.some(mayHaveCommitted)
     const open = this.transaction.open || sent.length > 0 || unsent.length > 0
-    this.#loss = { cause, outcome: committing ? 'unknown' : 'none', open }
+    const loss: Loss = { cause, outcome: committing ? 'unknown' : 'none', open }
+    this.loss = loss
     this.transaction.lost(committing)
     const parked = this.#replay.lose()
-    for (const request of [...sent, ...unsent, ...parked]) this.#abandon(request, lossError(this))
+    for (const request of [...sent, ...unsent, ...parked]) this.#abandon(request, this.lossError(loss))
   }
 
   /** A new backend for what was parked. */
@@ -280,7 +283,6 @@ export class LeaseRequests implements RequestOwner {
   }
 }
 
-/** Unanswered: it was sent, and may be committed. */
 function mayHaveCommitted({ sent, admission }: Request): boolean {
   return sent && admission.mayCommit
 }

@@ -14,7 +14,7 @@ import { SubmittableRequest } from '../pipeline/submittable-request.js'
 import { withCallersFrames } from '../util/callers-frames.js'
 import { now } from '../util/clock.js'
 import { become, type Transitions } from '../util/transitions.js'
-import { LeaseRequests } from './lease-requests.js'
+import { LeaseRequests, type EndAnswer } from './lease-requests.js'
 import { openNested } from './nested.js'
 import { release } from './release.js'
 import type { QueryResult } from 'pg'
@@ -27,11 +27,9 @@ import type {
   NestedTransaction,
   OutcomeWatch,
 } from '../api/ports.js'
-import type { StatementCall, StatementLimits } from '../api/statement.js'
+import type { StatementCall } from '../api/statement.js'
 import type { Backend } from '../backend/backend.js'
-import type { Request, RequestGuard } from '../pipeline/request.js'
 import type { LeaseOwner } from './lease-owner.js'
-import type { EndAnswer } from './lease-requests.js'
 
 type State = 'held' | 'leaving' | 'revoked' | 'over'
 
@@ -44,31 +42,28 @@ const NEXT: Transitions<State> = {
 
 export class Lease implements LeasePort {
   readonly terms: LeaseTerms
+  /** Where it was asked for; null where nobody wants to know. */
+  readonly stack: string | null
   readonly owner: LeaseOwner
   readonly requests: LeaseRequests
   /** When it was granted, on the clock of `now()`. */
   readonly grantedAt = now()
-  /** How many nested transactions are open. */
   nested = 0
   onRevoked: ((error: Error) => void) | null = null
-  #state: State = 'held'
-  #revocation: Error | null = null
+  revocation: Error | null = null
+  state: State = 'held'
   /** Its settlement, once its holder has left. */
   #departure: Promise<void> | null = null
 
-  constructor(backend: Backend, terms: LeaseTerms, owner: LeaseOwner) {
+  constructor(backend: Backend, terms: LeaseTerms, stack: string | null, owner: LeaseOwner) {
     this.terms = terms
+    this.stack = stack
     this.owner = owner
     this.requests = new LeaseRequests(backend, terms, owner)
   }
 
   get held(): boolean {
-    return this.#state === 'held'
-  }
-
-  /** It has not been passed on. */
-  get isUnsettled(): boolean {
-    return this.#state !== 'over'
+    return this.state === 'held'
   }
 
   get owned(): boolean {
@@ -102,24 +97,18 @@ export class Lease implements LeasePort {
     return this.requests.mayRetry()
   }
 
-  get revocation(): Error | null {
-    return this.#revocation
-  }
-
   refusal(forEnding = false): Error | null {
-    if (this.#revocation !== null) return this.#revocation
+    if (this.revocation !== null) return this.revocation
     if (!this.held) return new ConnectionReleasedError()
     // Nothing was open, so the loss undid nothing, and earlier commits must not look as if they had failed.
     if (forEnding && this.requests.loss?.open === false) return null
     return this.requests.refusal()
   }
 
-  // ---- statements
-
   query(call: StatementCall, watch: OutcomeWatch | null): Promise<QueryResult> {
     const request = createRequest(this.requests, call, this.#repeatable, false)
     const answered = request.callersPromise<QueryResult>(watch)
-    this.#guard(request, call.limits)
+    guardRequest(request, call.limits, this.owner.deadlines)
     this.requests.issue(request)
     return answered
   }
@@ -143,15 +132,9 @@ export class Lease implements LeasePort {
   openRows(call: StatementCall, batchSize: number, refusal: () => Error | null): CursorRows {
     return new CursorRows(call, batchSize, (cursor) => {
       const request = this.#submit(cursor, this.refusal() ?? refusal())
-      return { over: request.over, watch: () => this.#guard(request, call.limits) }
+      return { over: request.over, watch: () => guardRequest(request, call.limits, this.owner.deadlines) }
     })
   }
-
-  #guard(request: Request, limits: StatementLimits): RequestGuard | null {
-    return guardRequest(request, limits, this.owner.deadlines)
-  }
-
-  // ---- transactions
 
   async commit(): Promise<void> {
     const answered = this.requests.end('COMMIT')
@@ -173,12 +156,9 @@ export class Lease implements LeasePort {
     return openNested(this)
   }
 
-  // ---- its end
-
   release(leaving: Leaving): Promise<void> {
     // A callback may have released its handle before it returned: that was the departure.
-    this.#departure ??= release(this, leaving)
-    return this.#departure
+    return (this.#departure ??= release(this, leaving))
   }
 
   drop(): Promise<void> | null {
@@ -187,27 +167,17 @@ export class Lease implements LeasePort {
     return backend.abandon(new Error('the client was dropped'))
   }
 
-  /** Nothing new is taken from now on. */
-  leave(): void {
-    this.#become('leaving')
-  }
-
-  /** It has been passed on. */
-  finish(): void {
-    this.#become('over')
-  }
-
   /** Rejects everything on it, now and later, and has the server cancel what runs. */
   revoke(error: Error): void {
-    this.#become('revoked')
-    this.#revocation = error
+    this.become('revoked')
+    this.revocation = error
     this.requests.rejectAll(error)
     this.onRevoked?.(error)
     this.requests.backend?.pipeline.cancelAllOf(this.requests)
   }
 
-  #become(next: State): void {
-    this.#state = become('a lease', NEXT, this.#state, next)
-    this.requests.stopAccepting()
+  become(next: State): void {
+    this.state = become('a lease', NEXT, this.state, next)
+    this.requests.accepting = false
   }
 }

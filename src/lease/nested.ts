@@ -1,9 +1,7 @@
 /** Transactions inside of a lease: BEGIN…COMMIT where nothing is open, else SAVEPOINT…RELEASE. */
 import { randomBytes } from 'node:crypto'
 import { CommitRolledBackError, UnfinishedStatementError } from '../errors.js'
-import { withCallersFrames } from '../util/callers-frames.js'
 import { drain } from './drain.js'
-import { endedError } from './lease-errors.js'
 import { sqlState } from './failures.js'
 import type { NestedTransaction } from '../api/ports.js'
 import type { Lease } from './lease.js'
@@ -15,10 +13,14 @@ export const NESTED = '(a nested transaction)'
 export async function openNested(lease: Lease): Promise<NestedTransaction> {
   const { requests } = lease
   if (requests.outstanding > 0) await requests.quiet()
-  const refusal = lease.refusal()
-  if (refusal !== null) throw refusal
+  throwRefusal(lease)
   lease.nested++
   return lease.owned || requests.transaction.open ? new Savepoint(lease) : new OwnTransaction(lease)
+}
+
+function throwRefusal(lease: Lease): void {
+  const refusal = lease.refusal()
+  if (refusal !== null) throw refusal
 }
 
 abstract class Nested implements NestedTransaction {
@@ -61,7 +63,6 @@ abstract class Nested implements NestedTransaction {
   protected abstract rollBack(): Promise<void>
 }
 
-/** BEGIN…COMMIT inside a lease that had nothing open. */
 class OwnTransaction extends Nested {
   constructor(lease: Lease) {
     super(lease)
@@ -73,10 +74,8 @@ class OwnTransaction extends Nested {
     try {
       if (unfinished !== null)
         throw new UnfinishedStatementError({ statements: unfinished, retrySafe: lease.retrySafe })
-      const refusal = lease.refusal()
-      if (refusal !== null) throw refusal
-      const answered = lease.requests.end('COMMIT')
-      if (answered !== null) lease.checkCommitted(await answered.catch(withCallersFrames))
+      throwRefusal(lease)
+      await lease.commit()
     } catch (error) {
       await this.rollBack()
       throw error
@@ -101,7 +100,6 @@ let savepoints = 0
 /** invalid_savepoint_specification: there is none of that name. */
 const NO_SAVEPOINT = '3B001'
 
-/** SAVEPOINT…RELEASE inside an open transaction. */
 class Savepoint extends Nested {
   readonly #name = `${PREFIX}_${(savepoints = (savepoints + 1) % Number.MAX_SAFE_INTEGER)}`
   readonly #begun: Promise<unknown>
@@ -109,35 +107,35 @@ class Savepoint extends Nested {
   constructor(lease: Lease) {
     super(lease)
     // Not waited for: it goes out with the first statement, and both fail alike in a failed transaction.
-    this.#begun = this.#control(`SAVEPOINT ${this.#name}`)
+    this.#begun = this.#control('SAVEPOINT')
     this.#begun.catch(() => {})
   }
 
-  #control(text: string, kind: 'statement' | 'rollback' = 'statement'): Promise<unknown> {
-    return this.lease.requests.control(text, kind, false, true)
+  #control(verb: string, kind: 'statement' | 'rollback' = 'statement'): Promise<unknown> {
+    return this.lease.requests.control(`${verb} ${this.#name}`, kind, false, true)
   }
 
-  protected override async commit(unfinished: readonly string[] | null): Promise<void> {
+  protected override async commit(statements: readonly string[] | null): Promise<void> {
     const { lease } = this
-    const { requests } = lease
     await this.#begun
-    const refusal = lease.refusal()
-    if (refusal !== null) throw refusal
-    if (unfinished === null && requests.serverState === 'intrans') return this.#release()
-    if (unfinished === null && requests.serverState === 'idle') throw endedError(requests.transaction)
-    const cause = requests.transaction.swallowed ?? undefined
+    throwRefusal(lease)
+    const { serverState, transaction } = lease.requests
+    if (statements === null && serverState === 'intrans') return this.#release()
+    if (statements === null && serverState === 'idle') throw transaction.endedError()
+    const cause = transaction.swallowed ?? undefined
     await this.rollBack()
     const { retrySafe } = lease
-    if (unfinished !== null) throw new UnfinishedStatementError({ statements: unfinished, retrySafe, cause })
-    throw new CommitRolledBackError({ retrySafe, cause })
+    throw statements === null
+      ? new CommitRolledBackError({ retrySafe, cause })
+      : new UnfinishedStatementError({ statements, retrySafe, cause })
   }
 
   async #release(): Promise<void> {
     try {
-      await this.#control(`RELEASE SAVEPOINT ${this.#name}`)
+      await this.#control('RELEASE SAVEPOINT')
     } catch (error) {
       // Released or ended by user text, and perhaps another transaction is open now.
-      throw sqlState(error) === NO_SAVEPOINT ? endedError(this.lease.requests.transaction, error) : error
+      throw sqlState(error) === NO_SAVEPOINT ? this.lease.requests.transaction.endedError(error) : error
     }
   }
 
@@ -147,8 +145,7 @@ class Savepoint extends Nested {
     try {
       await this.#begun
       // Both at once: a savepoint that is rolled back to is still there.
-      const back = this.#control(`ROLLBACK TO SAVEPOINT ${this.#name}`, 'rollback')
-      await Promise.all([back, this.#release()])
+      await Promise.all([this.#control('ROLLBACK TO SAVEPOINT', 'rollback'), this.#release()])
     } catch {
       // The transaction around it has failed or is gone, and its own end reports that. The first error is thrown.
     }

@@ -6,14 +6,12 @@ import { UncommittedTransactionError, UnfinishedStatementError } from '../errors
 import { withCallersFrames } from '../util/callers-frames.js'
 import { isFromServer } from '../util/thrown.js'
 import { drain } from './drain.js'
-import { endedError, lossError } from './lease-errors.js'
 import { NESTED } from './nested.js'
-import { settle } from './settlement.js'
+import { settle, type CallerOutcome } from './settlement.js'
 import type { Leaving } from '../api/ports.js'
 import type { RollbackEvent } from '../events.js'
 import type { EndAnswer } from './lease-requests.js'
 import type { Lease } from './lease.js'
-import type { CallerOutcome } from './settlement.js'
 
 /**
  * Settles `lease` and passes it on. Resolves when the caller has its result or its own error; rejects with what the
@@ -22,7 +20,7 @@ import type { CallerOutcome } from './settlement.js'
 export async function release(lease: Lease, leaving: Leaving): Promise<void> {
   throwIfRevoked(lease)
   try {
-    lease.leave()
+    lease.become('leaving')
     const unfinished = takeUnfinished(lease)
     if (lease.requests.outstanding > 0) {
       await drain(lease)
@@ -32,7 +30,7 @@ export async function release(lease: Lease, leaving: Leaving): Promise<void> {
     await settleAs(lease, leaving, unfinished)
   } finally {
     // The lease is always passed on, so that no waiter hangs.
-    if (lease.revocation === null && lease.isUnsettled) {
+    if (lease.revocation === null && lease.state !== 'over') {
       lease.requests.backend?.lose(new Error('BUG: a lease ended without being settled'))
       lease.owner.passOn(lease)
     }
@@ -50,7 +48,6 @@ function takeUnfinished({ requests, terms, nested }: Lease): string[] {
   return unfinished
 }
 
-/** Reads the table, and does what it says. */
 function settleAs(lease: Lease, leaving: Leaving, unfinished: readonly string[]): Promise<void> {
   const { requests, terms } = lease
   const { connection, caller } = settle({
@@ -61,18 +58,10 @@ function settleAs(lease: Lease, leaving: Leaving, unfinished: readonly string[])
     owner: terms.owned ? 'library' : 'holder',
     endedByText: terms.owned && requests.transaction.endedByText,
   })
+  if (connection === 'commit') return commit(lease, leaving.close)
   const outcome = callersError(lease, caller, unfinished)
-  switch (connection) {
-    case 'commit':
-      return commit(lease, leaving.close)
-    case 'rollback':
-      return thenThrow(rollBack(lease, caller, leaving), outcome)
-    case 'keep':
-    case 'drop':
-      return thenThrow(passOn(lease, leaving), outcome)
-    default:
-      return connection satisfies never
-  }
+  const done = connection === 'rollback' ? rollBack(lease, caller, leaving) : passOn(lease, leaving)
+  return thenThrow(done, outcome)
 }
 
 async function thenThrow(done: Promise<void>, outcome: Error | null): Promise<void> {
@@ -85,20 +74,20 @@ function callersError(
   caller: CallerOutcome,
   statements: readonly string[],
 ): Error | null {
-  const { openedBy, swallowed } = requests.transaction
-  const cause = swallowed ?? undefined
+  const { transaction, loss } = requests
+  const cause = transaction.swallowed ?? undefined
   switch (caller) {
     case 'result':
     case 'own error':
       return null
     case 'uncommitted':
-      return new UncommittedTransactionError({ statement: openedBy, retrySafe, cause })
+      return new UncommittedTransactionError({ statement: transaction.openedBy, retrySafe, cause })
     case 'unfinished':
       return new UnfinishedStatementError({ statements, retrySafe, cause })
     case 'ended':
-      return endedError(requests.transaction)
+      return transaction.endedError()
     case 'lost':
-      return lossError(requests)
+      return requests.lossError(loss!)
     default:
       return caller satisfies never
   }
@@ -110,7 +99,7 @@ function callersError(
  */
 async function commit(lease: Lease, close: boolean): Promise<void> {
   const { owner } = lease
-  const early = !close && !owner.closesOnDatabaseError && !owner.replacementDue
+  const early = !close && owner.options.closeOn !== 'database-error' && !owner.life.replacementDue
   const answered = lease.requests.end('COMMIT')!
   if (early) owner.passOn(lease)
   let failure: unknown
@@ -129,21 +118,13 @@ async function rollBack(lease: Lease, caller: CallerOutcome, leaving: Leaving): 
   const statement = lease.requests.transaction.openedBy
   const answered = lease.requests.end('ROLLBACK')!
   const passedOn = passOn(lease, leaving)
-  lease.owner.onRollback({ reason: REASONS[caller], statement, ...(await failureOf(answered)) })
+  const reason = caller === 'result' || caller === 'own error' || caller === 'lost' ? 'error' : caller
+  lease.owner.onRollback({ reason, statement, ...(await failureOf(answered)) })
   await passedOn
 }
 
-const REASONS: Readonly<Record<CallerOutcome, RollbackEvent['reason']>> = {
-  result: 'error',
-  'own error': 'error',
-  uncommitted: 'uncommitted',
-  unfinished: 'unfinished',
-  ended: 'ended',
-  lost: 'error',
-}
-
 /** A failed rollback is told by an event and never thrown. The backend is lost with it. */
-async function failureOf(rollback: Promise<unknown>): Promise<{ error?: Error }> {
+async function failureOf(rollback: Promise<unknown>): Promise<Pick<RollbackEvent, 'error'>> {
   try {
     await rollback
     return {}
@@ -157,8 +138,8 @@ async function passOn(lease: Lease, { left, error, close }: Leaving): Promise<vo
   const { owner } = lease
   let closed: Promise<void> | null = null
   try {
-    const closesOnError = left === 'threw' && owner.closesOnDatabaseError && isFromServer(error)
-    if (close || closesOnError) closed = owner.close()
+    const closesOnError = left === 'threw' && owner.options.closeOn === 'database-error'
+    if (close || (closesOnError && isFromServer(error))) closed = owner.life.close()
   } finally {
     owner.passOn(lease)
   }

@@ -7,6 +7,7 @@
  * `lost` is the end.
  */
 import { become, type Transitions } from '../util/transitions.js'
+import type { Request } from '../pipeline/request.js'
 
 type State = 'fresh' | 'sent' | 'answered' | 'parked' | 'lost'
 
@@ -18,19 +19,14 @@ const NEXT: Transitions<State> = {
   lost: ['lost'],
 }
 
-/** A request, as far as it may be sent again. */
-export interface Replayable {
-  /** It opens a transaction, its BEGIN is unanswered, and nobody wants it cancelled. */
-  readonly isPendingOpening: boolean
-}
-
 /** Most leases park nothing. */
-const NONE: never[] = []
+const NONE: readonly Request[] = []
 
-export class Replay<R extends Replayable> {
+export class Replay {
   #state: State = 'fresh'
   #replayed = false
-  #parked: readonly R[] = NONE
+  /** What waits for a new connection, in order. */
+  parked = NONE
 
   /** Something was sent on the present connection. */
   get used(): boolean {
@@ -42,61 +38,48 @@ export class Replay<R extends Replayable> {
     return this.#state === 'parked'
   }
 
-  /** What waits for a new connection, in order. */
-  get parked(): readonly R[] {
-    return this.#parked
-  }
-
-  /** Something is being sent. */
   onSending(): void {
     if (this.#state === 'fresh') this.#become('sent')
   }
 
-  /** Something was answered. */
   onAnswered(): void {
     if (this.#state === 'sent') this.#become('answered')
   }
 
   /** Whether a new connection may stand in for one that died with `sent` unanswered. */
-  isPossible(sent: readonly R[]): boolean {
+  isPossible(sent: readonly Request[]): boolean {
     if (this.#state === 'fresh') return sent.length === 0
     return this.#state === 'sent' && !this.#replayed && sent.length === 1 && sent[0]!.isPendingOpening
   }
 
   /** The connection is gone: `requests` are to be sent on the next one. */
-  park(requests: readonly R[]): void {
+  park(requests: readonly Request[]): void {
     if (this.#state === 'sent') this.#replayed = true
     this.#become('parked')
-    this.#parked = [...requests]
-  }
-
-  /** One more for the next connection. */
-  add(request: R): void {
-    this.#parked = [...this.#parked, request]
+    this.parked = requests
   }
 
   /** Takes back what waits; false where it does not. */
-  withdraw(request: R): boolean {
-    if (!this.#parked.includes(request)) return false
-    this.#parked = this.#parked.filter((one) => one !== request)
+  withdraw(request: Request): boolean {
+    if (!this.parked.includes(request)) return false
+    this.parked = this.parked.filter((one) => one !== request)
     return true
   }
 
-  /** Takes back everything. */
-  takeAll(): readonly R[] {
-    const parked = this.#parked
-    this.#parked = NONE
+  takeAll(): readonly Request[] {
+    const { parked } = this
+    this.parked = NONE
     return parked
   }
 
   /** There is a new connection: gives what is to be sent on it. */
-  resume(): readonly R[] {
+  resume(): readonly Request[] {
     this.#become('fresh')
     return this.takeAll()
   }
 
   /** No connection will stand in. Gives what had waited for one. */
-  lose(): readonly R[] {
+  lose(): readonly Request[] {
     this.#become('lost')
     return this.takeAll()
   }

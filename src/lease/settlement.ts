@@ -1,18 +1,16 @@
 /**
- * What happens when a holder leaves: the promise of the whole library. Pure. The table in
- * docs/settlement.md says the same. It is read after
- * the server's ReadyForQuery (or the loss of the connection) has said what state the backend is in.
+ * What happens when a holder leaves: the promise of the whole library. Pure. The table in docs/settlement.md says the
+ * same. It is read after the server's ReadyForQuery (or the loss of the connection) has said what state the backend is
+ * in.
  */
-
-/** How a holder left: its callback returned (or it released its handle), or it threw. */
-export type Left = 'returned' | 'threw'
+import type { Leaving } from '../api/ports.js'
+import type { ReadyStatus } from '../api/statement.js'
 
 /** What the server said last, or that it can say nothing any more. */
-export type ServerState = 'idle' | 'intrans' | 'inerror' | 'lost'
+export type ServerState = ReadyStatus | 'lost'
 
-/** A holder's departure. */
 export interface Departure {
-  readonly left: Left
+  readonly left: Leaving['left']
   readonly server: ServerState
   /** Statements of the holder's were in flight when it left. */
   readonly unfinished: boolean
@@ -24,35 +22,23 @@ export interface Departure {
   readonly endedByText: boolean
 }
 
-/** What becomes of the connection. */
-export type ConnectionFate = 'keep' | 'commit' | 'rollback' | 'drop'
-
-/** What the caller gets. */
 export type CallerOutcome = 'result' | 'own error' | 'uncommitted' | 'unfinished' | 'ended' | 'lost'
 
+/** What becomes of the connection, and of the caller. */
 export interface Settlement {
-  readonly connection: ConnectionFate
+  readonly connection: 'keep' | 'commit' | 'rollback' | 'drop'
   readonly caller: CallerOutcome
 }
 
-/** Reads the table. */
 export function settle(departure: Departure): Settlement {
   return { connection: fateOf(departure), caller: outcomeOf(departure) }
 }
 
-function fateOf({ left, server, unfinished, owner, endedByText }: Departure): ConnectionFate {
-  switch (server) {
-    case 'lost':
-      return 'drop'
-    case 'idle':
-      return 'keep'
-    case 'intrans':
-    case 'inerror':
-      // COMMIT goes out for a failed transaction too: its answer, ROLLBACK, is what the caller is told.
-      return owner === 'library' && left === 'returned' && !unfinished && !endedByText ? 'commit' : 'rollback'
-    default:
-      return server satisfies never
-  }
+function fateOf({ left, server, unfinished, owner, endedByText }: Departure): Settlement['connection'] {
+  if (server === 'lost') return 'drop'
+  if (server === 'idle') return 'keep'
+  // COMMIT goes out for a failed transaction too: its answer, ROLLBACK, is what the caller is told.
+  return owner === 'library' && left === 'returned' && !unfinished && !endedByText ? 'commit' : 'rollback'
 }
 
 function outcomeOf({ left, server, unfinished, openWhenLost, owner, endedByText }: Departure): CallerOutcome {

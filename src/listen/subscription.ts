@@ -2,12 +2,17 @@
 import type { Notification, Subscription } from '../api/subscription.js'
 import { SubscriptionOverflowError } from '../errors.js'
 
+const DONE = { done: true, value: undefined } as const
+
 export class BufferedSubscription implements Subscription {
   readonly channel: string
   readonly #maxBuffered: number
   readonly #leave: () => void
   #buffer: Notification[] = []
-  #readers: { resolve: (item: IteratorResult<Notification>) => void; reject: (error: unknown) => void }[] = []
+  readonly #readers: {
+    resolve: (item: IteratorResult<Notification>) => void
+    reject: (error: unknown) => void
+  }[] = []
   #ended = false
   #error: Error | null = null
 
@@ -35,13 +40,11 @@ export class BufferedSubscription implements Subscription {
   end(error: Error | null = null): void {
     if (this.#ended) return
     this.#ended = true
-    const readers = this.#readers
-    this.#readers = []
+    const readers = this.#readers.splice(0)
     // The first reader gets the error.
-    const first = error === null ? undefined : readers.shift()
-    this.#error = first === undefined ? error : null
-    first?.reject(error)
-    for (const reader of readers) reader.resolve({ done: true, value: undefined })
+    if (error === null || readers.length === 0) this.#error = error
+    else readers.shift()!.reject(error)
+    for (const { resolve } of readers) resolve(DONE)
     this.#leave()
   }
 
@@ -50,7 +53,7 @@ export class BufferedSubscription implements Subscription {
       next: () => this.#next(),
       return: async () => {
         await this.close()
-        return { done: true, value: undefined }
+        return DONE
       },
     }
   }
@@ -58,12 +61,10 @@ export class BufferedSubscription implements Subscription {
   #next(): Promise<IteratorResult<Notification>> {
     const item = this.#buffer.shift()
     if (item !== undefined) return Promise.resolve({ done: false, value: item })
-    if (this.#error !== null) {
-      const error = this.#error
-      this.#error = null
-      return Promise.reject(error)
-    }
-    if (this.#ended) return Promise.resolve({ done: true, value: undefined })
+    const error = this.#error
+    this.#error = null
+    if (error !== null) return Promise.reject(error)
+    if (this.#ended) return Promise.resolve(DONE)
     return new Promise((resolve, reject) => this.#readers.push({ resolve, reject }))
   }
 

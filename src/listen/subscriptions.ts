@@ -4,69 +4,91 @@
  *
  * A channel is `active` while the present session listens to it: from the answer to LISTEN until UNLISTEN is sent.
  * A subscriber to a channel that is not active sends a LISTEN of its own, in the order of asking, with its own limits.
+ *
+ * From time to time a connection on which somebody listens is asked whether it is there still. Nobody else would notice
+ * the loss of one on which nothing is said: a path that has gone deaf looks like silence.
  */
+import { AbandonedOpeningError } from '../backend/backend-keeper.js'
+import { validate } from '../backend/checks.js'
 import { ManagerEndedError } from '../errors.js'
 import { ask } from '../pg/ask.js'
 import { escapeIdentifier } from '../pg/driver.js'
+import { ControlRequest } from '../pipeline/control-request.js'
+import { QueryRequest } from '../pipeline/query-request.js'
+import { TRAITS, type Request, type RequestTraits } from '../pipeline/request.js'
+import { ownStatement } from '../pipeline/statement-part.js'
 import { throwIfAborted } from '../util/abort-signals.js'
 import { backoffMillis } from '../util/backoff.js'
 import { pause } from '../util/pause.js'
-import { AbandonedOpeningError } from '../backend/backend-keeper.js'
+import { timerFor, type Timer } from '../util/timer.js'
 import { BufferedSubscription } from './subscription.js'
 import type { Client, QueryResult } from 'pg'
 import type { Wait } from '../api/ports.js'
+import type { Backend } from '../backend/backend.js'
+import type { ResolvedOptions } from '../options.js'
+import type { RequestOwner } from '../pipeline/request-owner.js'
 
 /** What the subscriptions need of the broker. */
 export interface SubscriptionOwner {
-  /** New work is refused. */
   readonly ending: boolean
-  /** Sends a command in its turn; `signal` takes it out of the queue until `onSent` is called. */
-  sendInLine(text: string, wait: Wait, onSent?: () => void): Promise<unknown>
-  /** Sends a query of the library's own in its turn; `onSent` is called as it goes out. */
-  askInLine(text: string, onSent: () => void): Promise<QueryResult>
+  readonly backend: Backend | null
+  /** Sends a request in its turn, which is made as it goes out. The signal takes it out of the queue before. */
+  sendInLine<T>(create: (owner: RequestOwner) => Request, wait: Wait): Promise<T>
   /** Opens the connection, unless it is open. */
   open(): Promise<unknown>
-  /** The session listens to something. */
-  onSubscribed(): void
   /** The last subscription has gone. */
   onUnsubscribed(): void
   /** A failure that no call can be told of. */
   onBackgroundError(error: Error): void
 }
 
-interface Channel {
+class Channel {
   readonly name: string
-  readonly subscribers: Set<BufferedSubscription>
+  readonly subscribers = new Set<BufferedSubscription>()
   /** Those of them whose `listen()` has resolved. */
-  readonly settled: Set<BufferedSubscription>
-  active: boolean
+  readonly settled = new Set<BufferedSubscription>()
+  active = false
   /** How many LISTENs wait in line, or for their answer. */
-  asked: number
+  asked = 0
   /** Takes the UNLISTEN that waits in line out of it. */
-  unlistening: AbortController | null
+  unlistening: AbortController | null = null
+
+  constructor(name: string) {
+    this.name = name
+  }
+
+  say(command: 'LISTEN' | 'UNLISTEN'): string {
+    return `${command} ${escapeIdentifier(this.name)}`
+  }
+
+  tellGap(): void {
+    for (const subscriber of this.settled) subscriber.push({ type: 'gap', channel: this.name })
+  }
 }
 
-/** The channels that the session listens to. */
 const LISTENING = 'SELECT pg_catalog.pg_listening_channels() AS channel'
 
+const EXCLUSIVE: RequestTraits = { ...TRAITS, pipelining: 'exclusive', repeatable: false }
 const UNBOUNDED: Wait = { timeoutMillis: Infinity, unbounded: true }
 const REOPEN_BACKOFF = { firstMillis: 100, maxMillis: 5_000 }
 
 export class Subscriptions {
   readonly #host: SubscriptionOwner
+  readonly #options: ResolvedOptions
   readonly #channels = new Map<string, Channel>()
   readonly #ended = new AbortController()
+  #heartbeat: Timer | null = null
   #reopening = false
   /** Which LISTENs there are is to be asked. */
   #doubted = false
   /** What the session that is being set up listens to already. */
   #missed: Channel[] = []
 
-  constructor(host: SubscriptionOwner) {
+  constructor(host: SubscriptionOwner, options: ResolvedOptions) {
     this.#host = host
+    this.#options = options
   }
 
-  /** How many live. */
   get size(): number {
     let size = 0
     for (const channel of this.#channels.values()) size += channel.subscribers.size
@@ -77,7 +99,8 @@ export class Subscriptions {
   async add(name: string, maxBuffered: number, wait: Wait): Promise<BufferedSubscription> {
     if (this.#host.ending) throw new ManagerEndedError()
     throwIfAborted(wait.signal)
-    const channel = this.#channel(name)
+    const channel = this.#channels.get(name) ?? new Channel(name)
+    this.#channels.set(name, channel)
     const subscription = new BufferedSubscription(name, maxBuffered, () => this.#left(channel, subscription))
     channel.subscribers.add(subscription)
     try {
@@ -91,28 +114,12 @@ export class Subscriptions {
     return subscription
   }
 
-  #channel(name: string): Channel {
-    let channel = this.#channels.get(name)
-    if (channel === undefined) {
-      channel = {
-        name,
-        subscribers: new Set(),
-        settled: new Set(),
-        active: false,
-        asked: 0,
-        unlistening: null,
-      }
-      this.#channels.set(name, channel)
-    }
-    return channel
-  }
-
   async #listen(channel: Channel, wait: Wait): Promise<void> {
     channel.unlistening?.abort()
     if (channel.active) return
     channel.asked++
     try {
-      await this.#host.sendInLine(`LISTEN ${escapeIdentifier(channel.name)}`, wait)
+      await this.#send(channel.say('LISTEN'), wait)
       this.#onListening(channel)
     } finally {
       channel.asked--
@@ -120,11 +127,20 @@ export class Subscriptions {
     }
   }
 
+  #send(text: string, wait: Wait, onSent?: () => void): Promise<unknown> {
+    const traits = { ...EXCLUSIVE, limitMillis: this.#options.statementTimeoutMillis }
+    return this.#host.sendInLine((owner) => {
+      onSent?.()
+      return new ControlRequest(owner, text, traits, true)
+    }, wait)
+  }
+
   #onListening(channel: Channel): void {
     channel.active = true
-    this.#host.onSubscribed()
+    if (this.#ended.signal.aborted) return
+    this.#startHeartbeat()
     // Its subscribers may have left meanwhile.
-    if (channel.subscribers.size === 0 && !this.#ended.signal.aborted) void this.#unlisten(channel)
+    if (channel.subscribers.size === 0) void this.#unlisten(channel)
   }
 
   #left(channel: Channel, subscription: BufferedSubscription): void {
@@ -133,7 +149,9 @@ export class Subscriptions {
     if (channel.subscribers.size > 0) return
     if (channel.active && !this.#ended.signal.aborted) void this.#unlisten(channel)
     else this.#dropUnwanted(channel)
-    if (this.size === 0) this.#host.onUnsubscribed()
+    if (this.size > 0) return
+    this.#stopHeartbeat()
+    this.#host.onUnsubscribed()
   }
 
   async #unlisten(channel: Channel): Promise<void> {
@@ -144,8 +162,7 @@ export class Subscriptions {
       channel.unlistening = null
     }
     try {
-      const text = `UNLISTEN ${escapeIdentifier(channel.name)}`
-      await this.#host.sendInLine(text, { ...UNBOUNDED, signal: abort.signal }, onSent)
+      await this.#send(channel.say('UNLISTEN'), { ...UNBOUNDED, signal: abort.signal }, onSent)
     } catch {
       // Taken out of the line, because there is a subscriber again or no session any more; or the session is lost.
     }
@@ -158,20 +175,38 @@ export class Subscriptions {
     if (unwanted && this.#channels.get(channel.name) === channel) this.#channels.delete(channel.name)
   }
 
-  /** A notification has come. */
+  #startHeartbeat(): void {
+    const { heartbeatMillis } = this.#options
+    if (heartbeatMillis === 0 || this.#heartbeat !== null) return
+    this.#heartbeat = timerFor(heartbeatMillis, this.#beat) ?? null
+    // What keeps the process alive is the subscription.
+    this.#heartbeat?.unref()
+  }
+
+  readonly #beat = (): void => {
+    this.#heartbeat = null
+    this.#startHeartbeat()
+    const { backend } = this.#host
+    // Where something is unanswered its own limits hold, and a holder's long statement is no sign of a loss.
+    if (backend !== null && backend.pipeline.pending === 0) validate(backend).catch(() => {})
+  }
+
+  #stopHeartbeat(): void {
+    this.#heartbeat?.stop()
+    this.#heartbeat = null
+  }
+
   deliver(message: { channel: string; payload?: string | undefined; processId: number }): void {
-    const channel = this.#channels.get(message.channel)
-    if (channel === undefined) return
-    const { payload = '', processId: processID } = message
-    for (const subscriber of channel.subscribers)
-      subscriber.push({ channel: channel.name, payload, processID })
+    const { channel, payload = '', processId: processID } = message
+    const subscribers = this.#channels.get(channel)?.subscribers ?? []
+    for (const subscriber of subscribers) subscriber.push({ channel, payload, processID })
   }
 
   /** Listens again on a new session, before anyone gets it. */
   async listenAgain(client: Client): Promise<void> {
     this.#missed = [...this.#channels.values()].filter((channel) => channel.settled.size > 0)
     if (this.#missed.length === 0) return
-    await ask(client, this.#missed.map((channel) => `LISTEN ${escapeIdentifier(channel.name)}`).join('; '))
+    await ask(client, this.#missed.map((channel) => channel.say('LISTEN')).join('; '))
   }
 
   /** The new session is there: the subscribers are told that they may have missed some. */
@@ -183,7 +218,7 @@ export class Subscriptions {
       const present = this.#channels.get(channel.name) ?? channel
       this.#channels.set(channel.name, present)
       this.#onListening(present)
-      tellGap(present)
+      present.tellGap()
     }
   }
 
@@ -200,15 +235,17 @@ export class Subscriptions {
   onDoubted(): void {
     if (this.#doubted || ![...this.#channels.values()].some(({ active }) => active)) return
     this.#doubted = true
-    const asked = this.#host.askInLine(LISTENING, () => {
+    const noLonger = (): void => {
       this.#doubted = false
-    })
-    asked.then(
-      ({ rows }) => this.#compare(new Set((rows as { channel: string }[]).map(({ channel }) => channel))),
+    }
+    const create = (owner: RequestOwner): Request => {
+      noLonger()
+      return new QueryRequest(owner, ownStatement(LISTENING), EXCLUSIVE)
+    }
+    this.#host.sendInLine<QueryResult<{ channel: string }>>(create, UNBOUNDED).then(
+      ({ rows }) => this.#compare(new Set(rows.map(({ channel }) => channel))),
       // The session is lost, and a new one listens again; or there will be none.
-      () => {
-        this.#doubted = false
-      },
+      noLonger,
     )
   }
 
@@ -219,7 +256,7 @@ export class Subscriptions {
       channel.active = false
       if (channel.subscribers.size === 0) continue
       this.#listen(channel, UNBOUNDED).then(
-        () => tellGap(channel),
+        () => channel.tellGap(),
         () => {},
       )
     }
@@ -246,14 +283,11 @@ export class Subscriptions {
   /** The manager has ended: every subscription with it. */
   end(): void {
     this.#ended.abort()
+    this.#stopHeartbeat()
     for (const channel of this.#channels.values()) {
       channel.unlistening?.abort()
       for (const subscriber of [...channel.subscribers]) subscriber.end()
     }
     this.#channels.clear()
   }
-}
-
-function tellGap(channel: Channel): void {
-  for (const subscriber of channel.settled) subscriber.push({ type: 'gap', channel: channel.name })
 }
