@@ -21,19 +21,17 @@ export function ownStatement(text: string): Statement {
   }
 }
 
-export class StatementPart {
-  readonly rows: RowCollector
-  /** Its command has completed. */
-  completed = false
+export class StatementPart extends RowCollector {
   readonly #statement: Statement
   #prepared: PreparedStatement | null = null
+  #parsedHere = false
   /** A Describe went along, so that no RowDescription means no rows. */
   #described = false
-  #parsedHere = false
+  #completed = false
 
   constructor(statement: Statement, sender: Sender) {
+    super(statement.rowMode, statement.types ?? sender.client._types)
     this.#statement = statement
-    this.rows = new RowCollector(statement.rowMode, statement.types ?? sender.client._types)
   }
 
   encode(sender: Sender): void {
@@ -65,21 +63,21 @@ export class StatementPart {
     if (statement?.fields === undefined) {
       writer.describe()
       this.#described = true
-    } else if (statement.fields !== null) this.rows.describeAgain(statement.fields, statement.emptyRow)
+    } else if (statement.fields !== null) this.describeAgain(statement.fields, statement.emptyRow)
   }
 
-  describe(fields: FieldDef[]): void {
-    this.rows.describe(fields)
+  override describe(fields: FieldDef[]): void {
+    super.describe(fields)
     if (this.#prepared === null) return
     // The result is its caller's, who may change what is in it.
     this.#prepared.fields = fields.map(copyField)
-    this.#prepared.emptyRow = this.rows.result._prebuiltEmptyResultObject
+    this.#prepared.emptyRow = this.result._prebuiltEmptyResultObject
   }
 
-  /** The command ran to its end (`tag`), or was empty: so its Parse had been accepted. */
-  complete(tag: string | null): void {
-    this.completed = true
-    if (tag !== null) this.rows.complete(tag)
+  /** Its Parse had been accepted, too. */
+  override complete(tag: string | null): void {
+    super.complete(tag)
+    this.#completed = true
     const statement = this.#prepared
     if (statement === null) return
     if (this.#parsedHere && statement.state === 'parsing') statement.state = 'ready'
@@ -90,36 +88,31 @@ export class StatementPart {
    * The request is over. A name is kept only when its Parse is known to have been accepted and the server still
    * knows it.
    */
-  settle(error: Error | null, sender: Sender): void {
+  settle(error: Error | null, { named, prepared }: Sender): void {
     const { name } = this.#statement
-    if (name !== undefined) this.#settleNamed(name, sender)
+    if (name !== undefined) named.ran(name, this.#completed)
     if (this.#prepared === null) return
     const unknown = this.#parsedHere && this.#prepared.state === 'parsing'
-    if (unknown || (!this.completed && mayBeOutdated(error))) sender.prepared.forget(this.#prepared)
-  }
-
-  #settleNamed(name: string, { named }: Sender): void {
-    if (this.completed) named.confirm(name)
-    else named.doubt(name)
+    if (unknown || (!this.#completed && mayBeOutdated(error))) prepared.forget(this.#prepared)
   }
 
   /** It was sent under a name of ours which the server had lost, or could not use any more. */
   isStale(error: Error | null): boolean {
-    return this.#prepared !== null && !this.#parsedHere && isStale(error)
+    return this.#prepared !== null && !this.#parsedHere && STALE.test(codeOf(error))
   }
 }
+
+/** invalid_sql_statement_name, or feature_not_supported: "cached plan must not change result type". */
+const STALE = /^(?:26000|0A000)$/
 
 /**
  * A failure that may come of what the text meant when it was parsed: values that do not fit (22), names and types that
  * have changed (42), and whatever says that the server was confused. The text is parsed anew the next time.
  */
 function mayBeOutdated(error: Error | null): boolean {
-  const { code } = (error ?? {}) as { code?: unknown }
-  return typeof code === 'string' && (/^(?:22|42|XX000)/.test(code) || isStale(error))
+  return /^(?:22|42|XX000|26000$|0A000$)/.test(codeOf(error))
 }
 
-/** invalid_sql_statement_name, or feature_not_supported: "cached plan must not change result type". */
-function isStale(error: Error | null): boolean {
-  const code = (error as { code?: unknown } | null)?.code
-  return code === '26000' || code === '0A000'
+function codeOf(error: Error | null): string {
+  return String((error as { code?: unknown } | null)?.code)
 }
