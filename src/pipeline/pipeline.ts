@@ -58,6 +58,8 @@ export class Pipeline {
   readonly writer = new MessageWriter()
   readonly prepared: PreparedStatements
   readonly named: NamedStatements
+  /** The status in the last ReadyForQuery. Meaningful for a holder when nothing of it is in flight. */
+  status: ReadyStatus = 'idle'
   readonly #owner: PipelineOwner
   readonly #mayPipeline: boolean
   readonly #unsent = new LinkedList<Request>()
@@ -66,7 +68,6 @@ export class Pipeline {
   /** Watches the request that the server is answering, where that one has a limit. */
   readonly #headLimit = deadline(() => this.#onHeadLimit())
   #closed = false
-  #status: ReadyStatus = 'idle'
   /** What is written stays in `writer` until the next tick, to be sent together. */
   #gathering = false
   /** How many requests, the last in flight, are still there. */
@@ -84,11 +85,6 @@ export class Pipeline {
       onIgnored: (reason) => owner.onBroken(reason),
     })
     client.connection.on('readyForQuery', ({ status }: { status: string }) => this.#onReadyForQuery(status))
-  }
-
-  /** The status in the last ReadyForQuery. Meaningful for a holder when nothing of it is in flight. */
-  get status(): ReadyStatus {
-    return this.#status
   }
 
   /** How many requests are sent and not answered, or not even sent. */
@@ -271,7 +267,7 @@ export class Pipeline {
     }
     this.#inFlight.remove(request)
     this.#watchHead()
-    this.#status = status
+    this.status = status
     // What it had changed for its transaction is over, unless another that is under way has changed something, too.
     if (status === 'idle' && this.#inFlight.harmful === 0) this.prepared.resume()
     request.settle()

@@ -7,9 +7,11 @@ import type { Failure } from '../util/failure.js'
 import type { RequestOwner } from './request-owner.js'
 import type { RequestTraits, Sender } from './request.js'
 
+const NONE: readonly StatementPart[] = []
+
 export abstract class StatementsRequest extends Request {
   readonly statements: readonly Statement[]
-  protected parts: readonly StatementPart[] = []
+  protected parts = NONE
   /** Which of them the server runs: -1 is the BEGIN before them, and behind the last comes the COMMIT. */
   #at = 0
   readonly #begin: string | null
@@ -62,11 +64,10 @@ export abstract class StatementsRequest extends Request {
     this.#at = begin === null ? 0 : -1
     for (const name of prepared.takeClosing()) writer.close(name)
     if (begin !== null) writer.begin(begin)
-    this.parts = this.statements.map((statement) => {
-      const part = new StatementPart(statement, sender)
-      part.encode(sender)
-      return part
-    })
+    const parts: StatementPart[] = []
+    for (const statement of this.statements) parts.push(new StatementPart(statement, sender))
+    for (const part of parts) part.encode(sender)
+    this.parts = parts
     if (this.#begin !== null) writer.command('COMMIT')
     writer.sync()
   }

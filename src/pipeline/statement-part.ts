@@ -1,24 +1,15 @@
 /** One statement inside a request, by the extended protocol: Parse where needed, Bind, Describe where needed, Execute. */
 import { RowCollector, copyField } from './row-collector.js'
-import { NO_VALUES } from './wire.js'
+import { NO_VALUES, type MessageWriter } from './wire.js'
 import type { FieldDef } from 'pg'
 import type { Statement } from '../api/statement.js'
-import type { PreparedStatement } from './prepared-statements.js'
+import type { PreparedStatement, PreparedStatements } from './prepared-statements.js'
 import type { Sender } from './request.js'
 
 /** A query of the library's own. */
 export function ownStatement(text: string): Statement {
-  return {
-    text,
-    values: NO_VALUES,
-    name: undefined,
-    rowMode: undefined,
-    types: undefined,
-    binary: false,
-    preparable: false,
-    harmless: true,
-    mayUnlisten: false,
-  }
+  const plain = { name: undefined, rowMode: undefined, types: undefined, binary: false, preparable: false }
+  return { text, values: NO_VALUES, ...plain, harmless: true, mayUnlisten: false }
 }
 
 export class StatementPart extends RowCollector {
@@ -34,23 +25,26 @@ export class StatementPart extends RowCollector {
     this.#statement = statement
   }
 
-  encode(sender: Sender): void {
-    if (!this.#statement.harmless) sender.prepared.suspend()
-    if (this.#statement.name !== undefined) this.#encodeNamed(sender, this.#statement.name)
-    else this.#encodeText(sender)
-    sender.writer.execute()
+  encode({ writer, prepared, named }: Sender): void {
+    const { text, values, binary, name, harmless } = this.#statement
+    if (!harmless) prepared.suspend()
+    if (name === undefined) this.#parseText(writer, prepared)
+    else {
+      const beginning = named.use(name, text)
+      if (beginning === 'close and parse') writer.close(name)
+      if (beginning !== 'bind') writer.parse(name, text)
+    }
+    writer.bind(name ?? this.#prepared?.name ?? '', values, binary)
+    const fields = this.#prepared?.fields
+    if (fields === undefined) {
+      writer.describe()
+      this.#described = true
+    } else if (fields !== null) this.describeAgain(fields, this.#prepared!.emptyRow)
+    writer.execute()
   }
 
-  #encodeNamed({ writer, named }: Sender, name: string): void {
-    const { text, values, binary } = this.#statement
-    const beginning = named.use(name, text)
-    if (beginning === 'close and parse') writer.close(name)
-    if (beginning !== 'bind') writer.parse(name, text)
-    writer.bind(name, values, binary).describe()
-  }
-
-  #encodeText({ writer, prepared }: Sender): void {
-    const { text, values, binary, preparable } = this.#statement
+  #parseText(writer: MessageWriter, prepared: PreparedStatements): void {
+    const { text, preparable } = this.#statement
     const statement = preparable ? prepared.use(text) : null
     this.#prepared = statement
     if (statement === null) writer.parse('', text)
@@ -59,11 +53,6 @@ export class StatementPart extends RowCollector {
       statement.state = 'parsing'
       this.#parsedHere = true
     }
-    writer.bind(statement?.name ?? '', values, binary)
-    if (statement?.fields === undefined) {
-      writer.describe()
-      this.#described = true
-    } else if (statement.fields !== null) this.describeAgain(statement.fields, statement.emptyRow)
   }
 
   override describe(fields: FieldDef[]): void {

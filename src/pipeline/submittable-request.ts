@@ -55,15 +55,8 @@ export class SubmittableRequest extends Request {
   protected override encode(): void {}
   protected override completed(): void {}
 
+  /** The submittable itself; what that is told is overheard, since pg tells nobody else. */
   protected override queued(sender: Sender): QueuedQuery {
-    this.#overhear(sender)
-    if (this.traits.harmful) sender.prepared.suspend()
-    sender.client.pipeline = false
-    return this.submittable as unknown as QueuedQuery
-  }
-
-  /** Learns what the submittable is told, since pg tells nobody else. */
-  #overhear(sender: Sender): void {
     const { submittable } = this
     const { submit, handleError, handleCommandComplete } = submittable
     submittable.submit = (connection: DriverConnection) => {
@@ -90,6 +83,9 @@ export class SubmittableRequest extends Request {
       if (this.#tell !== null) submittable.handleError = handleError
       sender.client.pipeline = true
     }
+    if (this.traits.harmful) sender.prepared.suspend()
+    sender.client.pipeline = false
+    return submittable as unknown as QueuedQuery
   }
 
   override settle(): void {
