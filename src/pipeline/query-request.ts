@@ -64,10 +64,8 @@ export abstract class StatementsRequest extends Request {
     this.#at = begin === null ? 0 : -1
     for (const name of prepared.takeClosing()) writer.close(name)
     if (begin !== null) writer.begin(begin)
-    const parts: StatementPart[] = []
-    for (const statement of this.statements) parts.push(new StatementPart(statement, sender))
-    for (const part of parts) part.encode(sender)
-    this.parts = parts
+    this.parts = this.statements.map((statement) => new StatementPart(statement, sender))
+    for (const part of this.parts) part.encode(sender)
     if (this.#begin !== null) writer.command('COMMIT')
     writer.sync()
   }
