@@ -1,7 +1,7 @@
 /** The library's own small requests: transaction control, and a bare Sync. */
-import type { RequestOwner } from './request-owner.js'
 import { BEGIN_FACTS } from '../sql/classify.js'
 import { Request } from './request.js'
+import type { RequestOwner } from './request-owner.js'
 import type { RequestTraits, Sender } from './request.js'
 
 /**
@@ -12,8 +12,7 @@ export class ControlRequest extends Request {
   readonly text: string
   /** Sent by the library for its own purposes: no caller has to wait for it. */
   readonly internal: boolean
-  /** The command tag: ROLLBACK in answer to COMMIT says that nothing was saved. */
-  tag: string | null = null
+  #tag: string | null = null
 
   constructor(owner: RequestOwner, text: string, traits: RequestTraits, internal: boolean) {
     super(owner, traits)
@@ -22,26 +21,27 @@ export class ControlRequest extends Request {
   }
 
   get complete(): boolean {
-    return this.tag !== null
+    return this.#tag !== null
   }
 
   override get beginPending(): boolean {
     return this.traits.facts === BEGIN_FACTS
   }
 
+  /** The command tag: ROLLBACK in answer to COMMIT says that nothing was saved. */
   override get outcome(): string | null {
-    return this.tag
+    return this.#tag
   }
 
   protected override encode({ writer, prepared }: Sender): void {
-    this.tag = null
+    this.#tag = null
     // Whatever the transaction had changed for itself is taken back, or holds, for all that is sent from here on.
     if (this.traits.endsTransaction) prepared.resume()
     writer.query(this.text)
   }
 
-  protected override completed(tag: string): void {
-    this.tag = tag
+  protected override completed(tag: string | null): void {
+    this.#tag = tag
     if (this.traits.endsTransaction && tag === 'COMMIT') this.ended = 'committed'
   }
 

@@ -1,9 +1,9 @@
 /** Makes the request of a statement: by the extended protocol where that is safe, exclusive where it must be. */
-import type { RequestOwner } from './request-owner.js'
 import { QueryRequest } from './query-request.js'
+import { statementTraits, type Request } from './request.js'
 import { TextRequest } from './text-request.js'
 import type { StatementCall } from '../api/statement.js'
-import { statementTraits, type Pipelining, type Request } from './request.js'
+import type { RequestOwner } from './request-owner.js'
 
 /**
  * @param repeatable it can be sent again if the connection dies behind an unanswered COMMIT
@@ -11,20 +11,15 @@ import { statementTraits, type Pipelining, type Request } from './request.js'
  */
 export function createRequest(
   owner: RequestOwner,
-  call: StatementCall,
+  { statement, text: facts, extended }: StatementCall,
   repeatable: boolean,
   exclusive: boolean,
 ): Request {
-  const { statement, text: facts, extended } = call
   const joins = facts.kind === 'plain' || facts.kind === 'other'
-  const pipelining = exclusive || !joins ? 'exclusive' : pipeliningOf(call)
-  const traits = statementTraits({ pipelining, repeatable, facts }, statement)
+  // pg learns from ParseComplete which statements the user named; nobody asks for one before that is known.
+  const pipelining = exclusive || !joins ? 'exclusive' : statement.name === undefined ? 'shared' : 'tail'
+  const traits = statementTraits(pipelining, repeatable, facts, statement)
   return joins || extended
     ? new QueryRequest(owner, statement, traits)
     : new TextRequest(owner, statement, traits)
-}
-
-/** pg learns from ParseComplete which statements the user named; nobody asks for one before that is known. */
-function pipeliningOf({ statement }: StatementCall): Pipelining {
-  return statement.name === undefined ? 'shared' : 'tail'
 }

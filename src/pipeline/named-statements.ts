@@ -3,6 +3,7 @@
  * `onConnect` prepared one) is kept in pg's own place, so that both know the same.
  */
 import { shareNamedStatements } from '../pg/patches.js'
+import type { Statement } from '../api/statement.js'
 import type { DriverConnection } from '../pg/driver.js'
 
 /** The server looks at no more of a name: NAMEDATALEN, less one. */
@@ -21,62 +22,52 @@ export class NamedStatements {
   }
 
   /** Why statements cannot be sent, in this order, under the names that they have; null when they can. */
-  conflict(statements: readonly NamedText[]): Error | null {
+  conflict(statements: readonly Statement[]): Error | null {
     /** The names that the earlier ones add. */
     let brought: Map<string, string> | null = null
     for (const { name, text } of statements) {
       if (name === undefined) continue
       const key = keyOf(name)
-      const previous = this.#parsed[key] ?? this.#sent.get(key) ?? brought?.get(key)
-      if (previous !== undefined && text !== '' && text !== previous) return notUnique(name)
+      const previous = this.#textOf(key) ?? brought?.get(key)
+      if (previous !== undefined && text !== '' && text !== previous) {
+        // pg's own rule, in its words.
+        return new Error(`Prepared statements must be unique - '${name}' was used for a different statement`)
+      }
       if (statements.length > 1) (brought ??= new Map()).set(key, previous ?? text)
     }
     return null
   }
 
+  #textOf(key: string): string | undefined {
+    return this.#parsed[key] ?? this.#sent.get(key)
+  }
+
   /** How a statement begins that is to run under `name`. A name without a text is left for the server to know. */
   use(name: string, text: string): 'bind' | 'parse' | 'close and parse' {
     const key = keyOf(name)
-    if (text === '' || this.#parsed[key] !== undefined || this.#sent.has(key)) return 'bind'
+    if (text === '' || this.#textOf(key) !== undefined) return 'bind'
     this.#sent.set(key, text)
     return this.#doubtful.delete(key) ? 'close and parse' : 'parse'
   }
 
-  /** A statement under `name` has run: so the server has it. */
-  confirm(name: string): void {
+  /** A statement under `name` has run, so that the server has it; or it failed, and nobody knows how far it had come. */
+  ran(name: string, completed: boolean): void {
     const key = keyOf(name)
     const text = this.#sent.get(key)
-    if (text === undefined) return
     this.#sent.delete(key)
-    this.#parsed[key] = text
+    if (!completed) this.#doubt(key)
+    else if (text !== undefined) this.#parsed[key] = text
   }
 
-  /** A statement under `name` failed, and nobody knows how far it had come. */
-  doubt(name: string): void {
-    const key = keyOf(name)
-    this.#sent.delete(key)
+  #doubt(key: string): void {
     delete this.#parsed[key]
     this.#doubtful.add(key)
   }
 
   /** Something has dropped one of them, or all. */
   doubtAll(): void {
-    for (const key of Object.keys(this.#parsed)) {
-      delete this.#parsed[key]
-      this.#doubtful.add(key)
-    }
+    for (const key of Object.keys(this.#parsed)) this.#doubt(key)
   }
-}
-
-/** A statement's text, and the name that its user gave it. */
-export interface NamedText {
-  readonly name: string | undefined
-  readonly text: string
-}
-
-/** pg's own rule, in its words. */
-function notUnique(name: string): Error {
-  return new Error(`Prepared statements must be unique - '${name}' was used for a different statement`)
 }
 
 function keyOf(name: string): string {

@@ -5,21 +5,20 @@
  * `#unsent` is only ever filled by the one who may speak, in the order of its calls. While a barrier is in flight, or
  * something is to be cancelled, nothing is sent.
  */
-import { SEND, type RequestOwner, type Sent } from './request-owner.js'
 import { clock, now } from '../util/clock.js'
 import { deadline, type Deadlines } from '../util/deadlines.js'
 import { LinkedList } from '../util/linked-list.js'
-import { InFlight } from './in-flight.js'
-import { BatchRequest } from './batch-request.js'
 import { Cancels } from './cancels.js'
+import { InFlight } from './in-flight.js'
 import { NamedStatements } from './named-statements.js'
 import { PreparedStatements, type PreparedLimits } from './prepared-statements.js'
-import { QueryRequest } from './query-request.js'
+import { StatementsRequest } from './query-request.js'
+import { SEND, type RequestOwner, type Sent } from './request-owner.js'
 import { MessageWriter, writeAll } from './wire.js'
 import type { ReadyStatus } from '../api/statement.js'
 import type { OpenedClient } from '../connect/index.js'
 import type { DriverClient } from '../pg/driver.js'
-import { type Pipelining, type Request, type Sender } from './request.js'
+import type { Pipelining, Request } from './request.js'
 
 /** What a pipeline tells the backend that it belongs to. */
 export interface PipelineOwner {
@@ -54,11 +53,13 @@ const MAX_UNWRITTEN_BYTES = 4 * 1024 * 1024
 
 const READY_STATUS: Readonly<Record<string, ReadyStatus>> = { I: 'idle', T: 'intrans', E: 'inerror' }
 
-export class Pipeline implements Sender {
+export class Pipeline {
   readonly client: DriverClient
   readonly writer = new MessageWriter()
   readonly prepared: PreparedStatements
   readonly named: NamedStatements
+  /** The status in the last ReadyForQuery. Meaningful for a holder when nothing of it is in flight. */
+  status: ReadyStatus = 'idle'
   readonly #owner: PipelineOwner
   readonly #mayPipeline: boolean
   readonly #unsent = new LinkedList<Request>()
@@ -66,8 +67,7 @@ export class Pipeline implements Sender {
   readonly #cancels: Cancels
   /** Watches the request that the server is answering, where that one has a limit. */
   readonly #headLimit = deadline(() => this.#onHeadLimit())
-  #state: 'open' | 'closed' = 'open'
-  #status: ReadyStatus = 'idle'
+  #closed = false
   /** What is written stays in `writer` until the next tick, to be sent together. */
   #gathering = false
   /** How many requests, the last in flight, are still there. */
@@ -85,11 +85,6 @@ export class Pipeline implements Sender {
       onIgnored: (reason) => owner.onBroken(reason),
     })
     client.connection.on('readyForQuery', ({ status }: { status: string }) => this.#onReadyForQuery(status))
-  }
-
-  /** The status in the last ReadyForQuery. Meaningful for a holder when nothing of it is in flight. */
-  get status(): ReadyStatus {
-    return this.#status
   }
 
   /** How many requests are sent and not answered, or not even sent. */
@@ -118,7 +113,7 @@ export class Pipeline implements Sender {
 
   /** Sends `request` as soon as it may go. */
   submit(request: Request): void {
-    if (this.#state === 'closed') throw new Error('BUG: a request was given to a connection that is lost')
+    if (this.#closed) throw new Error('BUG: a request was given to a connection that is lost')
     request.sent = false
     this.#unsent.push(request)
     if (this.#unsent.size === 1) this.#pump()
@@ -126,7 +121,7 @@ export class Pipeline implements Sender {
 
   /** Takes back a request that has not been sent; false when it is too late. */
   withdraw(request: Request): boolean {
-    if (request.sent || this.#state === 'closed') return false
+    if (request.sent || this.#closed) return false
     this.#unsent.remove(request)
     return true
   }
@@ -164,7 +159,7 @@ export class Pipeline implements Sender {
 
   /** Nothing is sent any more. Gives what was unanswered, whose owners have been told nothing yet. */
   close(): Unanswered {
-    this.#state = 'closed'
+    this.#closed = true
     const sent = this.#inFlight.takeAll()
     const gathered = sent.splice(Math.max(0, sent.length - this.#gathered))
     for (const request of gathered) request.sent = false
@@ -176,7 +171,7 @@ export class Pipeline implements Sender {
   // ---- sending
 
   #maySend(pipelining: Pipelining, repeatable: boolean): boolean {
-    if (this.#state === 'closed' || this.#cancels.pending) return false
+    if (this.#closed || this.#cancels.pending) return false
     if (this.#inFlight.size === 0) return true
     if (this.#inFlight.barriers > 0 || pipelining === 'exclusive') return false
     if (!repeatable && this.#inFlight.endings > 0) return false
@@ -187,7 +182,7 @@ export class Pipeline implements Sender {
   #pump(): void {
     for (let request = this.#unsent.head; request !== null; request = this.#unsent.head) {
       if (!this.#maySend(request.traits.pipelining, request.traits.repeatable)) return
-      const conflict = this.#nameConflict(request)
+      const conflict = request instanceof StatementsRequest ? this.named.conflict(request.statements) : null
       const admission = conflict === null ? request.owner.admit(request) : null
       if (admission?.verdict === 'after') {
         this.#send(admission.first, SEND)
@@ -199,18 +194,17 @@ export class Pipeline implements Sender {
     }
   }
 
-  #nameConflict(request: Request): Error | null {
-    if (request instanceof QueryRequest) return this.named.conflict([request.statement])
-    return request instanceof BatchRequest ? this.named.conflict(request.statements) : null
-  }
-
   #send(request: Request, admission: Sent): void {
     request.admission = admission
     // Nothing goes behind what may have to be cancelled, nor behind a BEGIN that may fail.
     request.isBarrier =
       request.traits.pipelining !== 'shared' || request.guard !== null || admission.begin !== null
-    this.#gather()
-    this.#inFlight.add(request)
+    // What is sent while something is in flight is gathered into one write; the first after a pause goes at once.
+    if (this.#inFlight.size > 0 && !this.#gathering) {
+      this.#gathering = true
+      clock.nextTick(this.#flush)
+    }
+    this.#inFlight.push(request)
     if (this.#inFlight.size === 1) this.#watchHead()
     try {
       request.send(this)
@@ -222,37 +216,30 @@ export class Pipeline implements Sender {
     }
   }
 
+  /** BEGIN, at the head of the request, has been answered: what waits behind it may go. */
   onBegun(request: Request): void {
-    if (!request.isBarrier || request.guard !== null || !this.#mayPipeline) return
+    // Only one request at a time may introduce a name that the server does not know yet.
+    if (request.traits.pipelining !== 'shared' || request.guard !== null || !this.#mayPipeline) return
     this.#inFlight.liftBarrier(request)
     this.#pump()
   }
 
+  /** The server has said its last word. */
   onFatal(error: Error): void {
     this.#owner.onBroken(error)
   }
 
-  /** Gathers what is sent while something is in flight into one write; the first after a pause goes at once. */
-  #gather(): void {
-    if (this.#inFlight.size === 0 || this.#gathering) return
-    this.#gathering = true
-    clock.nextTick(this.#flushGathered)
-  }
-
+  /** A request's messages are in `writer`: they are to be sent now, or with others. */
   onWritten(): void {
     this.#gathered++
     if (!this.#gathering) this.#flush()
   }
 
-  readonly #flushGathered = (): void => {
+  readonly #flush = (): void => {
     this.#gathering = false
-    this.#flush()
-  }
-
-  #flush(): void {
-    const messages = this.writer.take()
     this.#gathered = 0
-    if (this.#state === 'open') writeAll(this.client.connection.stream, messages)
+    const messages = this.writer.take()
+    if (!this.#closed) writeAll(this.client.connection.stream, messages)
   }
 
   // ---- answers
@@ -271,17 +258,16 @@ export class Pipeline implements Sender {
   }
 
   #onReadyForQuery(letter: string): void {
-    if (this.#state === 'closed') return
+    if (this.#closed) return
     const request = this.#inFlight.head
     const status = READY_STATUS[letter]
     if (request === null || status === undefined || (request.error === null && !request.complete)) {
-      return this.#owner.onBroken(
-        new Error('protocol violation: the server sent an unexpected ReadyForQuery'),
-      )
+      const violation = new Error('protocol violation: the server sent an unexpected ReadyForQuery')
+      return this.#owner.onBroken(violation)
     }
     this.#inFlight.remove(request)
     this.#watchHead()
-    this.#status = status
+    this.status = status
     // What it had changed for its transaction is over, unless another that is under way has changed something, too.
     if (status === 'idle' && this.#inFlight.harmful === 0) this.prepared.resume()
     request.settle()
@@ -298,6 +284,6 @@ export class Pipeline implements Sender {
   #onCancelled(): void {
     this.#cancels.headIs(this.#inFlight.head)
     this.#pump()
-    if (this.#state === 'open') this.#owner.onReady()
+    if (!this.#closed) this.#owner.onReady()
   }
 }

@@ -44,7 +44,11 @@ export interface PreparedLimits {
 
 export class PreparedStatements {
   readonly #limits: PreparedLimits
-  readonly #prefix: string
+  /**
+   * Of the names. No other backend's is the same: behind a pooler that hands its server connections around, a name that
+   * another had prepared would run its statement in place of ours.
+   */
+  readonly #prefix = `pgmc_${randomBytes(6).toString('hex')}`
   readonly #prepared = new Map<string, PreparedStatement>()
   /** Texts seen once, oldest first. */
   readonly #seen = new Set<string>()
@@ -57,13 +61,8 @@ export class PreparedStatements {
   /** Something may have changed what texts mean since the backend was last reset. */
   #touched = false
 
-  /**
-   * @param prefix of the names. No other backend's may be the same: behind a pooler that hands its server connections
-   * around, a name that another had prepared would run its statement in place of ours.
-   */
-  constructor(limits: PreparedLimits, prefix = `pgmc_${randomBytes(6).toString('hex')}`) {
+  constructor(limits: PreparedLimits) {
     this.#limits = limits
-    this.#prefix = prefix
   }
 
   /** How many statements are prepared. */
@@ -132,7 +131,7 @@ export class PreparedStatements {
   suspend(): void {
     this.#touched = true
     this.#suspended = true
-    this.retireAll()
+    this.#retireAll()
   }
 
   /** Whatever was changed holds for the backend by now, or was taken back. */
@@ -142,13 +141,13 @@ export class PreparedStatements {
 
   /** The backend is brought back to what it was at first: what was parsed under another state is dropped. */
   reset(): void {
-    if (this.#touched) this.retireAll()
+    if (this.#touched) this.#retireAll()
     this.#touched = false
     this.#suspended = false
   }
 
   /** Drops all. Their texts are used often: each is prepared again when it is used next. */
-  retireAll(): void {
+  #retireAll(): void {
     for (const statement of [...this.#prepared.values()]) {
       this.forget(statement)
       this.#see(statement.text)
@@ -157,11 +156,8 @@ export class PreparedStatements {
 
   /** The names to close with the next statement. */
   takeClosing(): readonly string[] {
-    if (this.#toClose.length === 0) return NONE
     const names = this.#toClose
-    this.#toClose = []
+    if (names.length > 0) this.#toClose = []
     return names
   }
 }
-
-const NONE: readonly string[] = []

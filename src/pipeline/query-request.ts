@@ -1,83 +1,92 @@
-/** One statement by the extended protocol, with the BEGIN of its transaction before it where it opens one. */
-import type { RequestOwner } from './request-owner.js'
+/** Statements by the extended protocol, in one flush and with one Sync. */
 import { Request } from './request.js'
 import { StatementPart } from './statement-part.js'
-import { writeCloses } from './wire.js'
-import type { FieldDef, QueryResult } from 'pg'
+import type { QueryResult } from 'pg'
 import type { Statement } from '../api/statement.js'
 import type { Failure } from '../util/failure.js'
+import type { RequestOwner } from './request-owner.js'
 import type { RequestTraits, Sender } from './request.js'
 
-export class QueryRequest extends Request {
-  readonly statement: Statement
-  #part: StatementPart | null = null
-  /** BEGIN is on its way. */
-  #beginPending = false
+const NONE: readonly StatementPart[] = []
 
-  constructor(owner: RequestOwner, statement: Statement, traits: RequestTraits) {
+export abstract class StatementsRequest extends Request {
+  readonly statements: readonly Statement[]
+  protected parts = NONE
+  /** Which of them the server runs: -1 is the BEGIN before them, and behind the last comes the COMMIT. */
+  #at = 0
+  readonly #begin: string | null
+
+  /** @param begin goes before them, and COMMIT behind; null where only the BEGIN of its admission does */
+  constructor(
+    owner: RequestOwner,
+    statements: readonly Statement[],
+    traits: RequestTraits,
+    begin: string | null,
+  ) {
     super(owner, traits)
-    this.statement = statement
-  }
-
-  override get beginPending(): boolean {
-    return this.#beginPending
+    this.statements = statements
+    this.#begin = begin
   }
 
   get text(): string {
-    return this.statement.text
+    return this.statements[this.failedIndex ?? 0]!.text
   }
 
   get complete(): boolean {
-    return !this.#beginPending && this.#part!.completed
+    return this.#at === this.statements.length + (this.#begin === null ? 0 : 1)
   }
 
-  override get outcome(): QueryResult {
-    return this.#part!.rows.result
+  /** The first statement that did not complete; null where all did (a deferred constraint fails at the end). */
+  get failedIndex(): number | null {
+    return this.#at >= 0 && this.#at < this.statements.length ? this.#at : null
   }
 
-  override get parseFailure(): Failure | null {
-    return this.#part?.rows.parseFailure ?? null
+  override get beginPending(): boolean {
+    return this.#at < 0
   }
 
   override get staleName(): boolean {
-    return this.#part?.isStale(this.error) ?? false
+    return this.rows?.isStale(this.error) ?? false
+  }
+
+  override get parseFailure(): Failure | null {
+    for (const { parseFailure } of this.parts) if (parseFailure !== null) return parseFailure
+    return null
+  }
+
+  protected override get rows(): StatementPart | undefined {
+    return this.parts[this.#at]
   }
 
   protected override encode(sender: Sender): void {
-    this.#part = new StatementPart(this.statement, sender)
-    writeCloses(sender)
-    const { begin } = this.admission
-    this.#beginPending = begin !== null
-    if (begin !== null) sender.writer.begin(begin)
-    this.#part.encode(sender)
-    sender.writer.sync()
+    const { writer, prepared } = sender
+    const begin = this.#begin ?? this.admission.begin
+    this.#at = begin === null ? 0 : -1
+    for (const name of prepared.takeClosing()) writer.close(name)
+    if (begin !== null) writer.begin(begin)
+    this.parts = this.statements.map((statement) => new StatementPart(statement, sender))
+    for (const part of this.parts) part.encode(sender)
+    if (this.#begin !== null) writer.command('COMMIT')
+    writer.sync()
   }
 
-  override handleRowDescription(message: { fields: FieldDef[] }): void {
-    this.#part!.describe(message.fields)
-  }
-
-  override handleDataRow(message: { fields: (string | null)[] }): void {
-    this.#part!.rows.add(message.fields)
-  }
-
-  override refuseRow(error: Error): boolean {
-    return this.#part!.rows.refuseRow(error)
-  }
-
-  protected override completed(tag: string): void {
-    if (this.#beginPending) {
-      this.#beginPending = false
-      // Only one request at a time may introduce a name that the server does not know yet.
-      if (this.statement.name === undefined) this.sender!.onBegun(this)
-    } else this.#part!.complete(tag)
-  }
-
-  override handleEmptyQuery(): void {
-    this.#part!.complete(null)
+  protected override completed(tag: string | null): void {
+    this.rows?.complete(tag)
+    if (++this.#at === 0) this.sender!.onBegun(this)
   }
 
   override settle(): void {
-    this.#part!.settle(this.error, this.sender!)
+    for (const part of this.parts) part.settle(this.error, this.sender!)
+  }
+}
+
+/** One statement, with the BEGIN of its transaction before it where it opens one. */
+export class QueryRequest extends StatementsRequest {
+  constructor(owner: RequestOwner, statement: Statement, traits: RequestTraits) {
+    super(owner, [statement], traits, null)
+  }
+
+  override get outcome(): QueryResult {
+    return this.parts[0]!.result
   }
 }

@@ -9,42 +9,18 @@ import { PgQuery } from '../pg/pg-query.js'
 import { isFatal } from '../pg/severity.js'
 import { PLAIN_FACTS } from '../sql/classify.js'
 import { withCallersFrames } from '../util/callers-frames.js'
-import type { DatabaseError } from 'pg'
+import { SEND, type RequestOwner, type Sent } from './request-owner.js'
+import type { DatabaseError, FieldDef } from 'pg'
 import type { OutcomeWatch } from '../api/ports.js'
-import type { DriverClient, QueuedQuery } from '../pg/driver.js'
+import type { QueuedQuery } from '../pg/driver.js'
 import type { TextFacts } from '../sql/classify.js'
 import type { Failure } from '../util/failure.js'
 import type { Linked } from '../util/linked-list.js'
-import { SEND, type RequestOwner, type Sent } from './request-owner.js'
-import type { NamedStatements } from './named-statements.js'
-import type { PreparedStatements } from './prepared-statements.js'
-import type { MessageWriter } from './wire.js'
+import type { Pipeline as Sender } from './pipeline.js'
+import type { RowCollector } from './row-collector.js'
+import type { StatementGuard as RequestGuard } from './statement-guard.js'
 
-/** What sends requests. */
-export interface Sender {
-  readonly client: DriverClient
-  readonly writer: MessageWriter
-  readonly prepared: PreparedStatements
-  readonly named: NamedStatements
-  /** The request's messages are in `writer`: they are to be sent now, or with others. */
-  onWritten(): void
-  /** BEGIN, at the head of the request, has been answered: what waits behind it may go. */
-  onBegun(request: Request): void
-  /** The server has said its last word. */
-  onFatal(error: Error): void
-  /** Has the server cancel the request as soon as that can hit no other. */
-  cancel(request: Request): void
-}
-
-/** Watches a request's deadline and its signal. */
-export interface RequestGuard {
-  /** A limit was reached: its caller has been told, or will be in a moment. */
-  readonly reached: boolean
-  /** The request was answered. Gives what its caller gets in place of `error`; null where all went well. */
-  settle(error: Error | null): Failure | null
-  /** The request will not be answered. Gives the failure for the limit that was reached before; else null. */
-  abandon(): Failure | null
-}
+export type { RequestGuard, Sender }
 
 /** How a request goes with others. */
 export type Pipelining =
@@ -77,19 +53,16 @@ export interface RequestTraits {
 }
 
 /** Those of a plain statement. Others are copies of these with changes: objects of one shape are fast to read. */
-export const TRAITS: RequestTraits = {
-  pipelining: 'shared',
-  repeatable: true,
-  endsTransaction: false,
-  limitMillis: 0,
-  facts: PLAIN_FACTS,
-  harmful: false,
+export const TRAITS: RequestTraits = statementTraits('shared', true, PLAIN_FACTS, {
+  harmless: true,
   mayUnlisten: false,
-}
+})
 
 /** Those of statements. Written out, because a copy of `TRAITS` costs more and there is one for each request. */
 export function statementTraits(
-  { pipelining, repeatable, facts }: Pick<RequestTraits, 'pipelining' | 'repeatable' | 'facts'>,
+  pipelining: Pipelining,
+  repeatable: boolean,
+  facts: TextFacts,
   { harmless, mayUnlisten }: { readonly harmless: boolean; readonly mayUnlisten: boolean },
 ): RequestTraits {
   const harmful = !harmless
@@ -126,7 +99,7 @@ export abstract class Request extends PgQuery implements Linked<Request> {
   /** A command in it ended a transaction, as the server's tags say. */
   ended: 'nothing' | 'rolled back' | 'committed' = 'nothing'
 
-  #sender: Sender | null = null
+  protected sender: Sender | null = null
   #caller: Caller | null = null
 
   constructor(owner: RequestOwner, traits: RequestTraits) {
@@ -141,16 +114,16 @@ export abstract class Request extends PgQuery implements Linked<Request> {
   /** Every command in it has completed. Without an error ReadyForQuery must not come before. */
   abstract readonly complete: boolean
 
-  /** How many commands it holds is not known beforehand. */
-  protected get openEnded(): boolean {
-    return false
-  }
-
   /** Writes the request's messages. Called each time that it is sent. */
   protected abstract encode(sender: Sender): void
 
-  /** A command has completed with this tag. */
-  protected abstract completed(tag: string): void
+  /** A command has completed with this tag; null where it was empty. */
+  protected abstract completed(tag: string | null): void
+
+  /** Collects the rows of the command that the server runs. */
+  protected get rows(): RowCollector | null | undefined {
+    return null
+  }
 
   /** What its caller gets when it went well. */
   get outcome(): unknown {
@@ -219,8 +192,9 @@ export abstract class Request extends PgQuery implements Linked<Request> {
 
   /** Answered: what its caller gets in place of a result; null where all went well. */
   failure(): Failure | null {
-    const failure = this.guard === null ? boxed(this.error) : this.guard.settle(this.error)
-    return failure ?? this.parseFailure
+    const { guard, error } = this
+    const unguarded = error === null ? null : { reason: error }
+    return (guard === null ? unguarded : guard.settle(error)) ?? this.parseFailure
   }
 
   /** It will not be answered: its caller gets `error`, unless a limit of its own was reached before. */
@@ -231,52 +205,43 @@ export abstract class Request extends PgQuery implements Linked<Request> {
 
   // ---- the pipeline
 
-  protected get sender(): Sender | null {
-    return this.#sender
-  }
-
-  /** Sends it. */
+  /** Sends it. Throws where pg has not taken that very object. */
   send(sender: Sender): void {
-    this.adopt(sender)
-    this.hand(this)
-  }
-
-  /** Begins anew with `sender`. */
-  protected adopt(sender: Sender): void {
     this.error = null
     this.ended = 'nothing'
     this.sent = false
-    this.#sender = sender
-  }
-
-  /** Gives `query`, which stands for this request, to pg. Throws where pg has not taken that very object. */
-  protected hand(query: QueuedQuery): void {
-    const { client } = this.#sender!
-    if (enqueue(client, query) && this.sent) return
+    this.sender = sender
+    const query = this.queued(sender)
+    if (enqueue(sender.client, query) && this.sent) return
     // Something else may have gone in its place.
-    this.sent ||= !client._queryQueue.includes(query)
+    this.sent ||= !sender.client._queryQueue.includes(query)
     throw new Error(
       'pg did not take a query as it was given: has something replaced more of pg.Client than query()?',
     )
   }
 
+  /** What stands for it in pg's queue. */
+  protected queued(_sender: Sender): QueuedQuery {
+    return this
+  }
+
   /** Has the server cancel it, if it was sent. */
   cancel(): void {
-    this.#sender?.cancel(this)
+    this.sender?.cancel(this)
   }
 
   /** The pipeline calls it once, on ReadyForQuery, before the owner is told. */
   settle(): void {}
 
   /** A row of it was left out, because it is too long for this engine. False where that cannot be told. */
-  refuseRow(_error: Error): boolean {
-    return false
+  refuseRow(error: Error): boolean {
+    return this.rows?.refuseRow(error) ?? false
   }
 
   // ---- what pg calls
 
   override submit(): null {
-    const sender = this.#sender!
+    const sender = this.sender!
     this.sent = true
     this.encode(sender)
     sender.onWritten()
@@ -287,24 +252,31 @@ export abstract class Request extends PgQuery implements Linked<Request> {
     // pg also comes here, on a later tick, for what was in flight when the connection died; the pipeline has settled
     // that by then.
     this.error ??= error
-    if (isFatal(error)) this.#sender?.onFatal(error)
+    if (isFatal(error)) this.sender?.onFatal(error)
   }
 
-  override handleCommandComplete(message: { text: string }): void {
-    if (this.complete && !this.openEnded)
-      throw new Error('protocol violation: the server sent one answer too many')
-    this.completed(message.text)
-    this.note(message.text)
+  override handleRowDescription({ fields }: { fields: FieldDef[] }): void {
+    this.rows?.describe(fields)
+  }
+
+  override handleDataRow({ fields }: { fields: (string | null)[] }): void {
+    this.rows?.add(fields)
+  }
+
+  override handleCommandComplete({ text }: { text: string }): void {
+    if (this.complete) throw new Error('protocol violation: the server sent one answer too many')
+    this.completed(text)
+    this.note(text)
+  }
+
+  override handleEmptyQuery(): void {
+    this.completed(null)
   }
 
   /** What a tag says beyond its own statement. */
   protected note(tag: string): void {
     if (tag === 'COMMIT' || tag === 'PREPARE TRANSACTION') this.ended = 'committed'
     else if (tag === 'ROLLBACK' && this.ended === 'nothing') this.ended = 'rolled back'
-    else if (tag === 'DISCARD ALL' || tag.startsWith('DEALLOCATE')) this.#sender!.named.doubtAll()
+    else if (tag === 'DISCARD ALL' || tag.startsWith('DEALLOCATE')) this.sender!.named.doubtAll()
   }
-}
-
-function boxed(error: Error | null): Failure | null {
-  return error === null ? null : { reason: error }
 }

@@ -1,13 +1,13 @@
 /** Collects one command's rows into pg's result. */
-import type { CustomTypesConfig, FieldDef } from 'pg'
 import { createResult } from '../pg/driver.js'
 import { quickParser } from './timestamp.js'
-import type { Failure } from '../util/failure.js'
+import type { CustomTypesConfig, FieldDef } from 'pg'
 import type { DriverResult } from '../pg/driver.js'
+import type { Failure } from '../util/failure.js'
 
 export class RowCollector {
   readonly result: DriverResult
-  /** What a type parser threw; the rows behind it are not read, as in pg. */
+  /** What a type parser threw, or what looks parsers up: its caller's error. The rows behind it are not read, as in pg. */
   parseFailure: Failure | null = null
 
   constructor(rowMode: string | undefined, types: CustomTypesConfig) {
@@ -19,7 +19,7 @@ export class RowCollector {
       this.result.addFields(fields)
       this.result._parsers = this.result._parsers?.map(quickParser)
     } catch (error) {
-      this.#onUsersFailure(error)
+      this.refuseRow(error)
     }
   }
 
@@ -40,48 +40,37 @@ export class RowCollector {
         parsers.push(quickParser(types.getTypeParser(field.dataTypeID, field.format as 'text')))
       }
     } catch (error) {
-      this.#onUsersFailure(error)
+      this.refuseRow(error)
     }
   }
 
   add(values: (string | null)[]): void {
     if (this.parseFailure !== null) return
     // pg would take missing values for nulls.
-    if (values.length !== this.result.fields.length) {
+    if (values.length !== this.result.fields.length)
       throw new Error('protocol violation: the server sent a row that does not fit its description')
-    }
     try {
       this.result.rows.push(this.result.parseRow(values))
     } catch (error) {
-      this.#onUsersFailure(error)
+      this.refuseRow(error)
     }
   }
 
-  /** Parsers, and what looks them up, may be the user's. What they throw is their caller's error, and nobody else's. */
-  #onUsersFailure(error: unknown): void {
-    this.parseFailure ??= { reason: error }
-  }
-
   /** A row was left out. */
-  refuseRow(error: Error): true {
-    this.#onUsersFailure(error)
+  refuseRow(error: unknown): true {
+    this.parseFailure ??= { reason: error }
     return true
   }
 
-  complete(tag: string): void {
-    this.result.addCommandComplete({ text: tag })
+  /** The command ran to its end; null where it was empty. */
+  complete(tag: string | null): void {
+    if (tag !== null) this.result.addCommandComplete({ text: tag })
   }
 }
 
 /** pg's own class of column descriptions. */
 type FieldClass = new (
-  name: string,
-  tableID: number,
-  columnID: number,
-  dataTypeID: number,
-  dataTypeSize: number,
-  dataTypeModifier: number,
-  format: string,
+  ...of: [string, tableID: number, columnID: number, type: number, size: number, modifier: number, string]
 ) => FieldDef
 
 /** A column's description for one result: what its owner changes in it, nobody else sees. */

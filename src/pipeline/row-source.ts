@@ -1,8 +1,8 @@
 /** The rows of one statement by a portal (pg-cursor), a batch at a time. */
 import { throwIfAborted } from '../util/abort-signals.js'
-import type { FieldDef, CustomTypesConfig } from 'pg'
+import type { FieldDef } from 'pg'
 import type { DriverSubmittable, RowSource } from '../api/ports.js'
-import type { StatementCall } from '../api/statement.js'
+import type { Statement, StatementCall } from '../api/statement.js'
 import type { RequestGuard } from './request.js'
 
 /** What is used of pg-cursor, which is loaded with the first stream. */
@@ -12,12 +12,7 @@ interface Cursor extends DriverSubmittable {
   close(): Promise<void>
 }
 
-type CursorClass = new (text: string, values: unknown[], config: CursorConfig) => Cursor
-
-interface CursorConfig {
-  rowMode?: 'array' | undefined
-  types?: CustomTypesConfig | undefined
-}
+type CursorClass = new (text: string, values: unknown[], config: Partial<Statement>) => Cursor
 
 /** A cursor that was handed over. */
 export interface SubmittedCursor {
@@ -54,9 +49,9 @@ export class CursorRows implements RowSource {
   async read(): Promise<unknown[]> {
     const cursor = this.#cursor ?? (await this.#open())
     const guard = this.#submitted!.watch()
-    const rows = await cursor.read(this.#batchSize).catch((error: unknown) => {
+    const rows = await cursor.read(this.#batchSize).catch((error: Error) => {
       this.#failed = true
-      throw guard === null ? error : guard.settle(error as Error)!.reason
+      throw guard === null ? error : guard.settle(error)!.reason
     })
     // Rows that came while they were being cancelled are not read: a cancel is on its way to the next fetch.
     const late = guard?.abandon() ?? null
@@ -67,12 +62,11 @@ export class CursorRows implements RowSource {
   async #open(): Promise<Cursor> {
     const { default: CursorOfPg } = (await import('pg-cursor')) as unknown as { default: CursorClass }
     const { text, values, rowMode, types } = this.#call.statement
-    const cursor = new CursorOfPg(text, [...values], { rowMode: rowMode as 'array' | undefined, types })
+    const cursor = new CursorOfPg(text, [...values], { rowMode, types })
     // It may have been aborted while pg-cursor was loaded.
     throwIfAborted(this.#call.limits.signal)
     this.#submitted = this.#submit(cursor)
-    this.#cursor = cursor
-    return cursor
+    return (this.#cursor = cursor)
   }
 
   async close(): Promise<void> {

@@ -6,39 +6,42 @@
 import { StatementTimeoutError } from '../errors.js'
 import { onAbort } from '../util/abort-listeners.js'
 import { reasonOf } from '../util/abort-signals.js'
-import { deadline } from '../util/deadlines.js'
+import { deadline, type Deadlines } from '../util/deadlines.js'
 import type { StatementLimits } from '../api/statement.js'
 import type { Failure } from '../util/failure.js'
-import type { Deadlines, Timed } from '../util/deadlines.js'
-import type { Request, RequestGuard } from './request.js'
+import type { Request } from './request.js'
 
 /** How long a caller waits for the server's word on a cancelled statement, in milliseconds. */
 const GRACE_MILLIS = 400
 
-class StatementGuard implements RequestGuard {
+export class StatementGuard {
   readonly #request: Request
-  readonly #limits: StatementLimits
+  readonly #timeoutMillis: number
   readonly #deadlines: Deadlines
-  readonly #timeout: Timed | null
-  readonly #grace: Timed
   readonly #ignoreAbort: (() => void) | null
+  /** Of the statement; once a limit was reached, of the grace. */
+  readonly #deadline = deadline(() => {
+    if (this.#reason === null) this.#fire((cause) => this.#timedOut(cause))
+    else this.#request.reject(this.#reason())
+  })
   /** Makes what the caller is rejected with, once a limit was reached. */
   #reason: ((cause?: unknown) => unknown) | null = null
 
-  constructor(request: Request, limits: StatementLimits, deadlines: Deadlines) {
+  constructor(request: Request, { timeoutMillis, signal }: StatementLimits, deadlines: Deadlines) {
     this.#request = request
-    this.#limits = limits
+    this.#timeoutMillis = timeoutMillis
     this.#deadlines = deadlines
-    this.#grace = deadline(() => this.#request.reject(this.#reason!()))
-    this.#timeout = limits.timeoutMillis > 0 ? deadline(this.#onTimeout) : null
-    if (this.#timeout !== null) deadlines.add(this.#timeout, limits.timeoutMillis)
-    this.#ignoreAbort = limits.signal === undefined ? null : onAbort(limits.signal, this.#onAbort)
+    if (timeoutMillis > 0) deadlines.add(this.#deadline, timeoutMillis)
+    this.#ignoreAbort =
+      signal === undefined ? null : onAbort(signal, () => this.#fire(() => reasonOf(signal)))
   }
 
+  /** A limit was reached: its caller has been told, or will be in a moment. */
   get reached(): boolean {
     return this.#reason !== null
   }
 
+  /** The request was answered. Gives what its caller gets in place of `error`; null where all went well. */
   settle(error: Error | null): Failure | null {
     this.#stop()
     if (error === null) return null
@@ -46,32 +49,22 @@ class StatementGuard implements RequestGuard {
     return { reason: this.#reason !== null && cancelled ? this.#reason(error) : error }
   }
 
+  /** The request will not be answered. Gives the failure for the limit that was reached before; else null. */
   abandon(): Failure | null {
     this.#stop()
     return this.#reason === null ? null : { reason: this.#reason() }
   }
 
   #stop(): void {
-    if (this.#timeout !== null) this.#deadlines.remove(this.#timeout)
-    this.#deadlines.remove(this.#grace)
+    this.#deadlines.remove(this.#deadline)
     this.#ignoreAbort?.()
   }
 
-  readonly #onTimeout = (): void => {
-    this.#fire(
-      (cause) =>
-        new StatementTimeoutError({
-          timeoutMillis: this.#limits.timeoutMillis,
-          statement: this.#request.text,
-          retrySafe: cause !== undefined && this.#request.owner.mayRetry(this.#request),
-          cause,
-        }),
-    )
-  }
-
-  readonly #onAbort = (): void => {
-    const reason = reasonOf(this.#limits.signal!)
-    this.#fire(() => reason)
+  #timedOut(cause: unknown): StatementTimeoutError {
+    const timeoutMillis = this.#timeoutMillis
+    const { text: statement, owner } = this.#request
+    const retrySafe = cause !== undefined && owner.mayRetry(this.#request)
+    return new StatementTimeoutError({ timeoutMillis, statement, retrySafe, cause })
   }
 
   #fire(reason: (cause?: unknown) => unknown): void {
@@ -79,7 +72,7 @@ class StatementGuard implements RequestGuard {
     this.#stop()
     this.#reason = reason
     if (this.#request.sent) {
-      this.#deadlines.add(this.#grace, GRACE_MILLIS)
+      this.#deadlines.add(this.#deadline, GRACE_MILLIS)
       this.#request.cancel()
     } else {
       this.#request.owner.withdraw(this.#request)
@@ -93,7 +86,7 @@ export function guardRequest(
   request: Request,
   limits: StatementLimits,
   deadlines: Deadlines,
-): RequestGuard | null {
+): StatementGuard | null {
   if (limits.timeoutMillis === 0 && limits.signal === undefined) return null
   return (request.guard = new StatementGuard(request, limits, deadlines))
 }

@@ -1,58 +1,50 @@
 /** One statement inside a request, by the extended protocol: Parse where needed, Bind, Describe where needed, Execute. */
 import { RowCollector, copyField } from './row-collector.js'
-import { NO_VALUES } from './wire.js'
+import { NO_VALUES, type MessageWriter } from './wire.js'
 import type { FieldDef } from 'pg'
 import type { Statement } from '../api/statement.js'
-import type { PreparedStatement } from './prepared-statements.js'
+import type { PreparedStatement, PreparedStatements } from './prepared-statements.js'
 import type { Sender } from './request.js'
 
 /** A query of the library's own. */
 export function ownStatement(text: string): Statement {
-  return {
-    text,
-    values: NO_VALUES,
-    name: undefined,
-    rowMode: undefined,
-    types: undefined,
-    binary: false,
-    preparable: false,
-    harmless: true,
-    mayUnlisten: false,
-  }
+  const plain = { name: undefined, rowMode: undefined, types: undefined, binary: false, preparable: false }
+  return { text, values: NO_VALUES, ...plain, harmless: true, mayUnlisten: false }
 }
 
-export class StatementPart {
-  readonly rows: RowCollector
-  /** Its command has completed. */
-  completed = false
+export class StatementPart extends RowCollector {
   readonly #statement: Statement
   #prepared: PreparedStatement | null = null
+  #parsedHere = false
   /** A Describe went along, so that no RowDescription means no rows. */
   #described = false
-  #parsedHere = false
+  #completed = false
 
   constructor(statement: Statement, sender: Sender) {
+    super(statement.rowMode, statement.types ?? sender.client._types)
     this.#statement = statement
-    this.rows = new RowCollector(statement.rowMode, statement.types ?? sender.client._types)
   }
 
-  encode(sender: Sender): void {
-    if (!this.#statement.harmless) sender.prepared.suspend()
-    if (this.#statement.name !== undefined) this.#encodeNamed(sender, this.#statement.name)
-    else this.#encodeText(sender)
-    sender.writer.execute()
+  encode({ writer, prepared, named }: Sender): void {
+    const { text, values, binary, name, harmless } = this.#statement
+    if (!harmless) prepared.suspend()
+    if (name === undefined) this.#parseText(writer, prepared)
+    else {
+      const beginning = named.use(name, text)
+      if (beginning === 'close and parse') writer.close(name)
+      if (beginning !== 'bind') writer.parse(name, text)
+    }
+    writer.bind(name ?? this.#prepared?.name ?? '', values, binary)
+    const fields = this.#prepared?.fields
+    if (fields === undefined) {
+      writer.describe()
+      this.#described = true
+    } else if (fields !== null) this.describeAgain(fields, this.#prepared!.emptyRow)
+    writer.execute()
   }
 
-  #encodeNamed({ writer, named }: Sender, name: string): void {
-    const { text, values, binary } = this.#statement
-    const beginning = named.use(name, text)
-    if (beginning === 'close and parse') writer.close(name)
-    if (beginning !== 'bind') writer.parse(name, text)
-    writer.bind(name, values, binary).describe()
-  }
-
-  #encodeText({ writer, prepared }: Sender): void {
-    const { text, values, binary, preparable } = this.#statement
+  #parseText(writer: MessageWriter, prepared: PreparedStatements): void {
+    const { text, preparable } = this.#statement
     const statement = preparable ? prepared.use(text) : null
     this.#prepared = statement
     if (statement === null) writer.parse('', text)
@@ -61,25 +53,20 @@ export class StatementPart {
       statement.state = 'parsing'
       this.#parsedHere = true
     }
-    writer.bind(statement?.name ?? '', values, binary)
-    if (statement?.fields === undefined) {
-      writer.describe()
-      this.#described = true
-    } else if (statement.fields !== null) this.rows.describeAgain(statement.fields, statement.emptyRow)
   }
 
-  describe(fields: FieldDef[]): void {
-    this.rows.describe(fields)
+  override describe(fields: FieldDef[]): void {
+    super.describe(fields)
     if (this.#prepared === null) return
     // The result is its caller's, who may change what is in it.
     this.#prepared.fields = fields.map(copyField)
-    this.#prepared.emptyRow = this.rows.result._prebuiltEmptyResultObject
+    this.#prepared.emptyRow = this.result._prebuiltEmptyResultObject
   }
 
-  /** The command ran to its end (`tag`), or was empty: so its Parse had been accepted. */
-  complete(tag: string | null): void {
-    this.completed = true
-    if (tag !== null) this.rows.complete(tag)
+  /** Its Parse had been accepted, too. */
+  override complete(tag: string | null): void {
+    super.complete(tag)
+    this.#completed = true
     const statement = this.#prepared
     if (statement === null) return
     if (this.#parsedHere && statement.state === 'parsing') statement.state = 'ready'
@@ -90,36 +77,31 @@ export class StatementPart {
    * The request is over. A name is kept only when its Parse is known to have been accepted and the server still
    * knows it.
    */
-  settle(error: Error | null, sender: Sender): void {
+  settle(error: Error | null, { named, prepared }: Sender): void {
     const { name } = this.#statement
-    if (name !== undefined) this.#settleNamed(name, sender)
+    if (name !== undefined) named.ran(name, this.#completed)
     if (this.#prepared === null) return
     const unknown = this.#parsedHere && this.#prepared.state === 'parsing'
-    if (unknown || (!this.completed && mayBeOutdated(error))) sender.prepared.forget(this.#prepared)
-  }
-
-  #settleNamed(name: string, { named }: Sender): void {
-    if (this.completed) named.confirm(name)
-    else named.doubt(name)
+    if (unknown || (!this.#completed && mayBeOutdated(error))) prepared.forget(this.#prepared)
   }
 
   /** It was sent under a name of ours which the server had lost, or could not use any more. */
   isStale(error: Error | null): boolean {
-    return this.#prepared !== null && !this.#parsedHere && isStale(error)
+    return this.#prepared !== null && !this.#parsedHere && STALE.test(codeOf(error))
   }
 }
+
+/** invalid_sql_statement_name, or feature_not_supported: "cached plan must not change result type". */
+const STALE = /^(?:26000|0A000)$/
 
 /**
  * A failure that may come of what the text meant when it was parsed: values that do not fit (22), names and types that
  * have changed (42), and whatever says that the server was confused. The text is parsed anew the next time.
  */
 function mayBeOutdated(error: Error | null): boolean {
-  const { code } = (error ?? {}) as { code?: unknown }
-  return typeof code === 'string' && (/^(?:22|42|XX000)/.test(code) || isStale(error))
+  return /^(?:22|42|XX000|26000$|0A000$)/.test(codeOf(error))
 }
 
-/** invalid_sql_statement_name, or feature_not_supported: "cached plan must not change result type". */
-function isStale(error: Error | null): boolean {
-  const code = (error as { code?: unknown } | null)?.code
-  return code === '26000' || code === '0A000'
+function codeOf(error: Error | null): string {
+  return String((error as { code?: unknown } | null)?.code)
 }

@@ -2,22 +2,19 @@
  * A submittable of pg's (pg-cursor, pg-query-stream, pg-copy-streams, pg.Query), which speaks the protocol for
  * itself. It travels alone, and pg's pipelining is switched off while it does, because pg refuses it there.
  */
-import type { RequestOwner } from './request-owner.js'
 import { clock } from '../util/clock.js'
 import { Request, statementTraits } from './request.js'
 import { writeAll } from './wire.js'
 import type { DriverSubmittable } from '../api/ports.js'
 import type { DriverConnection, QueuedQuery } from '../pg/driver.js'
-import type { Classified, ClassifiedTexts } from '../sql/classify.js'
+import type { ClassifiedTexts } from '../sql/classify.js'
+import type { RequestOwner } from './request-owner.js'
 import type { Sender } from './request.js'
 
-/** What a submittable sends, where that can be seen. */
-export interface SubmittedStatement {
-  readonly text: string
-  readonly values: readonly unknown[]
-}
-
-export function statementOf(submittable: DriverSubmittable): SubmittedStatement | null {
+/** What a submittable sends; null where that cannot be seen. */
+export function statementOf(
+  submittable: DriverSubmittable,
+): { readonly text: string; readonly values: readonly unknown[] } | null {
   const { cursor = submittable } = submittable
   const text = submittable.text ?? cursor.text
   if (typeof text !== 'string') return null
@@ -32,6 +29,11 @@ export class SubmittableRequest extends Request {
   /** Resolves once it is over, however it ended, with the error if there was one. */
   readonly over: Promise<Error | null>
   #end!: (error: Error | null) => void
+  #restore: (() => void) | null = null
+  /** Null once it was told that it is over: it is told nothing more. */
+  #tell: ((error: Error) => void) | null = (error) => void this.submittable.handleError(error, null as never)
+  /** Told in place of what pg says: the server's last word is the cause of a loss. */
+  #instead: Error | null = null
 
   constructor(
     owner: RequestOwner,
@@ -41,8 +43,8 @@ export class SubmittableRequest extends Request {
   ) {
     // Read once: it is the user's object.
     const text = statementOf(submittable)?.text ?? '(a submittable)'
-    const facts: Classified = texts.get(text)
-    super(owner, statementTraits({ pipelining: 'exclusive', repeatable, facts }, facts))
+    const facts = texts.get(text)
+    super(owner, statementTraits('exclusive', repeatable, facts, facts))
     this.submittable = submittable
     this.text = text
     this.over = new Promise((resolve) => {
@@ -53,16 +55,8 @@ export class SubmittableRequest extends Request {
   protected override encode(): void {}
   protected override completed(): void {}
 
-  override send(sender: Sender): void {
-    this.adopt(sender)
-    this.#overhear(sender)
-    if (this.traits.harmful) sender.prepared.suspend()
-    sender.client.pipeline = false
-    this.hand(this.submittable as unknown as QueuedQuery)
-  }
-
-  /** Learns what the submittable is told, since pg tells nobody else. */
-  #overhear(sender: Sender): void {
+  /** The submittable itself; what that is told is overheard, since pg tells nobody else. */
+  protected override queued(sender: Sender): QueuedQuery {
     const { submittable } = this
     const { submit, handleError, handleCommandComplete } = submittable
     submittable.submit = (connection: DriverConnection) => {
@@ -86,16 +80,13 @@ export class SubmittableRequest extends Request {
     this.#restore = () => {
       submittable.submit = submit
       if (handleCommandComplete !== undefined) submittable.handleCommandComplete = handleCommandComplete
-      // A submittable that was told that it is over is told nothing more.
       if (this.#tell !== null) submittable.handleError = handleError
       sender.client.pipeline = true
     }
+    if (this.traits.harmful) sender.prepared.suspend()
+    sender.client.pipeline = false
+    return submittable as unknown as QueuedQuery
   }
-
-  #restore: (() => void) | null = null
-  #tell: ((error: Error) => void) | null = (error) => void this.submittable.handleError(error, null as never)
-  /** Told in place of what pg says: the server's last word is the cause of a loss. */
-  #instead: Error | null = null
 
   override settle(): void {
     this.#restore?.()

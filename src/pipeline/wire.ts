@@ -3,10 +3,8 @@
  * that a statement is one buffer and one write (manual, chapter "Frontend/Backend Protocol", "Message Formats"). A long
  * text or value is a buffer of its own, of just its size, which goes with the write.
  */
-
 import type { Writable } from 'node:stream'
 import type { WireValue } from '../api/statement.js'
-import type { PreparedStatements } from './prepared-statements.js'
 
 const CHUNK_BYTES = 64 * 1024
 
@@ -122,9 +120,9 @@ export class MessageWriter {
     return this.#pieceBytes + this.#offset - this.#start
   }
 
-  /** What was written since the last call, in order. It is never written to again. */
+  /** What was written since the last call, in order: it is never written to again. */
   take(): readonly Buffer[] {
-    if (this.#offset > this.#start) this.#setApart()
+    this.#setApart()
     const taken = this.#pieces
     this.#pieces = []
     this.#pieceBytes = 0
@@ -150,17 +148,11 @@ export class MessageWriter {
 
   /** What has been written so far stays as it is; what comes next is another piece. */
   #setApart(): void {
-    const piece = this.#chunk.subarray(this.#start, this.#offset)
-    this.#push(piece)
+    if (this.#offset > this.#start) this.#push(this.#chunk.subarray(this.#start, this.#offset))
     this.#start = this.#offset
   }
 
-  /** Bytes that are a piece of their own. */
-  #append(bytes: Buffer): void {
-    this.#setApart()
-    this.#push(bytes)
-  }
-
+  /** Adds bytes that are a piece of their own. */
   #push(piece: Buffer): void {
     this.#pieces.push(piece)
     this.#pieceBytes += piece.length
@@ -170,35 +162,30 @@ export class MessageWriter {
   /** A text and its zero. */
   #text(text: string): void {
     if (text.length > LONG) {
-      this.#append(Buffer.from(text))
-      this.#ensure(1)
-      this.#chunk[this.#offset++] = 0
-    } else {
-      this.#ensure(text.length * 3 + 1)
-      this.#cstring(text)
+      this.#setApart()
+      this.#push(Buffer.from(text))
+      text = ''
     }
+    this.#ensure(text.length * 3 + 1)
+    this.#cstring(text)
   }
 
   #value(value: WireValue): void {
-    if (value === null) {
-      this.#ensure(4)
-      this.#int32(-1)
-    } else if (value.length > LONG) {
-      const bytes = typeof value === 'string' ? Buffer.from(value) : value
-      this.#ensure(4)
-      this.#int32(bytes.length)
-      this.#append(bytes)
-    } else if (typeof value === 'string') {
-      // UTF-8 takes at most three bytes for a UTF-16 unit; the length is filled in once it is known.
-      this.#ensure(4 + value.length * 3)
-      const written = this.#chunk.write(value, this.#offset + 4)
+    // UTF-8 takes at most three bytes for a UTF-16 unit; the length is filled in once it is known.
+    const isText = typeof value === 'string'
+    const inPlace = value !== null && value.length <= LONG
+    this.#ensure(inPlace ? 4 + value.length * (isText ? 3 : 1) : 4)
+    if (value === null) this.#int32(-1)
+    else if (inPlace) {
+      const at = this.#offset + 4
+      const written = isText ? this.#chunk.write(value, at) : value.copy(this.#chunk, at)
       this.#int32(written)
       this.#offset += written
     } else {
-      this.#ensure(4 + value.length)
-      this.#int32(value.length)
-      value.copy(this.#chunk, this.#offset)
-      this.#offset += value.length
+      const bytes = isText ? Buffer.from(value) : value
+      this.#int32(bytes.length)
+      this.#setApart()
+      this.#push(bytes)
     }
   }
 
@@ -222,7 +209,7 @@ export class MessageWriter {
   /** Makes room for `bytes` more, in a new chunk where this one has not enough. */
   #ensure(bytes: number): void {
     if (this.#offset + bytes <= this.#chunk.length) return
-    if (this.#offset > this.#start) this.#setApart()
+    this.#setApart()
     this.#chunk = Buffer.allocUnsafeSlow(Math.max(CHUNK_BYTES, bytes))
     this.#start = 0
     this.#offset = 0
@@ -238,15 +225,4 @@ export function writeAll(stream: Writable, pieces: readonly Buffer[]): void {
     for (const piece of pieces) stream.write(piece)
     stream.uncork()
   }
-}
-
-/** Writes the Closes that are due. */
-export function writeCloses({
-  writer,
-  prepared,
-}: {
-  writer: MessageWriter
-  prepared: PreparedStatements
-}): void {
-  for (const name of prepared.takeClosing()) writer.close(name)
 }

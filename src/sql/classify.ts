@@ -2,9 +2,8 @@
  * What a statement's text is, as far as it matters for how it may travel. Where the reader is not certain it says
  * `'several'`, which is always safe because such a text travels alone.
  */
-import { isHarmlessCommand } from './harmless-commands.js'
 import { markOf, readTokens, type TokenKind } from './lexer.js'
-import { Meaning } from './meaning.js'
+import { isHarmlessCommand, Meaning } from './meaning.js'
 
 /**
  * - `plain`: one SELECT, INSERT, UPDATE, DELETE, MERGE, VALUES, TABLE or WITH. May be pipelined.
@@ -122,8 +121,8 @@ class TextReader {
   }
 
   #note(kind: TokenKind, token: string): void {
-    const isSymbol = kind === 'symbol'
-    if (isSymbol && token === ';' && this.#parentheses === 0) {
+    const symbol = kind === 'symbol' ? token : ''
+    if (symbol === ';' && this.#parentheses === 0) {
       this.#current = null
       return
     }
@@ -131,13 +130,12 @@ class TextReader {
       if (token === 'ATOMIC' && this.#lastWord === 'BEGIN') this.holdsBody = true
       this.#lastWord = token
     }
-    if (isSymbol && token === '(') this.#parentheses++
-    else if (isSymbol && token === ')') this.#parentheses = Math.max(0, this.#parentheses - 1)
     if (this.#current === null) this.statements.push((this.#current = []))
-    if (this.#current.length >= OPENING_LENGTH) return
     // A leading parenthesis, "(SELECT 1) UNION …", leaves the word after it as the first.
-    if (isSymbol && (token === '(' || token === ')')) return
-    this.#current.push(kind === 'name' ? `"${token}"` : markOf(kind, token))
+    if (symbol === '(') this.#parentheses++
+    else if (symbol === ')') this.#parentheses = Math.max(0, this.#parentheses - 1)
+    else if (this.#current.length < OPENING_LENGTH)
+      this.#current.push(kind === 'name' ? `"${token}"` : markOf(kind, token))
   }
 }
 
@@ -146,9 +144,7 @@ function kindOf(opening: Opening, { setsSetting }: Meaning): StatementKind {
   // It is a SET, whatever it looks like: others' statements are not to follow before it is known what it did.
   if (PLAIN.has(word)) return setsSetting ? 'other' : 'plain'
   if (isControl(opening)) return 'control'
-  if (word === 'COPY') return 'copy'
-  if (FORGET.has(word)) return 'forget'
-  return 'other'
+  return word === 'COPY' ? 'copy' : FORGET.has(word) ? 'forget' : 'other'
 }
 
 function isHarmless(kind: StatementKind, opening: Opening, meaning: Meaning): boolean {
@@ -180,20 +176,14 @@ function commits(opening: Opening): boolean {
  */
 export class ClassifiedTexts {
   readonly #known = new Map<string, Classified>()
-  readonly #limit: number
-
-  constructor(limit = 1024) {
-    this.#limit = limit
-  }
 
   get(text: string): Classified {
     const known = this.#known.get(text)
     if (known !== undefined) return known
     const fresh = classify(text)
-    if (text.length <= 4096) {
-      if (this.#known.size >= this.#limit) this.#known.delete(this.#known.keys().next().value!)
-      this.#known.set(text, fresh)
-    }
+    if (text.length > 4096) return fresh
+    if (this.#known.size >= 1024) this.#known.delete(this.#known.keys().next().value!)
+    this.#known.set(text, fresh)
     return fresh
   }
 }

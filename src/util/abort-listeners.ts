@@ -5,8 +5,12 @@
 import { reasonOf } from './abort-signals.js'
 import { keepFrames } from './callers-frames.js'
 
-/** The callbacks of each signal that has some, with the listener that calls them. */
-const listening = new WeakMap<AbortSignal, { callbacks: Set<() => void>; listener: () => void }>()
+interface Listening {
+  readonly callbacks: Set<() => void>
+  readonly listener: () => void
+}
+
+const listening = new WeakMap<AbortSignal, Listening>()
 
 /** Calls `callback` when `signal` aborts, which it must not have done yet. Gives the function that undoes it. */
 export function onAbort(signal: AbortSignal, callback: () => void): () => void {
@@ -19,7 +23,7 @@ export function onAbort(signal: AbortSignal, callback: () => void): () => void {
   }
 }
 
-function listen(signal: AbortSignal): { callbacks: Set<() => void>; listener: () => void } {
+function listen(signal: AbortSignal): Listening {
   const callbacks = new Set<() => void>()
   const listener = (): void => {
     listening.delete(signal)

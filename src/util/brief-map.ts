@@ -1,7 +1,5 @@
 /**
- * A Map for many entries that come and go, few at a time.
- *
- * V8's own keeps its entries in a table that is replaced, once deletions have filled it with holes, by a new one to
+ * A Map for many entries that come and go, few at a time. V8's own keeps its entries in a table that is replaced, once deletions have filled it with holes, by a new one to
  * which the old one refers. An old table that has reached the old generation keeps all of its successors alive, and
  * what was in them, until the next full collection: with them, what should have died young is copied twice and then
  * marked. Copying the entries to a new table from time to time, which no old one refers to, prevents that.

@@ -1,7 +1,6 @@
 /**
- * Deadlines that share timers. Everything that waits for the same length of time falls due in the order in
- * which it was added, so each length has one list and one timer, whatever the number of waiters: a timer of
- * its own for each turn would cost about a fifth of the throughput.
+ * Deadlines that share timers. Everything that waits for the same length of time falls due in the order in which it was
+ * added, so each length has one list and one timer: one for each turn would cost about a fifth of the throughput.
  */
 import { now } from './clock.js'
 import { LONGEST_TIMER_MILLIS, timerFor, type Timer } from './timer.js'
@@ -29,11 +28,7 @@ export class Deadlines {
   /** Watches `item` for `millis` from now. `Infinity` watches nothing. */
   add(item: Timed, millis: number): void {
     if (millis > LONGEST_TIMER_MILLIS) return
-    let watch = this.#watches.get(millis)
-    if (watch === undefined) {
-      watch = new Watch(millis, () => this.#watches.delete(millis))
-      this.#watches.set(millis, watch)
-    }
+    const watch = this.#watches.get(millis) ?? new Watch(millis, this.#watches)
     watch.add(item)
   }
 
@@ -51,14 +46,16 @@ export class Deadlines {
 /** The deadlines of one length. */
 export class Watch {
   readonly #millis: number
-  readonly #dropped: () => void
+  readonly #all: Map<number, Watch>
   #first: Timed | null = null
   #last: Timed | null = null
   #timer: Timer | null = null
 
-  constructor(millis: number, dropped: () => void) {
+  /** It stands in `all` until it is dropped. */
+  constructor(millis: number, all: Map<number, Watch>) {
     this.#millis = millis
-    this.#dropped = dropped
+    this.#all = all
+    all.set(millis, this)
   }
 
   add(item: Timed): void {
@@ -91,7 +88,7 @@ export class Watch {
     if (this.#first !== null) return
     this.#timer?.stop()
     this.#timer = null
-    this.#dropped()
+    this.#all.delete(this.#millis)
   }
 
   readonly #fire = (): void => {
