@@ -122,7 +122,7 @@ class HeldConnection implements Omit<Connection, 'query' | 'stream'>, Droppable 
     options: StreamOptions = NO_OPTIONS,
   ): AsyncIterableIterator<never> {
     checkOptions('stream', options)
-    return readRows({ text, values, options }, this.#use, this.#level, this.#context)
+    return readRows({ ...options, text, values }, this.#use, this.#level, this.#context)
   }
 
   // Not async functions, each of which would take a few more ticks.

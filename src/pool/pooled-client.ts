@@ -1,9 +1,9 @@
 import type { Connection as Wire, Notification, PoolClient, Submittable } from 'pg'
 import type { DriverSubmittable } from '../api/ports.js'
-import { quoteStatement } from '../errors.js'
 import { answerBy } from '../face/answer-by.js'
 import { isSubmittable } from '../face/read-call.js'
 import type { Connection } from '../index.js'
+import { quoteStatement } from '../util/quote-statement.js'
 import { isListen, listenRefusal, readCall, tell, textOf } from './calls.js'
 import { asInPg, ClientShape } from './pg.js'
 
