@@ -228,7 +228,7 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
   /** Checks a call, before anything is done for it, and reads how long it waits. */
   #admit(call: OptionalCall, options: WaitOptions): Wait {
     // tryAcquire() waits for nobody.
-    this.#refuseReentrance(call, call === 'tryAcquire' || options.detached)
+    this.#refuseReentrance(call, call === 'tryAcquire' || (options as WaitOptions | null)?.detached)
     checkOptions(call, options)
     const { timeoutMillis = this.#broker.options.acquireTimeoutMillis, signal } = options
     return { timeoutMillis, signal }

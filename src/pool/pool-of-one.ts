@@ -248,7 +248,7 @@ export class PoolOfOne extends EventEmitter implements AsyncDisposable {
 }
 
 /** Warns of a leak by a warning of the process, which names the statement that opened the transaction. */
-export function warnOfLeak({ statement, lastStatement }: LeakEvent): void {
+function warnOfLeak({ statement, lastStatement }: LeakEvent): void {
   const opened = statement === null ? 'not known' : quoteStatement(statement)
   const last = lastStatement === null || lastStatement === opened ? '' : `; last statement: ${lastStatement}`
   process.emitWarning(
