@@ -1,35 +1,26 @@
 /**
- * Every error this library makes. One base, a stable `code`, facts in fields, the `cause` kept.
+ * Every error this library makes, and nothing else: all of it is exported. One base, a stable `code`, facts in fields,
+ * the `cause` kept.
  *
  * Errors that the server sends are not wrapped: they pass through as pg's own `DatabaseError`. An aborted
  * `signal` rejects with `signal.reason`.
  */
+import { quoteStatement } from './util/quote-statement.js'
 
 /** What every error of this library has in common. */
 export abstract class ManagedConnectionError extends Error {
   /** A stable, machine-readable name: `ERR_…`. */
   abstract readonly code: string
-
-  /**
-   * True only when nothing of the whole call can have been committed, so that doing it again cannot do it
-   * twice.
-   */
+  /** True only when nothing of the whole call can have been committed, so that doing it again cannot do it twice. */
   readonly retrySafe: boolean
 
-  constructor(message: string, facts: { retrySafe: boolean; cause?: unknown }) {
+  constructor(message: string, facts: Outcome) {
     super(message, facts.cause === undefined ? undefined : { cause: facts.cause })
     this.retrySafe = facts.retrySafe
   }
 }
 
-/** How much of a statement a message quotes. */
-const QUOTED_LENGTH = 200
-
-/** A statement as messages quote it: on one line, and cut when it is long. */
-export function quoteStatement(text: string): string {
-  const line = text.replace(/\s+/g, ' ').trim()
-  return line.length > QUOTED_LENGTH ? `${line.slice(0, QUOTED_LENGTH)}…` : line
-}
+type Outcome = { readonly retrySafe: boolean; readonly cause?: unknown }
 
 /** A holder returned with its transaction still open; it was rolled back. */
 export class UncommittedTransactionError extends ManagedConnectionError {
@@ -37,7 +28,7 @@ export class UncommittedTransactionError extends ManagedConnectionError {
   /** The text of the statement that opened the transaction, if it is known. */
   readonly statement: string | null
 
-  constructor(facts: { statement: string | null; oneShot?: boolean; retrySafe: boolean; cause?: unknown }) {
+  constructor(facts: Outcome & { statement: string | null; oneShot?: boolean }) {
     const opened = facts.statement === null ? '' : ` (opened by: ${quoteStatement(facts.statement)})`
     const advice =
       facts.oneShot === true
@@ -57,12 +48,12 @@ export class UnfinishedStatementError extends ManagedConnectionError {
   /** The texts of the statements that were in flight. */
   readonly statements: readonly string[]
 
-  constructor(facts: { statements: readonly string[]; retrySafe: boolean; cause?: unknown }) {
-    const first = facts.statements[0]
-    const more = facts.statements.length > 1 ? ` and ${facts.statements.length - 1} more` : ''
+  constructor(facts: Outcome & { statements: readonly string[] }) {
+    const [first, ...others] = facts.statements
+    const more = others.length > 0 ? ` and ${others.length} more` : ''
+    const what = first === undefined ? 'a statement was' : `"${quoteStatement(first)}"${more} was`
     super(
-      `the connection was released while ${first === undefined ? 'a statement was' : `"${quoteStatement(first)}"${more} was`} ` +
-        'still running; await every query before the callback returns',
+      `the connection was released while ${what} still running; await every query before the callback returns`,
       facts,
     )
     this.statements = facts.statements
@@ -73,7 +64,7 @@ export class UnfinishedStatementError extends ManagedConnectionError {
 export class CommitRolledBackError extends ManagedConnectionError {
   readonly code = 'ERR_COMMIT_ROLLED_BACK'
 
-  constructor(facts: { retrySafe: boolean; cause?: unknown }) {
+  constructor(facts: Outcome) {
     super(
       'the server answered COMMIT with ROLLBACK: an earlier statement of the transaction had failed, and nothing ' +
         'of it was saved. Do not swallow the error of a statement inside a transaction, or isolate it in a nested one',
@@ -88,7 +79,7 @@ export class TransactionEndedError extends ManagedConnectionError {
   /** The text that ended the transaction, if it is known. */
   readonly statement: string | null
 
-  constructor(facts: { statement: string | null; retrySafe: boolean; cause?: unknown }) {
+  constructor(facts: Outcome & { statement: string | null }) {
     const by = facts.statement === null ? 'a statement' : `"${quoteStatement(facts.statement)}"`
     super(
       `${by} ended the transaction that transaction() had opened; what was committed is not known here. ` +
@@ -108,6 +99,8 @@ export class TransactionOrderError extends ManagedConnectionError {
   }
 }
 
+const acquiredAt = (stack: string | null): string => (stack === null ? '' : `; acquired at:\n${stack}`)
+
 /** The turn was not granted in time. */
 export class AcquireTimeoutError extends ManagedConnectionError {
   readonly code = 'ERR_ACQUIRE_TIMEOUT'
@@ -120,22 +113,19 @@ export class AcquireTimeoutError extends ManagedConnectionError {
   /** The stack where the present holder acquired it, with `traceHolders` or `holdWarningMillis`. */
   readonly holderStack: string | null
 
-  constructor(facts: {
-    timeoutMillis: number
-    waiting: number
-    heldMillis: number | null
-    holder: string
-    holderStack: string | null
-    cause?: unknown
-  }) {
-    const waited =
-      facts.timeoutMillis === 0 ? 'the connection was not free' : `timed out after ${facts.timeoutMillis}ms`
-    const stack = facts.holderStack === null ? '' : `; acquired at:\n${facts.holderStack}`
-    super(`${waited} (waiting=${facts.waiting}, ${facts.holder})${stack}`, { ...facts, retrySafe: true })
-    this.timeoutMillis = facts.timeoutMillis
-    this.waiting = facts.waiting
-    this.heldMillis = facts.heldMillis
-    this.holderStack = facts.holderStack
+  constructor(
+    facts: Pick<AcquireTimeoutError, 'timeoutMillis' | 'waiting' | 'heldMillis' | 'holderStack'> & {
+      holder: string
+      cause?: unknown
+    },
+  ) {
+    const { timeoutMillis, waiting, heldMillis, holder, holderStack, cause } = facts
+    const waited = timeoutMillis === 0 ? 'the connection was not free' : `timed out after ${timeoutMillis}ms`
+    super(`${waited} (waiting=${waiting}, ${holder})${acquiredAt(holderStack)}`, { cause, retrySafe: true })
+    this.timeoutMillis = timeoutMillis
+    this.waiting = waiting
+    this.heldMillis = heldMillis
+    this.holderStack = holderStack
   }
 }
 
@@ -145,9 +135,9 @@ export class TooManyWaitingError extends ManagedConnectionError {
   /** The limit in force. */
   readonly maxWaiting: number
 
-  constructor(facts: { maxWaiting: number }) {
-    super(`too many wait for the connection already (maxWaiting=${facts.maxWaiting})`, { retrySafe: true })
-    this.maxWaiting = facts.maxWaiting
+  constructor({ maxWaiting }: { maxWaiting: number }) {
+    super(`too many wait for the connection already (maxWaiting=${maxWaiting})`, { retrySafe: true })
+    this.maxWaiting = maxWaiting
   }
 }
 
@@ -157,15 +147,15 @@ export class ReentrantAcquireError extends ManagedConnectionError {
   /** The member that was called. */
   readonly member: string
 
-  constructor(facts: { member: string; inside: 'callback' | 'onConnect' }) {
+  constructor({ member, inside }: { member: string; inside: 'callback' | 'onConnect' }) {
     super(
-      facts.inside === 'onConnect'
-        ? `${facts.member}() was called from onConnect, which would wait for itself; use the client that onConnect is given`
-        : `${facts.member}() was called inside a callback that holds the connection, which would wait for itself; ` +
+      inside === 'onConnect'
+        ? `${member}() was called from onConnect, which would wait for itself; use the client that onConnect is given`
+        : `${member}() was called inside a callback that holds the connection, which would wait for itself; ` +
             'use the connection that the callback was given, or pass { detached: true } for work that it does not await',
       { retrySafe: true },
     )
-    this.member = facts.member
+    this.member = member
   }
 }
 
@@ -192,10 +182,9 @@ export class HoldTimeoutError extends ManagedConnectionError {
   readonly holderStack: string | null
 
   constructor(facts: { maxHoldMillis: number; holderStack: string | null; retrySafe: boolean }) {
-    const stack = facts.holderStack === null ? '' : `; acquired at:\n${facts.holderStack}`
     super(
       `the connection was held for longer than maxHoldMillis=${facts.maxHoldMillis}; it was taken back and ` +
-        `what was open was rolled back${stack}`,
+        `what was open was rolled back${acquiredAt(facts.holderStack)}`,
       facts,
     )
     this.maxHoldMillis = facts.maxHoldMillis
@@ -211,13 +200,14 @@ export class StatementTimeoutError extends ManagedConnectionError {
   /** The text of the statement. */
   readonly statement: string
 
-  constructor(facts: { timeoutMillis: number; statement: string; retrySafe: boolean; cause?: unknown }) {
+  constructor(facts: Outcome & { timeoutMillis: number; statement: string }) {
+    const { timeoutMillis, statement } = facts
     super(
-      `the statement was cancelled after timeoutMillis=${facts.timeoutMillis}: ${quoteStatement(facts.statement)}`,
+      `the statement was cancelled after timeoutMillis=${timeoutMillis}: ${quoteStatement(statement)}`,
       facts,
     )
-    this.timeoutMillis = facts.timeoutMillis
-    this.statement = facts.statement
+    this.timeoutMillis = timeoutMillis
+    this.statement = statement
   }
 }
 
@@ -227,11 +217,13 @@ export class ConnectError extends ManagedConnectionError {
   /** What went wrong, one error for each host (and address) that was tried. */
   readonly errors: readonly Error[]
 
-  constructor(message: string, facts: { errors: readonly Error[]; cause?: unknown }) {
-    super(message, { cause: facts.cause ?? facts.errors.at(-1), retrySafe: true })
-    this.errors = facts.errors
+  constructor(message: string, { errors, cause }: { errors: readonly Error[]; cause?: unknown }) {
+    super(message, { cause: cause ?? errors.at(-1), retrySafe: true })
+    this.errors = errors
   }
 }
+
+const because = (cause: unknown): string => (cause instanceof Error ? `: ${cause.message}` : '')
 
 /** Whether the transaction may have been committed when the connection died. */
 export type CommitOutcome = 'none' | 'unknown'
@@ -245,14 +237,12 @@ export class ConnectionLostError extends ManagedConnectionError {
    */
   readonly commitOutcome: CommitOutcome
 
-  constructor(facts: { commitOutcome: CommitOutcome; retrySafe: boolean; cause?: unknown }) {
-    const why = facts.cause instanceof Error ? `: ${facts.cause.message}` : ''
-    super(
+  constructor(facts: Outcome & { commitOutcome: CommitOutcome }) {
+    const what =
       facts.commitOutcome === 'unknown'
-        ? `the connection was lost before the server had confirmed what was sent; whether it was committed is not known${why}`
-        : `the connection was lost, and the open transaction with it${why}`,
-      facts,
-    )
+        ? ' before the server had confirmed what was sent; whether it was committed is not known'
+        : ', and the open transaction with it'
+    super(`the connection was lost${what}${because(facts.cause)}`, facts)
     this.commitOutcome = facts.commitOutcome
   }
 }
@@ -261,9 +251,11 @@ export class ConnectionLostError extends ManagedConnectionError {
 export class ManagerEndedError extends ManagedConnectionError {
   readonly code = 'ERR_MANAGER_ENDED'
 
-  constructor(facts: { cause?: unknown } = {}) {
-    const why = facts.cause instanceof Error ? `: ${facts.cause.message}` : ''
-    super(`end() was called on this manager; it takes no more work${why}`, { ...facts, retrySafe: true })
+  constructor({ cause }: { cause?: unknown } = {}) {
+    super(`end() was called on this manager; it takes no more work${because(cause)}`, {
+      cause,
+      retrySafe: true,
+    })
   }
 }
 
@@ -275,14 +267,14 @@ export class SubscriptionOverflowError extends ManagedConnectionError {
   /** How many notifications may wait to be read. */
   readonly maxBuffered: number
 
-  constructor(facts: { channel: string; maxBuffered: number }) {
+  constructor({ channel, maxBuffered }: { channel: string; maxBuffered: number }) {
     super(
-      `the subscription of channel "${facts.channel}" fell ${facts.maxBuffered} notifications behind and was ended; ` +
+      `the subscription of channel "${channel}" fell ${maxBuffered} notifications behind and was ended; ` +
         'read faster, or raise maxBuffered',
       { retrySafe: false },
     )
-    this.channel = facts.channel
-    this.maxBuffered = facts.maxBuffered
+    this.channel = channel
+    this.maxBuffered = maxBuffered
   }
 }
 
@@ -290,8 +282,8 @@ export class SubscriptionOverflowError extends ManagedConnectionError {
 export class ConninfoError extends ManagedConnectionError {
   readonly code = 'ERR_CONNINFO'
 
-  constructor(message: string, facts: { cause?: unknown } = {}) {
-    super(message, { ...facts, retrySafe: true })
+  constructor(message: string, { cause }: { cause?: unknown } = {}) {
+    super(message, { cause, retrySafe: true })
   }
 }
 

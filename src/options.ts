@@ -13,30 +13,25 @@ export interface ManagedConnectionOptions {
    */
   readonly acquireTimeoutMillis?: number | undefined
   /**
-   * The limit of each statement that has none of its own. 0 = none. Default: 0.
-   *
-   * It bounds the COMMIT, BEGIN and SAVEPOINT that the library sends, too: when the server does not answer one in
-   * that time, the connection is dropped and the caller gets `ConnectionLostError`, for a COMMIT with
-   * `commitOutcome: 'unknown'`.
+   * The limit of each statement that has none of its own. 0 = none. Default: 0. It bounds the library's own COMMIT,
+   * BEGIN and SAVEPOINT, too: when the server does not answer one in that time, the connection is dropped and the
+   * caller gets `ConnectionLostError`, for a COMMIT with `commitOutcome: 'unknown'`.
    */
   readonly statementTimeoutMillis?: number | undefined
   /** How many may wait; a newcomer beyond gets `TooManyWaitingError`. Default: `Infinity`. */
   readonly maxWaiting?: number | undefined
   /**
-   * Once the manager has been connected: how long opening it again rides out a restart or a failover, with
-   * backoff and jitter. It bounds a server that accepts and says nothing, too. Only network errors, 57P0x,
-   * 53300 and class 08 (a pooler whose server is away) are ridden out; the very first connect, a refused login and a failing `onConnect` fail at once.
-   * Default: 30,000.
+   * Once the manager has been connected: how long opening it again rides out a restart or a failover, with backoff
+   * and jitter. It bounds a server that accepts and says nothing, too. Only network errors, 57P0x, 53300 and class 08
+   * (a pooler whose server is away) are ridden out; the very first connect, a refused login and a failing `onConnect`
+   * fail at once. Default: 30,000.
    */
   readonly reconnectTimeoutMillis?: number | undefined
   /** Close the server connection after this long unused; never while a subscription lives. 0 = off. Default: 0. */
   readonly idleTimeoutMillis?: number | undefined
   /** Replace a server connection that is older, between holders. 0 = off. Default: 0. */
   readonly maxLifetimeMillis?: number | undefined
-  /**
-   * A connection unused for longer is checked, for at most 5 s, before it is handed out. 0 = always.
-   * `Infinity` = never. Default: 30,000.
-   */
+  /** Check a connection unused for longer, for at most 5 s. 0 = always, `Infinity` = never. Default: 30,000. */
   readonly validateAfterIdleMillis?: number | undefined
   /**
    * While a subscription lives and nothing is unanswered, the server is asked this often whether it is there still, in
@@ -44,10 +39,7 @@ export interface ManagedConnectionOptions {
    * 0 = off. Default: 30,000, or `validateAfterIdleMillis` where that is shorter, but at least 1,000.
    */
   readonly heartbeatMillis?: number | undefined
-  /**
-   * Emit `holdWarning` for a holder that keeps the connection longer, with the stack where it acquired it.
-   * 0 = off. Default: 0.
-   */
+  /** Emit `holdWarning` for a holder that keeps it longer, with the stack where it acquired it. 0 = off. Default: 0. */
   readonly holdWarningMillis?: number | undefined
   /**
    * Take the connection back from a holder that keeps it longer: everything of it rejects with
@@ -102,136 +94,119 @@ export type ResolvedOptions = Readonly<
   }>
 > & { readonly onConnect: ManagedConnectionOptions['onConnect'] }
 
-export const DEFAULT_OPTIONS: ResolvedOptions = Object.freeze({
-  autocommit: false,
-  acquireTimeoutMillis: 30_000,
-  statementTimeoutMillis: 0,
-  maxWaiting: Infinity,
-  reconnectTimeoutMillis: 30_000,
-  idleTimeoutMillis: 0,
-  maxLifetimeMillis: 0,
-  validateAfterIdleMillis: 30_000,
-  holdWarningMillis: 0,
-  maxHoldMillis: 0,
-  releaseGraceMillis: 5_000,
-  reset: 'none',
-  closeOn: 'broken',
-  onConnect: undefined,
-  pipeline: true,
-  prepare: true,
-  maxPrepared: 256,
-  preparedLifetimeMillis: 1_000,
-  heartbeatMillis: 30_000,
-  traceHolders: false,
-  allowExitOnIdle: true,
-})
+/** Throws a TypeError or RangeError that names the option and its value. */
+export type Check = (name: string, value: unknown) => void
 
-type Check = (name: string, value: unknown) => void
+/** Options with their defaults, and how what is given for them is checked. */
+export type OptionTable<T> = { readonly [K in keyof T]: readonly [value: T[K], check: Check] }
 
-const CHECKS: Readonly<Record<keyof ResolvedOptions, Check>> = {
-  autocommit: checkBoolean,
-  acquireTimeoutMillis: checkMillis,
-  statementTimeoutMillis: checkMillis,
-  maxWaiting: checkCount,
-  reconnectTimeoutMillis: checkMillis,
-  idleTimeoutMillis: checkMillis,
-  maxLifetimeMillis: checkMillis,
-  validateAfterIdleMillis: checkMillis,
-  holdWarningMillis: checkMillis,
-  maxHoldMillis: checkMillis,
-  releaseGraceMillis: checkMillis,
-  reset: oneOf('none', 'session'),
-  closeOn: oneOf('broken', 'database-error'),
-  onConnect: checkFunction,
-  pipeline: checkBoolean,
-  prepare: checkBoolean,
-  maxPrepared: checkCount,
-  preparedLifetimeMillis: checkMillis,
-  heartbeatMillis: checkMillis,
-  traceHolders: checkBoolean,
-  allowExitOnIdle: checkBoolean,
+const OPTIONS: OptionTable<ResolvedOptions> = {
+  autocommit: [false, checkBoolean],
+  acquireTimeoutMillis: [30_000, checkMillis],
+  statementTimeoutMillis: [0, checkMillis],
+  maxWaiting: [Infinity, checkCount],
+  reconnectTimeoutMillis: [30_000, checkMillis],
+  idleTimeoutMillis: [0, checkMillis],
+  maxLifetimeMillis: [0, checkMillis],
+  validateAfterIdleMillis: [30_000, checkMillis],
+  holdWarningMillis: [0, checkMillis],
+  maxHoldMillis: [0, checkMillis],
+  releaseGraceMillis: [5_000, checkMillis],
+  reset: ['none', oneOf('none', 'session')],
+  closeOn: ['broken', oneOf('broken', 'database-error')],
+  onConnect: [undefined, checkFunction],
+  pipeline: [true, checkBoolean],
+  prepare: [true, checkBoolean],
+  maxPrepared: [256, checkCount],
+  preparedLifetimeMillis: [1_000, checkMillis],
+  heartbeatMillis: [30_000, checkMillis],
+  traceHolders: [false, checkBoolean],
+  allowExitOnIdle: [true, checkBoolean],
 }
+
+export const DEFAULT_OPTIONS = defaultsOf(OPTIONS)
 
 /** The names of the manager's options. */
-export const OPTION_NAMES: ReadonlySet<string> = new Set(Object.keys(CHECKS))
-
-/** What the connection parameters have to say about the options. */
-export interface OptionSurroundings {
-  /** Says of an unknown name where it belongs, if it belongs elsewhere. */
-  readonly explainStray?: (name: string) => string | undefined
-  /** pg's `query_timeout`, which means `statementTimeoutMillis`. */
-  readonly queryTimeoutMillis?: number | undefined
-}
-
-/** Checks `options` and fills in the defaults. Throws a TypeError or RangeError that names the option and its value. */
-export function resolveOptions(
-  options: ManagedConnectionOptions,
-  { explainStray, queryTimeoutMillis }: OptionSurroundings = {},
-): ResolvedOptions {
-  if (typeof options !== 'object' || options === null) throw new TypeError('options must be an object')
-  const given = new Map<string, unknown>()
-  for (const [name, value] of readMembers(options, (name) => OPTION_NAMES.has(name))) {
-    if (value !== undefined) given.set(name, checkOption(name, value, explainStray))
-  }
-  if (queryTimeoutMillis !== undefined) {
-    if (given.has('statementTimeoutMillis'))
-      throw new TypeError('query_timeout and statementTimeoutMillis are the same thing: give one of them')
-    given.set('statementTimeoutMillis', queryTimeoutMillis)
-  }
-  const resolved = { ...DEFAULT_OPTIONS, ...Object.fromEntries(given) } as ResolvedOptions
-  const heartbeatMillis = given.has('heartbeatMillis') ? resolved.heartbeatMillis : defaultHeartbeat(resolved)
-  return Object.freeze({ ...resolved, heartbeatMillis })
-}
-
-/** A short `validateAfterIdleMillis` says that losses are to be noticed soon, so the heartbeat is as frequent. */
-function defaultHeartbeat({ validateAfterIdleMillis }: ResolvedOptions): number {
-  return Math.min(
-    DEFAULT_OPTIONS.heartbeatMillis,
-    Math.max(validateAfterIdleMillis, SHORTEST_HEARTBEAT_MILLIS),
-  )
-}
+export const OPTION_NAMES: ReadonlySet<string> = new Set(Object.keys(OPTIONS))
 
 const SHORTEST_HEARTBEAT_MILLIS = 1_000
 
-function checkOption(
-  name: string,
-  value: unknown,
-  explainStray: OptionSurroundings['explainStray'],
-): unknown {
-  if (!OPTION_NAMES.has(name)) {
-    const hint = explainStray?.(name) ?? didYouMean(name, OPTION_NAMES)
-    throw new TypeError(`unknown option "${name}"${hint}`)
+/**
+ * Checks `options` and fills in the defaults. Throws a TypeError or RangeError that names the option and its value.
+ *
+ * @param surroundings what the connection parameters have to say: where an unknown name belongs, if it belongs
+ * elsewhere; and pg's `query_timeout`, which means `statementTimeoutMillis`
+ */
+export function resolveOptions(
+  options: ManagedConnectionOptions,
+  surroundings: {
+    explainStray?: (name: string) => string | undefined
+    queryTimeoutMillis?: number | undefined
+  } = {},
+): ResolvedOptions {
+  const given = readGiven(options, OPTIONS, surroundings.explainStray)
+  const { queryTimeoutMillis } = surroundings
+  if (queryTimeoutMillis !== undefined) {
+    if (given.statementTimeoutMillis !== undefined)
+      throw new TypeError('query_timeout and statementTimeoutMillis are the same thing: give one of them')
+    given.statementTimeoutMillis = queryTimeoutMillis
   }
-  CHECKS[name as keyof ResolvedOptions](name, value)
-  return value
+  const resolved = { ...DEFAULT_OPTIONS, ...given }
+  // A short `validateAfterIdleMillis` says that losses are to be noticed soon, so the heartbeat is as frequent.
+  const checkedMillis = Math.max(resolved.validateAfterIdleMillis, SHORTEST_HEARTBEAT_MILLIS)
+  const heartbeatMillis = given.heartbeatMillis ?? Math.min(DEFAULT_OPTIONS.heartbeatMillis, checkedMillis)
+  return Object.freeze({ ...resolved, heartbeatMillis })
 }
 
-/** Checks a duration that a call gives. Throws a RangeError that names it. */
+/** The options that were given, each read once and checked. */
+export function readGiven<T extends object>(
+  options: object,
+  table: OptionTable<T>,
+  explainStray?: (name: string) => string | undefined,
+): { -readonly [K in keyof T]?: T[K] } {
+  if (typeof options !== 'object' || options === null) throw new TypeError('options must be an object')
+  const isKnown = (name: string): name is keyof T & string => Object.hasOwn(table, name)
+  const given: Record<string, unknown> = {}
+  for (const [name, value] of readMembers(options, isKnown)) {
+    if (value === undefined) continue
+    if (!isKnown(name)) {
+      throw new TypeError(
+        `unknown option "${name}"${explainStray?.(name) ?? didYouMean(name, Object.keys(table))}`,
+      )
+    }
+    table[name][1](name, value)
+    given[name] = value
+  }
+  return given as { -readonly [K in keyof T]?: T[K] }
+}
+
+export function defaultsOf<T extends object>(table: OptionTable<T>): T {
+  const entries = Object.entries<readonly [unknown, Check]>(table)
+  return Object.freeze(Object.fromEntries(entries.map(([name, [value]]) => [name, value]))) as T
+}
+
 export function checkMillis(name: string, value: unknown): void {
   if (typeof value !== 'number' || !(value >= 0)) {
     throw new RangeError(`${name} must be a number of milliseconds, 0 or more, but is ${show(value)}`)
   }
 }
 
-/** Checks a boolean. Throws a TypeError that names it. */
 export function checkBoolean(name: string, value: unknown): void {
   if (typeof value !== 'boolean') throw new TypeError(`${name} must be a boolean, but is ${show(value)}`)
 }
 
-/** Makes a check that a value is one of `allowed`. */
-export function oneOf(...allowed: readonly string[]): Check {
-  return (name, value) => {
-    if (typeof value === 'string' && allowed.includes(value)) return
-    throw new TypeError(
-      `${name} must be ${allowed.map((word) => `'${word}'`).join(' or ')}, but is ${show(value)}`,
-    )
-  }
-}
-
-/** Checks a whole number of 0 or more, or Infinity. */
+/** Of 0 or more, or Infinity. */
 export function checkCount(name: string, value: unknown): void {
   if (value === Infinity || (Number.isInteger(value) && (value as number) >= 0)) return
   throw new RangeError(`${name} must be a whole number, 0 or more, but is ${show(value)}`)
+}
+
+function oneOf(...allowed: readonly string[]): Check {
+  return (name, value) => {
+    if (typeof value === 'string' && allowed.includes(value)) return
+    const words = allowed.map((word) => `'${word}'`).join(' or ')
+    throw new TypeError(`${name} must be ${words}, but is ${show(value)}`)
+  }
 }
 
 function checkFunction(name: string, value: unknown): void {
@@ -240,20 +215,4 @@ function checkFunction(name: string, value: unknown): void {
 
 function show(value: unknown): string {
   return typeof value === 'string' ? `'${value}'` : String(value)
-}
-
-/** Whether a query is one that the callback around it does not await: an option of its config. */
-export function detachmentOf(config: unknown): { readonly detached?: boolean | undefined } {
-  return typeof config === 'object' && config !== null ? config : {}
-}
-
-/** @throws TypeError where a statement of a batch has a limit, which would be the whole batch's */
-export function refuseOwnLimits(statement: unknown, index: number): void {
-  if (typeof statement !== 'object' || statement === null) return
-  const limits = ['signal', 'timeoutMillis', 'query_timeout'] as const
-  const own = limits.find((name) => (statement as Record<string, unknown>)[name] !== undefined)
-  if (own === undefined) return
-  throw new TypeError(
-    `statement ${index} of the batch has ${own} of its own; a batch is one: give it a signal, or set statementTimeoutMillis`,
-  )
 }

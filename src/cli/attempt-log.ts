@@ -21,23 +21,9 @@ export class AttemptLog {
     else if (step.kind === 'failed') this.#addFailure(step.error)
     else {
       const { host, port, address = null, socket = null } = step.target
-      this.#add({ host, port, address, socket, outcome: 'connected', ...step, problem: null })
+      const { encryption } = step
+      this.#add({ host, port, address, socket, outcome: 'connected', encryption, problem: null })
     }
-  }
-
-  /** What was tried, and then the hosts of the plan that were not. */
-  list(plan: ConnectPlan): AttemptFacts[] {
-    const untried = { outcome: 'not tried', encryption: null, millis: null, problem: null } as const
-    const places = plan.hosts.map(({ host, port, hostaddr: address = null, socket = null }) => {
-      return { host, port, address, socket }
-    })
-    const left = places.filter(
-      ({ host, port, address }) =>
-        !this.#rows.some(
-          (row) => row.host === host && row.port === port && (address === null || row.address === address),
-        ),
-    )
-    return [...this.#rows, ...left.map((place) => ({ ...place, ...untried }))]
   }
 
   #addFailure(error: AttemptError): void {
@@ -48,10 +34,24 @@ export class AttemptLog {
     this.#add({ host, port, address, socket, outcome: 'failed', encryption, problem })
   }
 
-  #add({ host, port, address, socket, outcome, encryption, problem }: Omit<AttemptFacts, 'millis'>): void {
-    const millis = roundMillis(performance.now() - this.#started)
-    this.#rows.push({ host, port, address, socket, outcome, encryption, millis, problem })
+  #add({ problem, ...facts }: Omit<AttemptFacts, 'millis'>): void {
+    this.#rows.push({ ...facts, millis: roundMillis(performance.now() - this.#started), problem })
     this.#target = null
     this.#started = performance.now()
+  }
+
+  /** What was tried, and then the hosts of the plan that were not. */
+  list({ hosts }: ConnectPlan): AttemptFacts[] {
+    const untried = { outcome: 'not tried', encryption: null, millis: null, problem: null } as const
+    const left = hosts.filter(({ host, port, hostaddr }) => {
+      const isIt = (row: AttemptFacts) => row.host === host && row.port === port
+      return !this.#rows.some((row) => isIt(row) && (hostaddr === undefined || row.address === hostaddr))
+    })
+    return [
+      ...this.#rows,
+      ...left.map(({ host, port, hostaddr: address = null, socket = null }): AttemptFacts => {
+        return { host, port, address, socket, ...untried }
+      }),
+    ]
   }
 }

@@ -7,10 +7,8 @@ import { ConnectError, ConninfoError } from '../errors.js'
 import { diagnose, diagnoseConninfo, diagnoseSession } from './advice/index.js'
 import { AttemptLog } from './attempt-log.js'
 import { examine } from './examine.js'
-import { ATTEMPT_MILLIS, listParameters } from './parameter-facts.js'
-import type { ParameterFacts, Report } from './report.js'
-import { refuseStrayAt } from './stray-at.js'
-import { warnOf } from './warnings.js'
+import { ATTEMPT_MILLIS, describeSource, listParameters, refuseStrayAt } from './parameter-facts.js'
+import type { EncryptionFacts, ParameterFacts, Report } from './report.js'
 
 /** Time for all attempts together, whatever `connect_timeout` says. */
 const OPENING_MILLIS = 60_000
@@ -18,6 +16,10 @@ const OPENING_MILLIS = 60_000
 /** Time for the questions to the server, and for saying good-bye. */
 const QUESTIONS_MILLIS = 10_000
 const FAREWELL_MILLIS = 1_000
+
+/** A certificate that ends sooner is worth a word. */
+const SOON_DAYS = 14
+const DAY_MILLIS = 86_400_000
 
 /**
  * Connects as `ManagedConnection` would, and says what came of it and why. Takes a bounded time, and never throws
@@ -44,17 +46,9 @@ async function tryPlan(plan: ConnectPlan, parameters: readonly ParameterFacts[])
   const fileWarnings = warnOfPasswordFile(plan)
   const log = new AttemptLog((error, socket) => diagnose({ error, socket, plan, parameters, fileWarnings }))
   const { connection, problem } = await connectAndExamine(plan, log)
-  const warnings = [...fileWarnings, ...warnOf(parameters, connection)]
+  const warnings = [...fileWarnings, ...warnOfParameters(parameters)]
+  if (connection?.tls) warnings.push(...warnOfTls(connection.tls))
   return { ok: problem === null, parameters, attempts: log.list(plan), connection, problem, warnings }
-}
-
-/** Why a password file that is there will not be read. */
-function warnOfPasswordFile({ hosts, password, database, user }: ConnectPlan): string[] {
-  if (password.kind !== 'file') return []
-  const warnings = hosts.map(({ host, hostaddr = '', port }) => {
-    return findPassword(password.file, { host: host || hostaddr, port, database, user }).warning
-  })
-  return [...new Set(warnings)].filter((warning) => warning !== undefined)
 }
 
 async function connectAndExamine(
@@ -90,4 +84,37 @@ async function hangUp({ client }: OpenedClient): Promise<void> {
   } finally {
     clearTimeout(timer)
   }
+}
+
+// What works, and yet is probably not what is wanted.
+
+/** Why a password file that is there will not be read. */
+function warnOfPasswordFile({ hosts, password, database, user }: ConnectPlan): string[] {
+  if (password.kind !== 'file') return []
+  const warnings = hosts.map(({ host, hostaddr = '', port }) => {
+    return findPassword(password.file, { host: host || hostaddr, port, database, user }).warning
+  })
+  return [...new Set(warnings)].filter((warning) => warning !== undefined)
+}
+
+function warnOfParameters(parameters: readonly ParameterFacts[]): string[] {
+  return parameters
+    .filter(({ effect, source }) => effect === 'without effect' && source !== 'default')
+    .map((one) => `${one.name} (${describeSource(one)}) is without effect here`)
+}
+
+function warnOfTls({ verified, certificate }: EncryptionFacts): string[] {
+  const warnings: string[] = []
+  if (!verified) {
+    warnings.push(
+      'the server’s certificate was not verified, so anybody on the way could pose as the server; ' +
+        'sslmode=verify-full with an sslrootcert checks it',
+    )
+  }
+  if (certificate === null) return warnings
+  const { validUntil } = certificate
+  const days = Math.floor((Date.parse(validUntil) - Date.now()) / DAY_MILLIS)
+  const ends = days < 0 ? 'expired' : `expires in ${days} day${days === 1 ? '' : 's'},`
+  if (days < SOON_DAYS) warnings.push(`the server’s certificate ${ends} on ${validUntil}`)
+  return warnings
 }

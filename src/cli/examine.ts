@@ -1,7 +1,7 @@
 import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import type { OpenedClient, TlsFacts } from '../connect/index.js'
 import { abortable } from '../connect/waiting.js'
-import { roundMillis, type CertificateFacts, type ConnectionFacts, type EncryptionFacts } from './report.js'
+import { roundMillis, type CertificateFacts, type ConnectionFacts } from './report.js'
 
 /** How often the round trip is measured. */
 const SAMPLES = 9
@@ -31,7 +31,10 @@ export async function examine(opened: OpenedClient, signal: AbortSignal): Promis
   const { method } = Number(whoami['version']) >= 160_000 ? await ask('SELECT system_user AS method') : {}
   return {
     serverVersion: session.serverVersion,
-    tls: session.tls && describeTls(session.tls, target.host),
+    tls: session.tls && {
+      ...session.tls,
+      certificate: session.tls.certificate && describeCertificate(session.tls.certificate, target.host),
+    },
     authentication: { asked: session.loginMethod, systemUser: text(method) },
     role: {
       current: text(whoami['current']),
@@ -69,10 +72,6 @@ function text(value: unknown): string | null {
 
 function flag(value: unknown): boolean | null {
   return typeof value === 'boolean' ? value : typeof value === 'string' ? value === 'on' : null
-}
-
-function describeTls(tls: TlsFacts, host: string): EncryptionFacts {
-  return { ...tls, certificate: tls.certificate && describeCertificate(tls.certificate, host) }
 }
 
 function describeCertificate(

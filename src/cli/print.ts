@@ -2,14 +2,8 @@ import type { WriteStream } from 'node:tty'
 import { styleText } from 'node:util'
 import type { LoginMethod } from '../connect/index.js'
 import { describeSource } from './parameter-facts.js'
-import type {
-  AttemptFacts,
-  ConnectionFacts,
-  EncryptionFacts,
-  ParameterFacts,
-  Problem,
-  Report,
-} from './report.js'
+import type { AttemptFacts, ConnectionFacts, EncryptionFacts } from './report.js'
+import type { ParameterFacts, Problem, Report } from './report.js'
 
 /** Wider values push their source aside instead of the whole column. */
 const WIDEST_VALUE = 40
@@ -34,9 +28,8 @@ export function printReport(report: Report, palette: Palette): string {
     .map(([title, lines]) => {
       return [palette.heading(title), ...lines.map((line) => line.replace(/^(?=.)/gm, '  '))].join('\n')
     })
-  const verdict = report.ok
-    ? palette.good('The connection works.')
-    : palette.bad('The connection does not work.')
+  const { good, bad } = palette
+  const verdict = report.ok ? good('The connection works.') : bad('The connection does not work.')
   return `${[...printed, verdict].join('\n\n')}\n`
 }
 
@@ -97,7 +90,7 @@ function describeWhere({ host, address, socket, port }: AttemptFacts): string {
 }
 
 function printConnection(connection: ConnectionFacts): string[] {
-  const { tls, role, roundTrip } = connection
+  const { tls, role } = connection
   const { asked, systemUser } = connection.authentication
   const rows: [string, string][] = [
     ['server', `PostgreSQL ${connection.serverVersion}`],
@@ -107,12 +100,7 @@ function printConnection(connection: ConnectionFacts): string[] {
     ['role', describeRole(role)],
     ['database', connection.database ?? UNKNOWN],
     ['access', describeAccess(connection)],
-    [
-      'round trip',
-      roundTrip === null
-        ? UNKNOWN
-        : `${formatMillis(roundTrip.medianMillis)}, the median of ${roundTrip.samples} times SELECT 1`,
-    ],
+    ['round trip', describeRoundTrip(connection)],
   ]
   const width = Math.max(...rows.map(([name]) => name.length))
   return rows.map(([name, value]) => `${name.padEnd(width)}  ${onePiece(value)}`)
@@ -154,6 +142,11 @@ function describeAccess({ readOnly, inRecovery }: ConnectionFacts): string {
   return readOnly ? 'read-only by setting, on a primary' : 'read-write'
 }
 
+function describeRoundTrip({ roundTrip }: ConnectionFacts): string {
+  if (roundTrip === null) return UNKNOWN
+  return `${formatMillis(roundTrip.medianMillis)}, the median of ${roundTrip.samples} times SELECT 1`
+}
+
 function formatMillis(millis: number): string {
   if (millis < 10) return `${millis.toFixed(2)} ms`
   return millis < 1000 ? `${millis.toFixed(0)} ms` : `${(millis / 1000).toFixed(1)} s`
@@ -169,15 +162,7 @@ function onePiece(text: string): string {
 }
 
 /** How the parts of a report look. */
-export interface Palette {
-  readonly heading: (text: string) => string
-  readonly dim: (text: string) => string
-  readonly good: (text: string) => string
-  readonly bad: (text: string) => string
-  readonly warning: (text: string) => string
-}
-
-type Format = Parameters<typeof styleText>[0]
+type Palette = ReturnType<typeof makePalette>
 
 /** Whether a stream is to be written to in colour: a terminal that has colours, unless the environment says no. */
 export function wantsColor(stream: Partial<WriteStream>, env: NodeJS.ProcessEnv): boolean {
@@ -186,9 +171,9 @@ export function wantsColor(stream: Partial<WriteStream>, env: NodeJS.ProcessEnv)
 }
 
 /** Colours, or none. */
-export function makePalette(color: boolean): Palette {
+export function makePalette(color: boolean) {
   // It is decided already whether the stream takes colours.
-  const paint = (format: Format) => (text: string) =>
+  const paint = (format: Parameters<typeof styleText>[0]) => (text: string) =>
     color && text !== '' ? styleText(format, text, { validateStream: false }) : text
   return {
     heading: paint('bold'),

@@ -11,16 +11,21 @@ export function callbackOf(config: unknown, values: unknown, callback: unknown):
   return given as QueryCallback
 }
 
-/** Gives the promise back, or calls `callback` with what it settles with. */
-export function answerBy(
-  callback: QueryCallback | undefined,
-  answered: Promise<unknown>,
-): Promise<unknown> | undefined {
+/**
+ * Gives the promise back, or calls `callback` with what it settles with: on a tick of its own, where what it throws is
+ * an uncaught exception and not a rejection.
+ *
+ * @param none what the callback is given where there is no error
+ */
+export function answerBy<T>(
+  callback: ((...given: never[]) => void) | undefined,
+  answered: Promise<T>,
+  none: null | undefined,
+): Promise<T> | undefined {
   if (callback === undefined) return answered
-  const listener = callback as (error: unknown, result: unknown) => void
-  // On a tick of its own, where what it throws is an uncaught exception and not a rejection.
+  const listener = callback as (error: unknown, result?: unknown) => void
   answered.then(
-    (result) => clock.nextTick(listener, null, result),
+    (result) => clock.nextTick(listener, none, result),
     (error: unknown) => clock.nextTick(listener, error, undefined),
   )
   return undefined

@@ -1,41 +1,77 @@
-/** Checks of the options of single calls. */
-import type { AcquireOptions, BatchOptions, TransactionOptions, WaitOptions } from '../api/call-options.js'
-import type { Wait } from '../api/ports.js'
-import { beginText } from '../lease/begin.js'
-import { checkBoolean, checkCount, checkMillis } from '../options.js'
+/** The options of each call, and how they are checked. One that a call does not know is an error and not ignored. */
+import { checkBoolean, checkCount, checkMillis, OPTION_NAMES, type Check } from '../options.js'
 import { checkSignal } from '../util/abort-signals.js'
+import { didYouMean } from '../util/nearest-name.js'
 
-/** Checks what is common to all calls that wait. Throws a TypeError or RangeError that names the option. */
-export function readWait(options: WaitOptions, defaults: { readonly acquireTimeoutMillis: number }): Wait {
-  const { signal, timeoutMillis, detached } = options
-  if (timeoutMillis !== undefined) checkMillis('timeoutMillis', timeoutMillis)
-  if (signal !== undefined) checkSignal(signal)
-  if (detached !== undefined) checkBoolean('detached', detached)
-  return { timeoutMillis: timeoutMillis ?? defaults.acquireTimeoutMillis, signal }
+/** The values are read by what is made of them. */
+const later: Check = () => {}
+const signal: Check = (_name, value) => checkSignal(value)
+
+const WAIT = { signal, timeoutMillis: checkMillis, detached: checkBoolean }
+const ACQUIRE = { ...WAIT, autocommit: checkBoolean }
+const MODES = { isolationLevel: later, accessMode: later, deferrable: later }
+
+const OPTIONS = {
+  use: { ...ACQUIRE, close: checkBoolean },
+  acquire: ACQUIRE,
+  tryAcquire: ACQUIRE,
+  transaction: { ...WAIT, ...MODES, retries: checkCount, close: checkBoolean },
+  batch: { ...WAIT, ...MODES },
+  listen: { ...WAIT, maxBuffered: checkCount },
+  'connection.transaction': {},
+  stream: { batchSize: later, signal: later, timeoutMillis: later, rowMode: later, types: later },
+  close: { detached: checkBoolean },
+  end: { timeoutMillis: checkMillis, detached: checkBoolean },
+} satisfies Readonly<Record<string, Readonly<Record<string, Check>>>>
+
+/** A call that takes options. */
+export type OptionalCall = keyof typeof OPTIONS
+
+const CHECKS = new Map(Object.entries(OPTIONS).map(([call, checks]) => [call, Object.entries(checks)]))
+
+/** Where none are given, there is nothing to check. */
+export const NO_OPTIONS: Readonly<Record<string, never>> = Object.freeze({})
+
+/** Checks the options that a call was given. Throws a TypeError or RangeError that names the option. */
+export function checkOptions(call: OptionalCall, options: object): void {
+  if (options === NO_OPTIONS) return
+  checkOptionNames(call, options)
+  for (const [name, check] of CHECKS.get(call)!) {
+    const value = (options as Record<string, unknown>)[name]
+    if (value !== undefined) check(name, value)
+  }
 }
 
-export function readAutocommit(
-  { autocommit }: AcquireOptions,
-  defaults: { readonly autocommit: boolean },
-): boolean {
-  if (autocommit !== undefined) checkBoolean('autocommit', autocommit)
-  return autocommit ?? defaults.autocommit
+/** Checks their names. Throws a TypeError that names the nearest one known. */
+export function checkOptionNames(call: OptionalCall, options: object): void {
+  if (typeof options !== 'object' || (options as unknown) === null) {
+    throw new TypeError(`the options of ${call}() must be an object`)
+  }
+  // Inherited ones count as well.
+  for (const name in options) {
+    if (Object.hasOwn(OPTIONS[call], name) || (options as Record<string, unknown>)[name] === undefined)
+      continue
+    throw new TypeError(`${call}() has no option "${name}"${hint(name, Object.keys(OPTIONS[call]))}`)
+  }
 }
 
-export function readClose({ close }: { readonly close?: boolean | undefined }): boolean {
-  if (close !== undefined) checkBoolean('close', close)
-  return close ?? false
+function hint(name: string, known: readonly string[]): string {
+  const nearest = didYouMean(name, known)
+  if (nearest !== '') return nearest
+  if (OPTION_NAMES.has(name)) return '; it is an option of the manager'
+  const other = Object.entries(OPTIONS).find(([, names]) => Object.hasOwn(names, name))
+  if (other !== undefined) return `; it is an option of ${other[0]}()`
+  return known.length === 0 ? '; it takes none' : `; it has ${known.join(', ')}`
 }
 
-export function readRetries({ retries }: TransactionOptions): number {
-  if (retries !== undefined) checkCount('retries', retries)
-  return retries ?? 0
-}
+const GENERATORS = new Set(['[object GeneratorFunction]', '[object AsyncGeneratorFunction]'])
 
-/** The BEGIN of a batch; null where the implicit transaction of a single Sync will do. */
-export function readBatchBegin(options: BatchOptions): string | null {
-  const text = beginText(options)
-  return text === 'BEGIN' ? null : text
+/** Checks what is to be run with the connection. Throws a TypeError. */
+export function checkWork(call: string, work: unknown): void {
+  const isGenerator = GENERATORS.has(Object.prototype.toString.call(work))
+  if (typeof work === 'function' && !isGenerator) return
+  const given = isGenerator ? 'a generator, which would not be run' : typeof work
+  throw new TypeError(`${call}() takes a function, but was given ${given}`)
 }
 
 /** PostgreSQL cuts longer identifiers, and notifications would come under another name. */

@@ -4,19 +4,17 @@ import { checkBoolean } from '../options.js'
 import { reasonOf } from '../util/abort-signals.js'
 import { clock } from '../util/clock.js'
 import { answerBy, callbackOf } from './answer-by.js'
-import { Level, markNestedHandled } from './nesting.js'
-import { checkNested, checkOptionNames } from './option-names.js'
-import { isSubmittable, readCall } from './read-call.js'
+import { checkOptions, checkWork, NO_OPTIONS } from './call-options.js'
+import { Level, markNestedHandled, type LeaseUse } from './nesting.js'
+import { isSubmittable, readCall, type CallDefaults } from './read-call.js'
 import { readRows } from './stream.js'
 import type { QueryResult } from 'pg'
 import type { Connection, TransactionStatus } from '../api/connection.js'
 import type { DriverSubmittable, Lease } from '../api/ports.js'
 import type { StreamOptions } from '../api/query.js'
 import type { StatementCall } from '../api/statement.js'
-import type { Failure } from '../util/failure.js'
-import type { CallDefaults } from './read-call.js'
-import type { LeaseUse } from './nesting.js'
 import type { ShownStatement } from '../pg/instruments/shown-statement.js'
+import type { Failure } from '../util/failure.js'
 import type { Instruments, ShownCalls } from './shown-calls.js'
 
 /** What handles need of their manager. */
@@ -36,11 +34,6 @@ export interface Holder {
 export function createHolder(lease: Lease, context: HandleContext): Holder {
   const use: LeaseUse = { lease, streams: 0, nested: null }
   return { use, handle: toConnection(new HeldConnection(use, context, new Level(use, lease.owned))) }
-}
-
-/** Makes the handle of a lease. */
-export function createHandle(lease: Lease, context: HandleContext): Connection {
-  return createHolder(lease, context).handle
 }
 
 /** pg's overloads of `query` cannot be written as one method. */
@@ -75,7 +68,7 @@ class HeldConnection implements Omit<Connection, 'query' | 'stream'>, Droppable 
 
   query(config: unknown, values?: unknown, callback?: unknown): unknown {
     if (isSubmittable(config)) return this.#submit(config, callbackOf(undefined, values, callback))
-    return answerBy(callbackOf(config, values, callback), this.#query(config, values))
+    return answerBy(callbackOf(config, values, callback), this.#query(config, values), null)
   }
 
   #query(config: unknown, values: unknown): Promise<QueryResult> {
@@ -102,15 +95,16 @@ class HeldConnection implements Omit<Connection, 'query' | 'stream'>, Droppable 
     return signal?.aborted === true ? { reason: reasonOf(signal) } : null
   }
 
-  #submit(submittable: DriverSubmittable, listener: unknown): DriverSubmittable {
-    const refuse = (refusal: Error): void => void submittable.handleError(refusal, null as never)
+  #submit(submittable: DriverSubmittable & { callback?: unknown }, listener: unknown): DriverSubmittable {
+    // As in pg it is called by the submittable, unless that has one of its own.
+    if (listener !== undefined) submittable.callback ??= listener
     let shown: ShownStatement | null
     try {
       shown = this.#context.instruments.showSubmittable(submittable)
     } catch (refusal) {
       // An instrument refuses it. It expects to be told of that on a later tick.
-      clock.nextTick(refuse, refusal as Error)
-      return withCallback(submittable, listener)
+      clock.nextTick(() => submittable.handleError(refusal as Error, null as never))
+      return submittable
     }
     try {
       const over = this.#lease.submit(submittable, this.#level.refusal())
@@ -119,12 +113,16 @@ class HeldConnection implements Omit<Connection, 'query' | 'stream'>, Droppable 
       shown?.settle(error)
       throw error
     }
-    return withCallback(submittable, listener)
+    return submittable
   }
 
-  stream(text: string, values?: unknown[], options: StreamOptions = {}): AsyncIterableIterator<never> {
-    checkOptionNames('stream', options)
-    return readRows({ text, values, options }, this.#use, this.#level, this.#context)
+  stream(
+    text: string,
+    values?: unknown[],
+    options: StreamOptions = NO_OPTIONS,
+  ): AsyncIterableIterator<never> {
+    checkOptions('stream', options)
+    return readRows({ ...options, text, values }, this.#use, this.#level, this.#context)
   }
 
   // Not async functions, each of which would take a few more ticks.
@@ -145,8 +143,15 @@ class HeldConnection implements Omit<Connection, 'query' | 'stream'>, Droppable 
   }
 
   transaction<T>(work: (connection: Connection) => T | PromiseLike<T>, ...none: never[]): Promise<T> {
-    const refusal = this.#level.refusal() ?? checkNested(work, none)
-    if (refusal !== null) return Promise.reject(refusal)
+    try {
+      const refusal = this.#level.refusal()
+      if (refusal !== null) throw refusal
+      checkWork('transaction', work)
+      const [options = NO_OPTIONS] = none as object[]
+      checkOptions('connection.transaction', options)
+    } catch (error) {
+      return Promise.reject(error as Error)
+    }
     return this.#level.run(this.#context.manager, (level) =>
       work(toConnection(new HeldConnection(this.#use, this.#context, level))),
     )
@@ -198,10 +203,4 @@ class HeldConnection implements Omit<Connection, 'query' | 'stream'>, Droppable 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.release()
   }
-}
-
-/** pg has the callback of `query` called by the submittable, unless that has one of its own. */
-function withCallback(submittable: DriverSubmittable, listener: unknown): DriverSubmittable {
-  if (listener !== undefined) (submittable as { callback?: unknown }).callback ??= listener
-  return submittable
 }

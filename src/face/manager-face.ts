@@ -3,36 +3,19 @@ import { inspect } from 'node:util'
 import { ManagerEndedError, ReentrantAcquireError } from '../errors.js'
 import { beginText } from '../lease/begin.js'
 import { enclosingScope, runCallback } from '../lease/holder-context.js'
-import { checkCount, checkMillis, detachmentOf } from '../options.js'
 import { ClassifiedTexts } from '../sql/classify.js'
 import { withCallersFrames } from '../util/callers-frames.js'
 import { answerBy, callbackOf } from './answer-by.js'
-import {
-  checkChannel,
-  readAutocommit,
-  readBatchBegin,
-  readClose,
-  readRetries,
-  readWait,
-} from './call-options.js'
-import { createHandle, createHolder } from './held-connection.js'
+import { checkChannel, checkOptions, checkWork, NO_OPTIONS, type OptionalCall } from './call-options.js'
+import { createHolder } from './held-connection.js'
 import { markNestedHandled } from './nesting.js'
-import { checkOptionNames, checkWork } from './option-names.js'
-import { readBatched } from './read-batched.js'
-import { isSubmittable, readCall } from './read-call.js'
+import { isSubmittable, readBatched, readCall } from './read-call.js'
 import { repeat } from './retries.js'
 import { SafeEmitter } from './safe-emitter.js'
 import { Instruments } from './shown-calls.js'
 import type { CustomTypesConfig, QueryResult } from 'pg'
-import type {
-  AcquireOptions,
-  BatchOptions,
-  CloseOptions,
-  ListenOptions,
-  TransactionOptions,
-  UseOptions,
-  WaitOptions,
-} from '../api/call-options.js'
+import type { AcquireOptions, BatchOptions, CloseOptions, ListenOptions } from '../api/call-options.js'
+import type { TransactionOptions, UseOptions, WaitOptions } from '../api/call-options.js'
 import type { Connection, TransactionStatus } from '../api/connection.js'
 import type { ConnectionFacts, EndOptions, Manager, ManagerStats } from '../api/manager.js'
 import type { Broker, EventSink, Lease, LeaseTerms, Leaving, Wait } from '../api/ports.js'
@@ -89,12 +72,13 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     }
   }
 
-  use<T>(work: Work<T>, options: UseOptions = {}): Promise<T> {
-    // Not an async function, as none is that waits in line: a hundred thousand may, and each would keep its frame.
+  // None that waits in line is an async function: a hundred thousand may, and each would keep its frame.
+
+  use<T>(work: Work<T>, options: UseOptions = NO_OPTIONS): Promise<T> {
     try {
-      const wait = this.#readAsk('use', work, options)
-      const close = readClose(options)
-      return this.#take(this.#terms(options), wait, work, close)
+      const wait = this.#admit('use', options)
+      checkWork('use', work)
+      return this.#take(this.#terms(options), wait, work, options.close ?? false)
     } catch (error) {
       return Promise.reject(error as Error)
     }
@@ -115,48 +99,44 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     }, withCallersFrames)
   }
 
-  acquire(options: AcquireOptions = {}): Promise<Connection> {
+  acquire(options: AcquireOptions = NO_OPTIONS): Promise<Connection> {
     try {
-      this.#refuseReentrance('acquire', options)
-      checkOptionNames('acquire', options)
-      const wait = readWait(options, this.#broker.options)
+      const wait = this.#admit('acquire', options)
       return this.#broker.acquire(this.#terms(options), wait, this.#handle)
     } catch (error) {
       return Promise.reject(error as Error)
     }
   }
 
-  readonly #handle = (lease: Lease): Connection => createHandle(lease, this.#context)
+  readonly #handle = (lease: Lease): Connection => createHolder(lease, this.#context).handle
 
-  async tryAcquire(options: AcquireOptions = {}): Promise<Connection | null> {
-    if (enclosingScope(this)?.kind === 'onConnect') this.#refuseReentrance('tryAcquire', {})
-    checkOptionNames('tryAcquire', options)
-    const wait = readWait(options, this.#broker.options)
+  async tryAcquire(options: AcquireOptions = NO_OPTIONS): Promise<Connection | null> {
+    const wait = this.#admit('tryAcquire', options)
     this.#refuseEnding()
     return this.#broker.tryAcquire(this.#terms(options), wait, this.#handle)
   }
 
-  transaction<T>(work: Work<T>, options: TransactionOptions = {}): Promise<T> {
+  transaction<T>(work: Work<T>, options: TransactionOptions = NO_OPTIONS): Promise<T> {
     try {
-      const wait = this.#readAsk('transaction', work, options)
-      const terms = ownedTerms(beginText(options))
-      const close = readClose(options)
-      const retries = readRetries(options)
+      const wait = this.#admit('transaction', options)
+      checkWork('transaction', work)
+      const begin = beginText(options)
+      const terms = begin === OWNED.begin ? OWNED : { ...OWNED, begin }
+      const { retries = 0, close = false, signal } = options
       const attempt = (onLease?: (lease: Lease) => void): Promise<T> =>
         this.#take(terms, wait, work, close, onLease)
-      if (retries === 0) return attempt()
-      return repeat(attempt, { retries, signal: options.signal, ending: () => this.#broker.ending })
+      return retries === 0 ? attempt() : repeat(attempt, retries, signal, () => this.#broker.ending)
     } catch (error) {
       return Promise.reject(error as Error)
     }
   }
 
   readonly query = ((config: unknown, values?: unknown, callback?: unknown) =>
-    answerBy(callbackOf(config, values, callback), this.#query(config, values))) as OneShotQuery
+    answerBy(callbackOf(config, values, callback), this.#query(config, values), null)) as OneShotQuery
 
   #query(config: unknown, values: unknown): Promise<QueryResult> {
     try {
-      this.#refuseReentrance('query', detachmentOf(config))
+      this.#refuseReentrance('query', (config as WaitOptions | null | undefined)?.detached)
       if (isSubmittable(config)) {
         throw new TypeError(
           'a submittable needs the connection for a while: hand it to the query() of use() or acquire()',
@@ -175,34 +155,30 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
 
   batch<const S extends readonly (string | QueryConfig)[]>(
     statements: S,
-    options: BatchOptions = {},
+    options: BatchOptions = NO_OPTIONS,
   ): Promise<BatchResults<S>> {
     return this.#batch(statements, options) as Promise<BatchResults<S>>
   }
 
   async #batch(statements: readonly (string | QueryConfig)[], options: BatchOptions): Promise<QueryResult[]> {
-    this.#refuseReentrance('batch', options)
-    checkOptionNames('batch', options)
-    const wait = readWait(options, this.#broker.options)
+    const wait = this.#admit('batch', options)
     if (!Array.isArray(statements)) throw new TypeError('batch() takes an array of statements')
-    const modes = readBatchBegin(options)
+    const begin = beginText(options)
     const asked = statements.map((statement, index) => readBatched(statement, index, this.#context.defaults))
     this.#refuseEnding()
     if (asked.length === 0) return []
     const shown = this.#context.instruments.showAll(asked)
     const calls = shown?.calls ?? asked
-    const explicit = modes !== null || calls.some(({ text }) => text.kind !== 'plain')
-    const answered = this.#broker.batch(calls, explicit ? (modes ?? 'BEGIN') : null, wait)
+    // The implicit transaction of a single Sync will do otherwise.
+    const explicit = begin !== 'BEGIN' || calls.some(({ text }) => text.kind !== 'plain')
+    const answered = this.#broker.batch(calls, explicit ? begin : null, wait)
     return shown === null ? answered : shown.followAll(answered)
   }
 
-  async listen(channel: string, options: ListenOptions = {}): Promise<Subscription> {
-    this.#refuseReentrance('listen', options)
-    checkOptionNames('listen', options)
+  async listen(channel: string, options: ListenOptions = NO_OPTIONS): Promise<Subscription> {
+    const wait = this.#admit('listen', options)
     checkChannel(channel)
-    const { maxBuffered = DEFAULT_MAX_BUFFERED } = options
-    checkCount('maxBuffered', maxBuffered)
-    return this.#broker.listen(channel, maxBuffered, readWait(options, this.#broker.options))
+    return this.#broker.listen(channel, options.maxBuffered ?? DEFAULT_MAX_BUFFERED, wait)
   }
 
   get closed(): boolean {
@@ -222,18 +198,14 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     return this.#broker.facts
   }
 
-  async close(options: CloseOptions = {}): Promise<void> {
-    this.#refuseReentrance('close', options)
-    checkOptionNames('close', options)
+  async close(options: CloseOptions = NO_OPTIONS): Promise<void> {
+    this.#admit('close', options)
     await this.#broker.close()
   }
 
-  async end(options: EndOptions = {}): Promise<void> {
-    this.#refuseReentrance('end', options)
-    checkOptionNames('end', options)
-    const { timeoutMillis = END_TIMEOUT_MILLIS } = options
-    checkMillis('timeoutMillis', timeoutMillis)
-    await this.#broker.end(timeoutMillis)
+  async end(options: EndOptions = NO_OPTIONS): Promise<void> {
+    this.#admit('end', options)
+    await this.#broker.end(options.timeoutMillis ?? END_TIMEOUT_MILLIS)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -249,18 +221,20 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     return `<${this.#facts.title}: ${this.#facts.conninfo} (${this.status ?? 'closed'})>`
   }
 
-  #terms(options: AcquireOptions): LeaseTerms {
-    return readAutocommit(options, this.#broker.options) ? AUTOCOMMIT : DB_API
+  #terms({ autocommit }: AcquireOptions): LeaseTerms {
+    return (autocommit ?? this.#broker.options.autocommit) ? AUTOCOMMIT : DB_API
   }
 
-  #readAsk(member: 'use' | 'transaction', work: unknown, options: WaitOptions): Wait {
-    this.#refuseReentrance(member, options)
-    checkWork(member, work)
-    checkOptionNames(member, options)
-    return readWait(options, this.#broker.options)
+  /** Checks a call, before anything is done for it, and reads how long it waits. */
+  #admit(call: OptionalCall, options: WaitOptions): Wait {
+    // tryAcquire() waits for nobody.
+    this.#refuseReentrance(call, call === 'tryAcquire' || (options as WaitOptions | null)?.detached)
+    checkOptions(call, options)
+    const { timeoutMillis = this.#broker.options.acquireTimeoutMillis, signal } = options
+    return { timeoutMillis, signal }
   }
 
-  #refuseReentrance(member: string, { detached }: WaitOptions): void {
+  #refuseReentrance(member: string, detached: boolean | undefined): void {
     const scope = enclosingScope(this)
     if (scope === undefined || (detached === true && scope.kind === 'callback')) return
     throw new ReentrantAcquireError({ member, inside: scope.kind })
@@ -277,7 +251,8 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     const holder = createHolder(lease, this.#context)
     let result: T
     try {
-      result = await this.#run(holder, work)
+      const working = runCallback(this, () => work(holder.handle))
+      result = await (this.#broker.options.revokes ? untilRevoked(lease, working) : working)
     } catch (error) {
       if (lease.revocation === null) await leave(holder, { left: 'threw', error, close }).catch(() => {})
       throw lease.revocation ?? error
@@ -285,21 +260,12 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     await leave(holder, { left: 'returned', close })
     return result
   }
-
-  async #run<T>({ use: { lease }, handle }: Holder, work: Work<T>): Promise<T> {
-    const working = runCallback(this, () => work(handle))
-    return this.#broker.options.revokes ? untilRevoked(lease, working) : working
-  }
 }
 
 /** Settles the lease of a holder whose work is done. */
 function leave({ use }: Holder, leaving: Leaving): Promise<void> {
   markNestedHandled(use)
   return use.lease.release(leaving)
-}
-
-function ownedTerms(begin: string): LeaseTerms {
-  return begin === OWNED.begin ? OWNED : { ...OWNED, begin }
 }
 
 function itself(lease: Lease): Lease {

@@ -46,7 +46,16 @@ export class Level {
     const { lease, streams } = this.#use
     const refusal = lease.refusal(forEnding)
     if (refusal !== null) return refusal
-    return this.over ? new ConnectionReleasedError('transaction') : outOfOrder(this.isParent, streams)
+    if (this.over) return new ConnectionReleasedError('transaction')
+    if (this.isParent) {
+      return new TransactionOrderError(
+        'a nested transaction is open; use the handle that its callback was given',
+      )
+    }
+    if (streams === 0) return null
+    return new TransactionOrderError(
+      'a stream of this connection is being read; read it to its end or leave it first, or this would wait for ever',
+    )
   }
 
   /** Runs `work` in a nested transaction; it is given the level of that. */
@@ -97,16 +106,4 @@ export class Level {
     if (leftOpen) markNestedHandled(this.#use)
     return leftOpen
   }
-}
-
-/** Why a handle that is held may not be used just now, on either face of a manager; null where it may. */
-function outOfOrder(nested: boolean, streams: number): TransactionOrderError | null {
-  if (nested)
-    return new TransactionOrderError(
-      'a nested transaction is open; use the handle that its callback was given',
-    )
-  if (streams === 0) return null
-  return new TransactionOrderError(
-    'a stream of this connection is being read; read it to its end or leave it first, or this would wait for ever',
-  )
 }

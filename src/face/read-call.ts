@@ -1,5 +1,6 @@
 /** Reads what `query()` was called with, in pg's many forms, as one shape. */
 import type { CustomTypesConfig } from 'pg'
+import { TransactionOrderError } from '../errors.js'
 import { checkMillis } from '../options.js'
 import { checkSignal } from '../util/abort-signals.js'
 import { checkTextSize, readValues } from './read-values.js'
@@ -41,6 +42,31 @@ export function readCall(config: unknown, values: unknown, defaults: CallDefault
     limits: readLimits(given, defaults.timeoutMillis),
     extended: given.queryMode === 'extended' || given.name != null || wireValues.length > 0,
   }
+}
+
+/** The limits that a statement may have of its own, one of them pg's. */
+const OWN_LIMITS = ['signal', 'timeoutMillis', 'query_timeout'] as const
+
+/**
+ * Reads one statement of a batch.
+ *
+ * @throws TypeError, RangeError or `TransactionOrderError` for what cannot be part of one transaction in one round trip
+ */
+export function readBatched(statement: unknown, index: number, defaults: CallDefaults): StatementCall {
+  const name = `statement ${index} of the batch`
+  if (isSubmittable(statement)) throw new TypeError(`${name} is a submittable`)
+  const call = readCall(statement, undefined, defaults)
+  const own = OWN_LIMITS.find((limit) => readConfig(statement)[limit] !== undefined)
+  if (own !== undefined) {
+    throw new TypeError(
+      `${name} has ${own} of its own; a batch is one: give it a signal, or set statementTimeoutMillis`,
+    )
+  }
+  if (call.text.controls) {
+    throw new TransactionOrderError(`${name} is transaction control; a batch is one transaction`)
+  }
+  if (call.text.kind === 'copy') throw new TypeError(`${name} is COPY, which needs a stream`)
+  return call
 }
 
 /** The same call with another text, which an instrument has made of it. */

@@ -42,18 +42,18 @@ function convert(value: unknown, index: number): WireValue {
 function checkSize(values: readonly WireValue[]): void {
   let bytes = FRAME_BYTES
   for (const value of values) bytes += 6 + (value === null ? 0 : Buffer.byteLength(value))
-  if (bytes > LONGEST_MESSAGE) throw tooLong('the values of a statement', bytes)
+  checkBytes('the values of a statement', bytes)
 }
 
 /** Checks a text. Throws a RangeError. */
 export function checkTextSize(text: string): void {
   if (text.length * 3 + FRAME_BYTES <= LONGEST_MESSAGE) return
-  const bytes = Buffer.byteLength(text) + FRAME_BYTES
-  if (bytes > LONGEST_MESSAGE) throw tooLong('the text of a statement', bytes)
+  checkBytes('the text of a statement', Buffer.byteLength(text) + FRAME_BYTES)
 }
 
-function tooLong(what: string, bytes: number): RangeError {
-  return new RangeError(
+function checkBytes(what: string, bytes: number): void {
+  if (bytes <= LONGEST_MESSAGE) return
+  throw new RangeError(
     `${what} may take at most ${LONGEST_MESSAGE} bytes, which is what a server reads, but takes ${bytes}`,
   )
 }

@@ -7,22 +7,17 @@ import type { Lease } from '../api/ports.js'
 /** Before the next attempt, in milliseconds. */
 const BACKOFF = { firstMillis: 5, maxMillis: 1_000 }
 
-/** How often a transaction is repeated, and until when. */
-export interface RetryPolicy {
-  readonly retries: number
-  readonly signal: AbortSignal | undefined
-  /** Nothing new is begun any more. */
-  readonly ending: () => boolean
-}
-
 /**
  * Makes up to `retries` more attempts after a serialization failure or a deadlock.
  *
  * @param attempt calls `onLease` with the lease that it was granted
+ * @param isEnding says that nothing new is begun any more
  */
 export async function repeat<T>(
   attempt: (onLease: (lease: Lease) => void) => Promise<T>,
-  { retries, signal, ending }: RetryPolicy,
+  retries: number,
+  signal: AbortSignal | undefined,
+  isEnding: () => boolean,
 ): Promise<T> {
   for (let count = 0; ; count++) {
     let lease: Lease | null = null
@@ -31,7 +26,7 @@ export async function repeat<T>(
     } catch (error) {
       // What a text of the user's has committed must not be done twice.
       const repeatable = isWorthRepeating(error) && (lease as Lease | null)?.retrySafe === true
-      if (count >= retries || !repeatable || ending()) throw error
+      if (count >= retries || !repeatable || isEnding()) throw error
     }
     await pause(backoffMillis(BACKOFF, count, Math.random()), signal)
   }

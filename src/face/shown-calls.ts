@@ -21,20 +21,19 @@ export class ShownCalls implements OutcomeWatch {
 
   /** The outcome of the one call, told on the way. */
   follow<T>(answered: Promise<T>): Promise<T> {
-    return this.#follow(answered, (result) => this.#shown[0]!.settle(null, result))
+    return this.#follow(answered, (result) => [result])
   }
 
   /** The outcomes of them all. */
   followAll<T>(answered: Promise<T[]>): Promise<T[]> {
-    return this.#follow(answered, (results) =>
-      this.#shown.forEach((shown, index) => shown.settle(null, results[index])),
-    )
+    return this.#follow(answered, (results) => results)
   }
 
-  #follow<T>(answered: Promise<T>, tell: (result: T) => void): Promise<T> {
+  #follow<T>(answered: Promise<T>, listed: (result: T) => readonly unknown[]): Promise<T> {
     return answered.then(
       (result) => {
-        tell(result)
+        const results = listed(result)
+        this.#shown.forEach((shown, index) => shown.settle(null, results[index]))
         return result
       },
       (error: unknown) => {
@@ -83,10 +82,8 @@ export class Instruments {
       }
       shown.push(one)
     }
-    return new ShownCalls(
-      calls.map((call, index) => withText(call, shown[index]!.text, this.#texts)),
-      shown,
-    )
+    const asked = calls.map((call, index) => withText(call, shown[index]!.text, this.#texts))
+    return new ShownCalls(asked, shown)
   }
 
   /**

@@ -4,27 +4,20 @@ import { throwIfAborted } from '../util/abort-signals.js'
 import { readCall } from './read-call.js'
 import type { RowSource } from '../api/ports.js'
 import type { StreamOptions } from '../api/query.js'
-import type { StatementCall } from '../api/statement.js'
 import type { HandleContext } from './held-connection.js'
 import type { LeaseUse, Level } from './nesting.js'
 
 const DEFAULT_BATCH_SIZE = 100
 
-/** What `stream()` was called with. */
-export interface StreamArguments {
-  readonly text: string
-  readonly values: unknown[] | undefined
-  readonly options: StreamOptions
-}
-
+/** @param config the statement, with the stream's options */
 export async function* readRows(
-  given: StreamArguments,
+  config: StreamOptions & { readonly text: string; readonly values: unknown[] | undefined },
   use: LeaseUse,
   level: Level,
   { defaults, instruments }: HandleContext,
 ): AsyncGenerator<never, void, undefined> {
-  const batchSize = readBatchSize(given.options)
-  const asked = readCall({ ...given.options, text: given.text }, given.values, defaults)
+  const batchSize = readBatchSize(config)
+  const asked = readCall(config, undefined, defaults)
   throwIfAborted(asked.limits.signal)
   const refusal = level.refusal()
   if (refusal !== null) throw refusal
@@ -36,7 +29,7 @@ export async function* readRows(
   let failure: unknown = null
   try {
     const call = shown?.calls[0] ?? asked
-    yield* readAll(use.lease.openRows(call, batchSize, released), call, batchSize)
+    yield* readAll(use.lease.openRows(call, batchSize, released), call.limits.signal, batchSize)
   } catch (error) {
     failure = error
     throw error
@@ -53,7 +46,7 @@ function readBatchSize({ batchSize = DEFAULT_BATCH_SIZE }: StreamOptions): numbe
 
 async function* readAll(
   source: RowSource,
-  { limits: { signal } }: StatementCall,
+  signal: AbortSignal | undefined,
   batchSize: number,
 ): AsyncGenerator<never, void, undefined> {
   try {

@@ -3,9 +3,9 @@ import { Duplex } from 'node:stream'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { clock } from '../util/clock.js'
 import { LONGEST_TIMER_MILLIS } from '../util/timer.js'
-import type { PGliteDatabase } from './database.js'
+import type { PGliteDatabase } from './index.js'
 import { ClientMessages, fatalError, NO_ENCRYPTION, notification, type ClientRequest } from './messages.js'
-import type { Occupant, SessionLock } from './session-lock.js'
+import type { SessionLock } from './session-lock.js'
 
 /** How long its end waits, in milliseconds, for PGlite's own callers to let it clean up. */
 const LEAVE_MILLIS = 1_000
@@ -17,7 +17,8 @@ const LEAVE_MILLIS = 1_000
  * States: `opening` (a start-up packet is awaited) → `open` (it has PGlite's session) → destroyed (by Terminate, an
  * error, or its user; the session is free once what was open is rolled back).
  */
-export class EmbeddedSocket extends Duplex implements Occupant {
+export class EmbeddedSocket extends Duplex {
+  /** Resolves when it has left the session. */
   readonly gone: Promise<void>
   readonly #db: PGliteDatabase
   readonly #session: SessionLock
@@ -122,7 +123,6 @@ export class EmbeddedSocket extends Duplex implements Occupant {
       case 'encryption':
         return this.#say(NO_ENCRYPTION)
       case 'goodbye':
-      case 'nonsense':
         this.destroy()
     }
   }

@@ -23,8 +23,8 @@ export type ClientRequest =
   | { readonly kind: 'encryption' }
   /** Messages up to one that wants an answer. `ends`: the last is a Query or a Sync, answered by ReadyForQuery. */
   | { readonly kind: 'messages'; readonly bytes: Buffer; readonly ends: boolean }
+  /** Nothing more: it takes its leave, or what it says is not of the protocol. */
   | { readonly kind: 'goodbye' }
-  | { readonly kind: 'nonsense' }
 
 /** Sent behind what may be COPY FROM STDIN; where it is not, PostgreSQL ignores it. */
 const COPY_FAIL = message(
@@ -56,7 +56,7 @@ export class ClientMessages {
     const code = this.#pending.readUInt32BE(4)
     const bytes = this.#take(length)
     if (ENCRYPTION_REQUESTS.includes(code)) return { kind: 'encryption' }
-    if (code !== PROTOCOL_3) return { kind: 'nonsense' }
+    if (code !== PROTOCOL_3) return { kind: 'goodbye' }
     this.#started = true
     return { kind: 'startup', bytes, settings: readSettings(bytes) }
   }

@@ -1,20 +1,9 @@
-import type { PGliteDatabase } from './database.js'
-
-/** The stream that has the session. */
-export interface Occupant {
-  readonly destroyed: boolean
-  /** Resolves when it has left. */
-  readonly gone: Promise<void>
-}
+import type { EmbeddedSocket } from './embedded-socket.js'
+import type { PGliteDatabase } from './index.js'
 
 /** Why a start-up is refused, by a SQLSTATE. */
-class LockRefusal extends Error {
-  readonly code: string
-
-  constructor(code: string, message: string) {
-    super(message)
-    this.code = code
-  }
+function refusal(code: string, message: string): Error {
+  return Object.assign(new Error(message), { code })
 }
 
 /** What DISCARD ALL does, but for UNLISTEN: PGlite's own listen() would hear nothing any more. */
@@ -22,15 +11,20 @@ const CLEAN = `
   CLOSE ALL; RESET ALL; DEALLOCATE ALL; SELECT pg_advisory_unlock_all();
   DISCARD PLANS; DISCARD TEMP; DISCARD SEQUENCES`
 
+const IDENTITY =
+  "SELECT session_user::text AS login, current_setting('role') AS role, pg_backend_pid() AS pid"
+
+type Identity = { readonly login: string; readonly role: string; readonly pid: number }
+
 /**
  * PGlite is one session. A stream has it for itself from its start-up until it is gone and its transaction rolled
  * back; and while its transaction is open, PGlite's own callers wait.
  */
 export class SessionLock {
   readonly #db: PGliteDatabase
-  #occupant: Occupant | null = null
+  #occupant: EmbeddedSocket | null = null
   /** Who PGlite's owner was before any stream came, and the server process that PGlite says it is. */
-  #identity: { login: string; role: string; pid: number } | null = null
+  #identity: Identity | null = null
   /** Lets PGlite's own callers in again; null while they are not kept out. */
   #release: (() => void) | null = null
 
@@ -39,27 +33,22 @@ export class SessionLock {
   }
 
   /** Takes the session. Throws a refusal, or what PostgreSQL says of the settings. */
-  async take(occupant: Occupant, settings: ReadonlyMap<string, string>): Promise<void> {
+  async take(occupant: EmbeddedSocket, settings: ReadonlyMap<string, string>): Promise<void> {
     while (this.#occupant?.destroyed) await this.#occupant.gone
     if (this.#occupant !== null) {
-      throw new LockRefusal('53300', 'PGlite is one session, and another connection has it: close that first')
+      throw refusal('53300', 'PGlite is one session, and another connection has it: close that first')
     }
     this.#occupant = occupant
     await this.#db.waitReady
     this.#refuseClosed()
-    if (this.#identity === null) {
-      const { rows } = await this.#db.query<{ login: string; role: string; pid: number }>(
-        "SELECT session_user::text AS login, current_setting('role') AS role, pg_backend_pid() AS pid",
-      )
-      this.#identity = rows[0]!
-    }
+    this.#identity ??= (await this.#db.query<Identity>(IDENTITY)).rows[0]!
     for (const [name, value] of startupSettings(settings)) {
       await this.#db.query('SELECT set_config($1, $2, false)', [name, value])
     }
   }
 
   #refuseClosed(): void {
-    if (this.#db.closed) throw new LockRefusal('08004', 'PGlite is closed')
+    if (this.#db.closed) throw refusal('08004', 'PGlite is closed')
   }
 
   get processID(): number {
@@ -85,12 +74,11 @@ export class SessionLock {
   #hold(): Promise<void> {
     if (this.#release !== null) return Promise.resolve()
     return new Promise((resolve, reject) => {
-      const held = (): Promise<void> =>
-        new Promise((release) => {
-          this.#release = release
-          resolve()
-        })
-      this.#db._runExclusiveTransaction(held).catch(reject)
+      const hold = (release: () => void): void => {
+        this.#release = release
+        resolve()
+      }
+      this.#db._runExclusiveTransaction(() => new Promise<void>(hold)).catch(reject)
     })
   }
 
@@ -103,7 +91,7 @@ export class SessionLock {
    * Ends an occupant's use, and leaves a session as clean as a new one behind: for the next, and for PGlite's own
    * callers. Never rejects.
    */
-  async leave(occupant: Occupant): Promise<void> {
+  async leave(occupant: EmbeddedSocket): Promise<void> {
     if (this.#occupant !== occupant) return
     try {
       // A Sync ends what a cursor had begun outside of a transaction, too.
@@ -129,7 +117,7 @@ export class SessionLock {
   }
 }
 
-const SYNC = Buffer.from([0x53, 0, 0, 0, 4])
+const SYNC = Buffer.from('S\0\0\0\x04', 'latin1')
 const ROLLBACK = Buffer.from('Q\0\0\0\rROLLBACK\0', 'latin1')
 
 /** Not settings: PGlite has one user and one database. */

@@ -1,5 +1,4 @@
-import { clock } from '../util/clock.js'
-import { answer } from './calls.js'
+import { answerBy } from '../face/answer-by.js'
 import { ClientShape } from './pg.js'
 import type { PooledClient } from './pooled-client.js'
 
@@ -32,7 +31,7 @@ class BorrowingClient extends ClientShape {
   }
 
   connect(callback?: Callback): Promise<void> | undefined {
-    return answer(this.#connect(), callback)
+    return answerBy(callback, this.#connect(), undefined)
   }
 
   async #connect(): Promise<void> {
@@ -76,9 +75,7 @@ class BorrowingClient extends ClientShape {
     const client = this.#client
     this.#client = null
     client?.release(this.#drop)
-    if (callback === undefined) return Promise.resolve()
-    clock.nextTick(callback)
-    return undefined
+    return answerBy(callback, Promise.resolve(), undefined)
   }
 
   isConnected(): boolean {

@@ -1,9 +1,7 @@
 /** The options of `asPool`, validated once; and those that pg's pool has, as it names them. */
 import type { PoolOptions } from 'pg'
 import type { ManagedConnection, Manager } from '../index.js'
-import { checkBoolean, checkMillis } from '../options.js'
-import { readMembers } from '../util/members.js'
-import { didYouMean } from '../util/nearest-name.js'
+import { checkBoolean, checkMillis, defaultsOf, readGiven, type OptionTable } from '../options.js'
 
 /** Options of `asPool`. */
 export interface PoolFaceOptions {
@@ -30,26 +28,16 @@ export interface PoolFaceOptions {
 /** The options with every default filled in. */
 export type ResolvedPoolOptions = { readonly [K in keyof PoolFaceOptions]-?: NonNullable<PoolFaceOptions[K]> }
 
-const DEFAULTS: ResolvedPoolOptions = {
-  endManager: false,
-  strict: false,
-  refuseListen: false,
-  endTimeoutMillis: 30_000,
+const OPTIONS: OptionTable<ResolvedPoolOptions> = {
+  endManager: [false, checkBoolean],
+  strict: [false, checkBoolean],
+  refuseListen: [false, checkBoolean],
+  endTimeoutMillis: [30_000, checkMillis],
 }
 
 /** Checks `options` and fills in the defaults. Throws a TypeError or RangeError that names the option. */
 export function resolvePoolOptions(options: PoolFaceOptions): ResolvedPoolOptions {
-  if (typeof options !== 'object' || options === null) throw new TypeError('options must be an object')
-  const isKnown = (name: string): boolean => Object.hasOwn(DEFAULTS, name)
-  const given = [...readMembers(options, isKnown)].filter(([, value]) => value !== undefined)
-  for (const [name, value] of given) {
-    if (!isKnown(name)) {
-      throw new TypeError(`unknown option "${name}"${didYouMean(name, Object.keys(DEFAULTS))}`)
-    }
-    const check = name === 'endTimeoutMillis' ? checkMillis : checkBoolean
-    check(name, value)
-  }
-  return Object.freeze({ ...DEFAULTS, ...(Object.fromEntries(given) as Partial<ResolvedPoolOptions>) })
+  return { ...defaultsOf(OPTIONS), ...readGiven(options, OPTIONS) }
 }
 
 /**

@@ -1,29 +1,31 @@
 import { EventEmitter } from 'node:events'
 import type { PoolClient, PoolOptions } from 'pg'
 import { UncommittedTransactionError, UnfinishedStatementError } from '../errors.js'
+import { answerBy } from '../face/answer-by.js'
 import type { Droppable } from '../face/held-connection.js'
+import { isSubmittable } from '../face/read-call.js'
 import type { Connection, Manager } from '../index.js'
 import { clock } from '../util/clock.js'
-import { Attendance } from './attendance.js'
+import { quoteStatement } from '../util/quote-statement.js'
 import { borrowingClientOf } from './borrowing-client.js'
-import {
-  answer,
-  isListen,
-  isSubmittable,
-  listenRefusal,
-  readCall,
-  tell,
-  textOf,
-  type Callback,
-} from './calls.js'
-import { warnOfLeak, type LeakEvent } from './leak.js'
+import { isListen, listenRefusal, readCall, tell, textOf, type Callback } from './calls.js'
 import { describeOptions, type ResolvedPoolOptions } from './options.js'
-import { queryOnce, submit } from './own-client.js'
-import { PassingClient, type Ask } from './passing-client.js'
-import { asInPg } from './pg-error.js'
-import { inheritFromPg } from './pg.js'
+import { asInPg, inheritFromPg } from './pg.js'
 import { PooledClient } from './pooled-client.js'
+import { PassingClient, queryOnce, submit, type Ask } from './queries.js'
 import { SessionWatch } from './session-watch.js'
+
+/** A client was released inside a transaction; it was rolled back before anyone else was served. */
+export interface LeakEvent {
+  /** What opened the transaction, usually a BEGIN; null where it is not known. */
+  readonly statement: string | null
+  /** The last thing that the client was asked for. */
+  readonly lastStatement: string | null
+  /** The same as an error. */
+  readonly error: UncommittedTransactionError | UnfinishedStatementError
+  /** The client, released by now. */
+  readonly client: PoolClient
+}
 
 type ConnectCallback = (
   error: Error | undefined,
@@ -40,7 +42,6 @@ export class PoolOfOne extends EventEmitter implements AsyncDisposable {
   readonly #manager: Manager
   readonly #options: ResolvedPoolOptions
   readonly #session: SessionWatch
-  readonly #attendance = new Attendance()
   #ending: Promise<void> | null = null
   #ended = false
 
@@ -76,7 +77,7 @@ export class PoolOfOne extends EventEmitter implements AsyncDisposable {
 
   async #connect(): Promise<PooledClient> {
     this.#refuseAfterEnd()
-    this.#attendance.enter()
+    this.#session.enter()
     try {
       const connection = await this.#manager.acquire({ autocommit: true })
       const { refuseListen } = this.#options
@@ -86,7 +87,7 @@ export class PoolOfOne extends EventEmitter implements AsyncDisposable {
       this.#session.handOut(client, connection)
       return client
     } catch (error) {
-      this.#attendance.leave()
+      this.#session.leave()
       throw asInPg(error)
     }
   }
@@ -99,7 +100,7 @@ export class PoolOfOne extends EventEmitter implements AsyncDisposable {
     }
     const call = readCall(config, values, callback)
     const listener = typeof config === 'function' ? (config as Callback) : call.callback
-    return answer(this.#query(call.config, call.values), listener)
+    return answerBy(listener, this.#query(call.config, call.values), undefined)
   }
 
   async #query(config: unknown, values: unknown): Promise<unknown> {
@@ -115,7 +116,7 @@ export class PoolOfOne extends EventEmitter implements AsyncDisposable {
   }
 
   readonly #ask: Ask = async (config, values) => {
-    this.#attendance.enter()
+    this.#session.enter()
     this.#session.queries++
     this.#session.used = true
     try {
@@ -127,7 +128,7 @@ export class PoolOfOne extends EventEmitter implements AsyncDisposable {
       throw asInPg(error)
     } finally {
       this.#session.queries--
-      this.#attendance.leave()
+      this.#session.leave()
     }
   }
 
@@ -158,7 +159,7 @@ export class PoolOfOne extends EventEmitter implements AsyncDisposable {
     } catch (failure) {
       if (!error) this.#onFailedRelease(client, failure)
     } finally {
-      this.#attendance.leave()
+      this.#session.leave()
     }
   }
 
@@ -193,15 +194,14 @@ export class PoolOfOne extends EventEmitter implements AsyncDisposable {
    * @throws pg's own error when it is called a second time
    */
   end(callback?: (error?: Error) => void): Promise<void> | undefined {
-    const isSecond = this.#ending !== null
-    this.#ending ??= this.#end()
-    const twice = () => Promise.reject<void>(new Error('Called end on pool more than once'))
-    return answer(isSecond ? twice() : this.#ending, callback as Callback)
+    const twice = new Error('Called end on pool more than once')
+    const ended = this.ending ? Promise.reject<void>(twice) : (this.#ending = this.#end())
+    return answerBy(callback, ended, undefined)
   }
 
   async #end(): Promise<void> {
     const { endManager, endTimeoutMillis } = this.#options
-    await this.#attendance.emptied(endTimeoutMillis)
+    await this.#session.emptied(endTimeoutMillis)
     // Those that are still out are taken back; their connection is dropped.
     for (const client of [...this.#session.out]) void client.end()
     if (endManager) await this.#manager.end({ timeoutMillis: endTimeoutMillis })
@@ -245,6 +245,17 @@ export class PoolOfOne extends EventEmitter implements AsyncDisposable {
   #refuseAfterEnd(): void {
     if (this.ending) throw new Error('Cannot use a pool after calling end on the pool')
   }
+}
+
+/** Warns of a leak by a warning of the process, which names the statement that opened the transaction. */
+function warnOfLeak({ statement, lastStatement }: LeakEvent): void {
+  const opened = statement === null ? 'not known' : quoteStatement(statement)
+  const last = lastStatement === null || lastStatement === opened ? '' : `; last statement: ${lastStatement}`
+  process.emitWarning(
+    `a client was released to the pool inside a transaction (opened by: ${opened}${last}); it was rolled back. ` +
+      'End the transaction with COMMIT or ROLLBACK before release()',
+    { type: 'UncommittedTransactionWarning', code: 'PG_MANAGED_CONNECTION_LEAK' },
+  )
 }
 
 inheritFromPg(PoolOfOne)

@@ -1,25 +1,47 @@
-import type { Notification, PoolClient, Submittable } from 'pg'
-import { quoteStatement } from '../errors.js'
+import type { Connection as Wire, Notification, PoolClient, Submittable } from 'pg'
+import type { DriverSubmittable } from '../api/ports.js'
+import { answerBy } from '../face/answer-by.js'
+import { isSubmittable } from '../face/read-call.js'
 import type { Connection } from '../index.js'
-import { clock } from '../util/clock.js'
-import {
-  answer,
-  isListen,
-  isSubmittable,
-  listenRefusal,
-  readCall,
-  tell,
-  textOf,
-  type SubmittableLike,
-} from './calls.js'
-import { asInPg } from './pg-error.js'
-import { ClientShape } from './pg.js'
-import { NotificationTap, Probe } from './probes.js'
+import { quoteStatement } from '../util/quote-statement.js'
+import { isListen, listenRefusal, readCall, tell, textOf } from './calls.js'
+import { asInPg, ClientShape } from './pg.js'
 
 /** pg's letters. While something is in flight the status is not known. */
 const LETTERS = { idle: 'I', intrans: 'T', inerror: 'E', active: null, unknown: null } as const
 
 type Shape = Pick<PoolClient, 'release' | 'getTransactionStatus' | 'setTypeParser' | 'getTypeParser'>
+
+/**
+ * Hears the session's notifications for a client that listens: a submittable that asks the server for nothing, and
+ * learns which of pg's connections it is on.
+ */
+class NotificationTap {
+  readonly #onNotification: (notification: Notification) => void
+  #wire: Wire | null = null
+
+  constructor(onNotification: (notification: Notification) => void) {
+    this.#onNotification = onNotification
+  }
+
+  /** Hears nothing more. */
+  close(): void {
+    this.#wire?.off('notification', this.#onNotification)
+    this.#wire = null
+  }
+
+  submit(wire: Wire): void {
+    this.#wire = wire
+    wire.on('notification', this.#onNotification)
+    wire.sync()
+  }
+
+  handleReadyForQuery(): void {}
+
+  handleError(): void {
+    this.close()
+  }
+}
 
 /**
  * One borrowing of the connection, in the shape of `pg.PoolClient`. Each `connect()` gives a new one, so that what is
@@ -53,11 +75,11 @@ export class PooledClient extends ClientShape implements Shape {
     if (isSubmittable(config)) return this.#submit(config, values, callback)
     const call = readCall(config, values, callback)
     if (isListen(text)) {
-      if (this.#refuseListen) return answer(Promise.reject(listenRefusal()), call.callback, null)
+      if (this.#refuseListen) return answerBy(call.callback, Promise.reject(listenRefusal()), null)
       this.#hear()
     }
     if (call.callback === undefined) return this.#watch(this.#ask(config, values, callback))
-    return answer(this.#watch(this.#ask(call.config, call.values)), call.callback, null)
+    return answerBy(call.callback, this.#watch(this.#ask(call.config, call.values)), null)
   }
 
   #ask(...given: unknown[]): Promise<unknown> {
@@ -65,7 +87,7 @@ export class PooledClient extends ClientShape implements Shape {
     return ask(...given)
   }
 
-  #submit(submittable: SubmittableLike, values: unknown, callback: unknown): unknown {
+  #submit(submittable: DriverSubmittable, values: unknown, callback: unknown): unknown {
     if (isListen(textOf(submittable))) this.#hear()
     void this.#ask(submittable, values, callback)
     if (this.listenerCount('drain') > 0) void this.#watch(this.settled())
@@ -74,7 +96,10 @@ export class PooledClient extends ClientShape implements Shape {
 
   /** Resolves once everything that was asked for so far is over, however it went. */
   settled(): Promise<void> {
-    return new Promise((resolve) => this.#connection.query(new Probe(resolve) as unknown as Submittable))
+    return new Promise((resolve) => {
+      const submit = (wire: Wire): void => wire.sync()
+      this.#connection.query({ submit, handleReadyForQuery: resolve, handleError: resolve } as Submittable)
+    })
   }
 
   /** The caller's promise: with pg's codes, and `drain` once nothing is left. */
@@ -138,17 +163,13 @@ export class PooledClient extends ClientShape implements Shape {
   end(callback?: (error?: Error) => void): Promise<void> | undefined {
     this.#ended ||= !this.#released
     const ended = this.#released ? Promise.resolve() : this.#leave(true)
-    if (callback === undefined) return ended
-    void ended.then(() => clock.nextTick(callback))
-    return undefined
+    return answerBy(callback, ended, undefined)
   }
 
   /** It is connected: pg's own refusal. */
   connect(callback?: (error: Error) => void): Promise<never> | undefined {
     const error = new Error('Client has already been connected. You cannot reuse a client.')
-    if (callback === undefined) return Promise.reject(error)
-    clock.nextTick(callback, error)
-    return undefined
+    return answerBy(callback, Promise.reject<never>(error), undefined)
   }
 
   /** pg's `I`, `T` and `E`; null while a query is in flight, after the release and when the connection is lost. */

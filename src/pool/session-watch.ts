@@ -1,8 +1,9 @@
 import type { EventEmitter } from 'node:events'
 import type { Connection, Manager, NoticeEvent, RollbackEvent } from '../index.js'
+import { timerFor } from '../util/timer.js'
 import { tell } from './calls.js'
-import { PassingClient } from './passing-client.js'
-import { withClient } from './pg-error.js'
+import { withClient } from './pg.js'
+import { PassingClient } from './queries.js'
 import type { PooledClient } from './pooled-client.js'
 
 /**
@@ -16,6 +17,9 @@ export class SessionWatch {
   used = false
   /** Queries of the pool that are not answered. */
   queries = 0
+  /** What `end()` waits for: borrowings, from connect() to release(), and queries that are not answered. */
+  #attending = 0
+  #onEmpty = (): void => {}
   /** The last client that was handed out, or told of. */
   #latest: PooledClient | PassingClient | null = null
   /** The server process that `connect` was emitted for; null where none was, or it is gone. */
@@ -62,6 +66,26 @@ export class SessionWatch {
     const taken = this.#rolledBack
     this.#rolledBack = null
     return taken
+  }
+
+  enter(): void {
+    this.#attending++
+  }
+
+  leave(): void {
+    this.#attending--
+    if (this.#attending === 0) this.#onEmpty()
+  }
+
+  /** Resolves when nobody is left, or when the time is over. */
+  async emptied(timeoutMillis: number): Promise<void> {
+    if (this.#attending === 0) return
+    const empty = new Promise<void>((resolve) => {
+      this.#onEmpty = resolve
+    })
+    const timer = timerFor(timeoutMillis, this.#onEmpty)
+    await empty
+    timer?.stop()
   }
 
   #onDisconnect(error: Error | undefined): void {

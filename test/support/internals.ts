@@ -9,7 +9,7 @@
 import { pathOf } from './root.js'
 
 export type { AttemptFacts, Problem, Report } from '#dist/cli/report.js'
-export type { OptionalCall } from '#dist/face/option-names.js'
+export type { OptionalCall } from '#dist/face/call-options.js'
 export type { OpenedClient } from '#dist/connect/index.js'
 export type { Departure, Settlement } from '#dist/lease/settlement.js'
 
@@ -31,12 +31,12 @@ const MODULES = {
   linkedList: () => import('#dist/util/linked-list.js'),
   mask: () => import('#dist/conninfo/mask.js'),
   nearestName: () => import('#dist/util/nearest-name.js'),
-  optionNames: () => import('#dist/face/option-names.js'),
+  optionNames: () => import('#dist/face/call-options.js'),
   options: () => import('#dist/options.js'),
   parameterFacts: () => import('#dist/cli/parameter-facts.js'),
   plan: () => import('#dist/conninfo/plan.js'),
   settlement: () => import('#dist/lease/settlement.js'),
-  strayAt: () => import('#dist/cli/stray-at.js'),
+  strayAt: () => import('#dist/cli/parameter-facts.js'),
   subscription: () => import('#dist/listen/subscription.js'),
   timestamp: () => import('#dist/pipeline/timestamp.js'),
   waitQueue: () => import('#dist/broker/wait-queue.js'),

@@ -15,12 +15,13 @@ export interface FailedAttempt {
   readonly fileWarnings: readonly string[]
 }
 
+type Test = (failed: FailedAttempt) => boolean
+type Part = (failed: FailedAttempt) => string | number
+
 /** Kinds of problems by their names: how each is recognised, and what to do about it. */
 export type Rules = Readonly<
-  Record<string, readonly [applies: (failed: FailedAttempt) => boolean, advice: Advice]>
+  Record<string, readonly [applies: Test, advise: (failed: FailedAttempt) => string]>
 >
-
-type Advice = string | ((failed: FailedAttempt) => string)
 
 /** What tells a failure from others of its kind. The routine is the server's function, whose name is never translated. */
 interface Signs {
@@ -30,7 +31,7 @@ interface Signs {
 }
 
 /** Whether a failure is of a kind and has all of the signs. */
-export function isFailure(kind: FailureKind, signs: Signs = {}): (failed: FailedAttempt) => boolean {
+export function isFailure(kind: FailureKind, signs: Signs = {}): Test {
   const { code = /^/, reason = /^/, routine = /^/ } = signs
   return ({ error }) =>
     error.kind === kind &&
@@ -39,15 +40,34 @@ export function isFailure(kind: FailureKind, signs: Signs = {}): (failed: Failed
     routine.test(String(memberOf(error.cause, 'routine') ?? ''))
 }
 
+/** A tag for advice, into which the parts are put that the failure has. */
+export function when(applies: Test): (texts: readonly string[], ...parts: Part[]) => Rules[string] {
+  return (texts, ...parts) => {
+    const found = (failed: FailedAttempt) => parts.map((part) => part(failed))
+    return [applies, (failed) => fill(texts, found(failed))]
+  }
+}
+
+/** The same for failures of a kind that have all of the signs. */
+export const on = (kind: FailureKind, signs?: Signs) => when(isFailure(kind, signs))
+
+/** A text that is written over several indented lines, as one. What is put in stays as it is. */
+export function fill(texts: readonly string[], parts: readonly (string | number)[]): string {
+  const raw = texts.map((text, index) => (index === 0 ? text.trimStart() : text).replace(/\n +/g, ' '))
+  return String.raw({ raw }, ...parts)
+}
+
 /** Whom the attempt went to: a socket, or a host and its address. */
-export function whereOf({ error: { host, address, port }, socket }: FailedAttempt): string {
+export function where({ error: { host, address, port }, socket }: FailedAttempt): string {
   if (socket !== null) return `the socket ${socket}`
   if (address === null) return `${host}, port ${port}`
   return host === '' || host === address ? `${address}, port ${port}` : `${host} (${address}), port ${port}`
 }
 
 /** Where a parameter's value comes from, in words. */
-export function originOf({ parameters }: FailedAttempt, name: string): string {
-  const found = parameters.find((one) => one.name === name)
-  return found === undefined ? 'default' : describeSource(found)
+export function originOf(name: string): (failed: FailedAttempt) => string {
+  return ({ parameters }) => {
+    const found = parameters.find((one) => one.name === name)
+    return found === undefined ? 'default' : describeSource(found)
+  }
 }
