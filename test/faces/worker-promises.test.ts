@@ -17,6 +17,13 @@ const FILES = [
   'errors',
   'hold',
   'traps',
+  'given',
+  'results',
+  'prepared',
+  'cancel',
+  'patience',
+  'injection',
+  'reset',
 ]
 
 useFace({

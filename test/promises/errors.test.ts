@@ -251,3 +251,63 @@ test('DatabaseError is pg’s own, as the server’s errors are', async () => {
   await using manager = new ManagedConnection(database.conninfo)
   assert.ok((await reason(manager.query('SELECT 1/0'))) instanceof library.DatabaseError)
 })
+
+test(
+  'an error says who asked, where the server or the connection is what failed',
+  { needs: ['cancel', 'kill'] },
+  async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    const asks: Record<string, () => Promise<unknown>> = {
+      'a one-shot': () => manager.query('SELECT 1 / 0'),
+      'a one-shot that has timed out': () =>
+        manager.query({ text: 'SELECT pg_sleep(10)', timeoutMillis: 50 }),
+      'a batch': () => manager.batch(['SELECT 1', 'SELECT 1 / 0']),
+      'a statement of a transaction': () =>
+        manager.transaction((connection) => connection.query('SELECT 1 / 0')),
+      'a transaction that was not ended': () => manager.use((connection) => connection.query('SELECT 1')),
+      'one of many': () => Promise.all([manager.query('SELECT 1'), manager.query('SELECT 1 / 0')]),
+      'one who waits in vain': () =>
+        manager.use(() => manager.use(() => {}, { detached: true, timeoutMillis: 20 })),
+    }
+    await manager.query('CREATE TEMP TABLE once (n int UNIQUE DEFERRABLE INITIALLY DEFERRED)')
+    const twice = 'INSERT INTO once VALUES (1), (1)'
+    Object.assign(asks, {
+      'a COMMIT': () => manager.transaction((connection) => connection.query(twice)),
+      'a commit()': () =>
+        manager.use(async (connection) => {
+          await connection.query(twice)
+          await connection.commit()
+        }),
+      'a COMMIT inside a holder': () =>
+        manager.use((connection) => connection.transaction((inner) => inner.query(twice))),
+      'one whose connection is lost': () => manager.query('SELECT pg_terminate_backend(pg_backend_pid())'),
+    })
+    const theAsker = async (ask: () => Promise<unknown>): Promise<void> => {
+      await ask()
+    }
+    for (const [what, ask] of Object.entries(asks)) {
+      const error = (await reason(theAsker(ask))) as Error
+      assert.match(error.stack ?? '', /theAsker/, what)
+      assert.ok(error.stack!.includes(error.message), what)
+    }
+    const own = new Error('own')
+    const { stack } = own
+    const types = {
+      getTypeParser: () => () => {
+        throw own
+      },
+    }
+    assert.equal(await reason(manager.query({ text: 'SELECT 1', types })), own)
+    assert.equal(own.stack, stack)
+    const told = (await reason(manager.query('SELECT 1 / 0'))) as Error
+    const before = told.stack
+    const stop = new AbortController()
+    const stopped = reason(manager.query({ text: 'SELECT pg_sleep(10)', signal: stop.signal }))
+    setTimeout(() => stop.abort(told), 50)
+    assert.equal(await stopped, told)
+    assert.equal(told.stack, before)
+    const signal = AbortSignal.abort(own)
+    assert.equal(await reason(manager.query({ text: 'SELECT 1', signal })), own)
+    assert.equal(own.stack, stack)
+  },
+)

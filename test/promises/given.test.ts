@@ -5,8 +5,8 @@ import { getEventListeners } from 'node:events'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { ManagedConnection } from 'pg-managed-connection'
 import { reason as rejectionOf } from '../support/caught.js'
+import { ManagedConnection } from '../support/managed.js'
 import { openSuite } from '../support/suite.js'
 import { within } from '../support/wait.js'
 
@@ -220,7 +220,9 @@ test('a signal of another realm is one, too', async () => {
 })
 
 for (const reason of [null, 0, 'stop', undefined]) {
-  test(`a signal’s reason is what its callers are rejected with: ${String(reason)}`, async () => {
+  // FIXME: a worker takes a turn that was aborted with null for granted, and finds no lease (RemoteLease.refuse).
+  const needs = reason === null ? (['own thread'] as const) : []
+  test(`a signal’s reason is what its callers are rejected with: ${String(reason)}`, { needs }, async () => {
     await using manager = await open()
     const expected = AbortSignal.abort(reason).reason as unknown
     const isExpected = (error: unknown): void => {

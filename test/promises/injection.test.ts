@@ -1,6 +1,6 @@
 /** Whatever names and settings hold, they are names and settings to the server, and never a statement. */
 import assert from 'node:assert/strict'
-import { ConninfoError, ManagedConnection } from 'pg-managed-connection'
+import { ConninfoError } from 'pg-managed-connection'
 import type {
   ManagedConnectionOptions,
   Notification,
@@ -8,6 +8,7 @@ import type {
   TransactionOptions,
 } from 'pg-managed-connection'
 import { caught, reason } from '../support/caught.js'
+import { ManagedConnection } from '../support/managed.js'
 import { openProxied } from '../support/proxied.js'
 import { openSuite } from '../support/suite.js'
 import { within } from '../support/wait.js'

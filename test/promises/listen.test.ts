@@ -165,6 +165,7 @@ test('a slow reader has a bound: what is buffered can be read, then the error co
   await using quick = await manager.listen('flood')
   await manager.batch([1, 2, 3, 4, 5].map((n) => `SELECT pg_notify('flood', '${n}')`))
   await until(() => quick.buffered === 5, { what: 'the flood' })
+  assert.equal(slow.buffered, 3)
   const seen: string[] = []
   const error = await caught(
     (async () => {
@@ -175,6 +176,8 @@ test('a slow reader has a bound: what is buffered can be read, then the error co
   assert.deepEqual(seen, ['1', '2', '3'])
   assert.equal(error.channel, 'flood')
   assert.equal(error.maxBuffered, 3)
+  assert.equal((await slow[Symbol.asyncIterator]().next()).done, true)
+  await assert.rejects(manager.listen('flood', { maxBuffered: -1 }), RangeError)
 })
 
 test('an idle time-out does not close the connection while a subscription lives', async () => {

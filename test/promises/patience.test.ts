@@ -1,8 +1,9 @@
 /** Who gives up waits for nobody, and costs nobody else anything: limits, releases and ends behind others' statements. */
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { HoldTimeoutError, ManagedConnection, StatementTimeoutError } from 'pg-managed-connection'
+import { HoldTimeoutError, StatementTimeoutError } from 'pg-managed-connection'
 import { reason as rejectionOf } from '../support/caught.js'
+import { ManagedConnection } from '../support/managed.js'
 import { openSuite } from '../support/suite.js'
 import { until, within } from '../support/wait.js'
 
@@ -131,7 +132,7 @@ test('what a holder leaves running past its grace is cancelled on the server', a
   await until(async () => (await runningOn(processID)).length === 0, { what: 'nothing to run any more' })
 })
 
-test('end() cancels what it gives up', async () => {
+test('end() cancels what it gives up', { needs: ['own thread'] }, async () => {
   const manager = await open()
   const { processID } = manager.stats
   const running = rejectionOf(manager.query('SELECT pg_sleep(20)'))

@@ -1,8 +1,9 @@
 /** Statements that the library prepares by their text, and those that users name: neither is ever seen in a result. */
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ManagedConnection, type Connection } from 'pg-managed-connection'
+import type { Connection } from 'pg-managed-connection'
 import { reason as rejectionOf } from '../support/caught.js'
+import { ManagedConnection } from '../support/managed.js'
 import { openSuite } from '../support/suite.js'
 
 const { test, database } = await openSuite()

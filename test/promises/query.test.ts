@@ -230,12 +230,32 @@ onBoth('calls that pg refuses are refused, and reach nobody', async (query) => {
   await assert.rejects(query({} as never), TypeError)
   await assert.rejects(query('SELECT $1::int', 5 as never), TypeError)
   await assert.rejects(query('SELECT 1\0; DROP TABLE t'), TypeError)
-  await assert.rejects(query({ text: 'SELECT 1', timeoutMillis: -5 }), /timeoutMillis/)
+  await assert.rejects(query({ text: (() => {}) as never }), TypeError)
+  for (const timeoutMillis of [-5, NaN, '100' as never])
+    await assert.rejects(query({ text: 'SELECT 1', timeoutMillis }), /timeoutMillis must be/)
   await assert.rejects(query({ text: 'SELECT 1', signal: 'no' as never }), /signal/)
   const cyclic: Record<string, unknown> = {}
   cyclic['self'] = cyclic
   await assert.rejects(query('SELECT $1::json', [cyclic]), TypeError)
   assert.deepEqual((await query('SELECT 1 AS n')).rows, [{ n: 1 }])
+})
+
+onBoth('what is changed in a result’s fields, nobody else sees', async (query) => {
+  for (let time = 0; time < 5; time++) {
+    const { fields, rows } = await query('SELECT 1 AS one, 2 AS two')
+    assert.deepEqual(
+      fields.map(({ name }) => name),
+      ['one', 'two'],
+    )
+    assert.deepEqual(rows, [{ one: 1, two: 2 }])
+    Object.assign(fields[0]!, { name: 'changed', dataTypeID: 0 })
+    fields.push(fields[0]!)
+  }
+})
+
+onBoth('a column called __proto__ is a column like any other', async (query) => {
+  const { rows } = await query('SELECT 1 AS "__proto__"')
+  assert.deepEqual(Object.keys(rows[0] as object), ['__proto__'])
 })
 
 onBoth('values are read when it is called: changing them afterwards changes nothing', async (query) => {
@@ -369,6 +389,14 @@ test('a one-shot refuses a submittable with a clear error', async () => {
   const error = await reason(manager.query(submittable as never) as Promise<unknown>)
   assert.ok(error instanceof TypeError)
   assert.match(error.message, /submittable/)
+})
+
+test('a callback that is none is refused at once, and nothing runs', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const asked = (): unknown => manager.query('INSERT INTO t VALUES (1)', 'no function' as never, 5 as never)
+  assert.throws(asked, TypeError)
+  await manager.query('SELECT 1')
+  assert.deepEqual(await admin.ids(), [])
 })
 
 test('statements that cannot run in a transaction work as one-shots', async () => {

@@ -43,6 +43,9 @@ test('rows as arrays, as pg gives them', async () => {
     const rows: unknown[] = []
     for await (const row of connection.stream(SERIES, [2], { rowMode: 'array' })) rows.push(row)
     assert.deepEqual(rows, [[1], [2]])
+    const types = { getTypeParser: (oid: number) => (text: string) => `${oid}:${text}` } as never
+    for await (const row of connection.stream(SERIES, [1], { rowMode: 'array', types }))
+      assert.deepEqual(row, ['23:1'])
   })
 })
 
@@ -279,4 +282,47 @@ test('a statement inside the loop is refused, however many rows there are', asyn
       await connection.commit()
     })
   }
+})
+
+test('an abort between two fetches makes no more of them', { needs: ['cancel'] }, async () => {
+  const slow = 'SELECT n, pg_sleep(CASE WHEN n > 100 THEN 30 ELSE 0 END) FROM generate_series(1, 300) AS n'
+  await using manager = new ManagedConnection(database.conninfo)
+  const abort = new AbortController()
+  const why = new RangeError('enough')
+  const holder = manager.transaction(async (connection) => {
+    let read = 0
+    for await (const _row of connection.stream(slow, [], { signal: abort.signal }))
+      if (++read === 100) abort.abort(why)
+  })
+  assert.equal(await within(caught(holder, RangeError), 'the abort', 5_000), why)
+})
+
+test('rows whose signal aborts while they are opened are never fetched', { needs: ['cancel'] }, async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await manager.use(async (connection) => {
+    const abort = new AbortController()
+    const why = new RangeError('enough')
+    const rows = connection.stream('SELECT pg_sleep(20)', [], { signal: abort.signal })
+    const asked = caught(rows.next(), RangeError)
+    abort.abort(why)
+    assert.equal(await within(asked, 'the abort'), why)
+  })
+})
+
+test('rows that are asked for as their nested transaction ends are never fetched', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await admin.query('CREATE TABLE fetched (id int)')
+  let asked: Promise<unknown> | undefined
+  await manager.use(
+    async (connection) => {
+      await connection.transaction(async (nested) => {
+        const rows = nested.stream('INSERT INTO fetched VALUES (1) RETURNING id')
+        asked = caught(rows.next(), ConnectionReleasedError)
+        await Promise.resolve()
+      })
+      await asked
+    },
+    { autocommit: true },
+  )
+  assert.deepEqual(await admin.rows('SELECT id FROM fetched'), [])
 })

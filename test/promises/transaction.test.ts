@@ -4,6 +4,7 @@ import pg from 'pg'
 import {
   CommitRolledBackError,
   ConnectionReleasedError,
+  StatementTimeoutError,
   TransactionEndedError,
   TransactionOrderError,
   UncommittedTransactionError,
@@ -81,6 +82,18 @@ test('deferrable reaches the server, with the other modes beside it', async () =
       { ...modes, deferrable },
     )
   }
+})
+
+test('modes hold even where the first text is BEGIN', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await manager.transaction(
+    async (connection) => {
+      await connection.query('BEGIN')
+      assert.equal(await setting(connection, 'transaction_isolation'), 'serializable')
+      assert.equal(await setting(connection, 'transaction_read_only'), 'on')
+    },
+    { isolationLevel: 'serializable', accessMode: 'read only' },
+  )
 })
 
 test('without modes the defaults of the server hold', async () => {
@@ -585,6 +598,18 @@ for (const how of ['use', 'transaction'] as const) {
   })
 }
 
+test('nested: one that begins as its holder leaves opens nothing', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const handle = await manager.acquire()
+  await handle.query('SELECT 1')
+  const nested = reason(handle.transaction((child) => insert(child, 1)))
+  await reason(handle.release())
+  assert.deepEqual((await manager.query('SELECT 2 AS two')).rows, [{ two: 2 }])
+  assert.ok((await nested) instanceof Error)
+  assert.deepEqual(await admin.ids(), [])
+  assert.equal(manager.stats.disconnects, 0)
+})
+
 // ---- ended by user text
 
 const ENDINGS: readonly { text: string; stored: number[] }[] = [
@@ -721,17 +746,143 @@ test('user text that ends the transaction of a nested one is told by both', asyn
   await caught(
     manager.transaction(async (connection) => {
       await insert(connection, 1)
-      await caught(
+      const { statement } = await caught(
         connection.transaction(async (child) => {
           await insert(child, 2)
           await child.query('ROLLBACK')
         }),
         TransactionEndedError,
       )
+      assert.equal(statement, 'ROLLBACK')
     }),
     TransactionEndedError,
   )
   assert.deepEqual(await admin.ids(), [])
+})
+
+/** What `work` of a transaction may do to it by its own texts, and which rows that stores. */
+const TWISTS: Readonly<
+  Record<string, [work: (connection: Connection) => Promise<unknown>, stored: number[]]>
+> = {
+  'ended, begun again and failed': [
+    async (connection) => {
+      await insert(connection, 1)
+      await connection.query('COMMIT; BEGIN; SELECT 1 / 0').catch(() => {})
+    },
+    [1],
+  ],
+  'begun and ended by the first text': [
+    (connection) => connection.query('BEGIN; INSERT INTO t VALUES (1); COMMIT; BEGIN'),
+    [1],
+  ],
+  'begun and rolled back by the first text': [
+    (connection) => connection.query('BEGIN; INSERT INTO t VALUES (1); ROLLBACK; BEGIN'),
+    [],
+  ],
+  'ended by the first text': [(connection) => connection.query('COMMIT; INSERT INTO t VALUES (1)'), [1]],
+  'ended inside a savepoint': [
+    async (connection) => {
+      await insert(connection, 1)
+      await connection.transaction((child) => child.query('COMMIT'))
+    },
+    [1],
+  ],
+}
+
+for (const [what, [work, stored]] of Object.entries(TWISTS)) {
+  test(`what user text has ended is said to be, whatever came after it: ${what}`, async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    await caught(manager.transaction(work), TransactionEndedError)
+    assert.deepEqual(await admin.ids(), stored)
+  })
+}
+
+test('in use(), a nested transaction that a text has ended names that text', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  for (const text of ['COMMIT', 'COMMIT; INSERT INTO t VALUES (2)']) {
+    await manager.use(async (connection) => {
+      await insert(connection, 1)
+      const nested = connection.transaction(async (child) => {
+        await child.query(text)
+        await child.query('SELECT 1')
+      })
+      assert.equal((await caught(nested, TransactionEndedError)).statement, text)
+      await connection.rollback()
+    })
+  }
+})
+
+test('what user text has committed is not done again', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const fail = "DO $$BEGIN RAISE EXCEPTION USING ERRCODE = '40001'; END$$"
+  let attempts = 0
+  const work = async (connection: Connection): Promise<void> => {
+    await insert(connection, ++attempts)
+    await connection.query(`COMMIT; ${fail}`)
+  }
+  const error = await caught(manager.transaction(work, { retries: 3 }), pg.DatabaseError)
+  assert.equal(error.code, '40001')
+  assert.deepEqual(await admin.ids(), [1])
+})
+
+test('a text that is hard to read is taken for what the server says of it', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const texts = [
+    "SELECT 1 WHERE 'a' LIKE 'a%' ESCAPE '\\'",
+    "SELECT 'C:\\' AS path",
+    'SELECT atomic FROM (SELECT 1 AS atomic) AS one',
+    // Since PostgreSQL 14.
+    ...((await admin.serverVersion()) < 140_000
+      ? []
+      : ['CREATE OR REPLACE FUNCTION two() RETURNS int LANGUAGE sql BEGIN ATOMIC SELECT 1; SELECT 2; END']),
+    'DROP FUNCTION IF EXISTS two()',
+    'SAVEPOINT a; SELECT 1; ROLLBACK TO a',
+  ]
+  let id = 0
+  for (const text of texts) {
+    await manager.transaction(async (connection) => {
+      await insert(connection, ++id)
+      await connection.query(text)
+      await insert(connection, ++id)
+    })
+    await manager.use(async (connection) => {
+      await insert(connection, ++id)
+      await connection.transaction((child) => child.query(text))
+      await connection.commit()
+    })
+  }
+  await manager.batch(texts.slice(0, 3))
+  assert.deepEqual(
+    await admin.ids(),
+    Array.from({ length: 3 * texts.length }, (_, n) => n + 1),
+  )
+})
+
+test('retrySafe is false where a text may have committed a part', { needs: ['cancel'] }, async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await admin.query(
+    `CREATE PROCEDURE in_parts() LANGUAGE plpgsql AS
+      $$ BEGIN INSERT INTO t VALUES (2); COMMIT; PERFORM pg_sleep(10); END $$`,
+  )
+  const timeoutMillis = 200
+  const call = { text: 'CALL in_parts()', timeoutMillis }
+  const inParts = 'INSERT INTO t VALUES (1); COMMIT; SELECT pg_sleep(10)'
+  const parts: Record<string, () => Promise<unknown>> = {
+    'a one-shot that commits': () => manager.query({ text: inParts, timeoutMillis }),
+    'a procedure': () => manager.query(call),
+    'a procedure of a holder': () =>
+      manager.use((connection) => connection.query(call), { autocommit: true }),
+  }
+  for (const [what, part] of Object.entries(parts)) {
+    const error = await caught(part(), StatementTimeoutError)
+    assert.equal(error.retrySafe, false, what)
+    assert.equal((await admin.rows('DELETE FROM t RETURNING id')).length, 1, what)
+  }
+  const whole = manager.query({ text: 'SELECT pg_sleep(10)', timeoutMillis })
+  assert.equal((await caught(whole, StatementTimeoutError)).retrySafe, true)
+  // A limit tells more than that a transaction was left open.
+  const left = manager.query({ text: 'BEGIN; SELECT pg_sleep(10)', timeoutMillis })
+  assert.equal((await caught(left, StatementTimeoutError)).retrySafe, true)
 })
 
 test('in use(), user text may control the transaction by hand', async () => {

@@ -2,7 +2,11 @@
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { ManagedConnectionError, TransactionOrderError } from 'pg-managed-connection'
+import {
+  ManagedConnectionError,
+  TransactionOrderError,
+  UncommittedTransactionError,
+} from 'pg-managed-connection'
 import { caught, createGate, reason, settle } from '../support/caught.js'
 import { ManagedConnection } from '../support/managed.js'
 import { startProxy } from '../support/proxy.js'
@@ -186,6 +190,11 @@ test('autocommit can be set only while no transaction is open, and ends with the
     const running = connection.query('SELECT 1')
     assert.throws(() => (connection.autocommit = false), TransactionOrderError)
     await running
+    connection.autocommit = false
+    await connection.query('SELECT 1')
+    assert.equal(connection.status, 'intrans')
+    await connection.rollback()
+    connection.autocommit = true
   })
   await manager.use(async (connection) => {
     assert.equal(connection.autocommit, false)
@@ -373,6 +382,16 @@ test('release() inside use: the callback may return the connection early, once',
   assert.equal(other, manager.stats.processID)
   gate.open()
   assert.equal((await early).code, 'ERR_CONNECTION_RELEASED')
+})
+
+test('a callback that releases its handle itself is judged as if it had returned', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const holder = manager.use(async (connection) => {
+    await connection.query('SELECT 1')
+    connection.release().catch(() => {})
+  })
+  await caught(holder, UncommittedTransactionError)
+  await manager.use(() => {})
 })
 
 test('COPY FROM STDIN as a plain text fails instead of hanging', async () => {

@@ -1,9 +1,10 @@
 /** A manager whose connections pass through a proxy that writes down what is said. */
-import { ManagedConnection, type ManagedConnectionOptions } from 'pg-managed-connection'
+import type { ManagedConnectionOptions } from 'pg-managed-connection'
 import { toConninfo, type Address } from './address.js'
 import type { TestDatabase } from './database.js'
 import { startProxy, type Proxy } from './proxy.js'
 import type { Recording } from './recording.js'
+import { ManagedConnection } from './managed.js'
 import { endSoon } from './manager.js'
 
 /** What a test of the wire works with. */
