@@ -220,9 +220,7 @@ test('a signal of another realm is one, too', async () => {
 })
 
 for (const reason of [null, 0, 'stop', undefined]) {
-  // FIXME: a worker takes a turn that was aborted with null for granted, and finds no lease (RemoteLease.refuse).
-  const needs = reason === null ? (['own thread'] as const) : []
-  test(`a signal’s reason is what its callers are rejected with: ${String(reason)}`, { needs }, async () => {
+  test(`a signal’s reason is what its callers are rejected with: ${String(reason)}`, async () => {
     await using manager = await open()
     const expected = AbortSignal.abort(reason).reason as unknown
     const isExpected = (error: unknown): void => {

@@ -36,6 +36,8 @@ export class RemoteLease implements Lease {
   revocation: Error | null = null
   onRevoked: ((error: Error) => void) | null = null
   #departure: Promise<void> | null = null
+  /** Something was asked for since the last COMMIT or ROLLBACK: one that was given up early may still run. */
+  #used = false
 
   constructor(id: number, { autocommit, owned }: LeaseTerms, link: Link) {
     this.id = id
@@ -77,6 +79,7 @@ export class RemoteLease implements Lease {
   }
 
   query(call: StatementCall, watch: OutcomeWatch | null): Promise<QueryResult> {
+    this.#used = true
     const { signal } = call.limits
     const decode = (packed: Packed): QueryResult => unpack(packed, call.statement)
     const wire = encodeCall(call)
@@ -102,6 +105,7 @@ export class RemoteLease implements Lease {
     const read = async (): Promise<unknown[]> => {
       const opening = state === 'new' ? ([encodeCall(call), batchSize] as const) : null
       if (opening !== null) this.outstanding++
+      this.#used = true
       // Where it fails, the owner has closed it.
       state = 'over'
       return this.#call((id) => ['rows', this.id, id, stream, opening], { signal, decode })
@@ -125,7 +129,9 @@ export class RemoteLease implements Lease {
 
   async #end(verb: 'commit' | 'rollback'): Promise<void> {
     // Nothing is open, and nothing under way that might open something.
-    if (!this.idle) await this.#call((id) => [verb, this.id, id])
+    if (this.idle && !this.#used) return
+    this.#used = false
+    await this.#call((id) => [verb, this.id, id])
   }
 
   async nest(): Promise<NestedTransaction> {

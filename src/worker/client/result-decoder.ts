@@ -27,18 +27,16 @@ export class ResultDecoder {
   }
 }
 
-function isSeveral(answer: WireAnswer): answer is readonly WireResult[] {
+function isSeveral<T extends readonly unknown[]>(answer: T | readonly T[]): answer is readonly T[] {
   return Array.isArray(answer[0]) || answer.length === 0
 }
 
 /** Unpacks the result of a text, or those of its several statements. @throws what a type parser throws */
 export function unpack(packed: Packed | readonly Packed[], wish: RowWish): QueryResult {
   // As pg has it, whose types do not tell.
-  return (isOne(packed) ? unpackOne(packed, wish) : packed.map((one) => unpackOne(one, wish))) as QueryResult
-}
-
-function isOne(packed: Packed | readonly Packed[]): packed is Packed {
-  return typeof packed[0] === 'string'
+  return (
+    isSeveral(packed) ? packed.map((one) => unpackOne(one, wish)) : unpackOne(packed, wish)
+  ) as QueryResult
 }
 
 export function unpackOne([command, rowCount, oid, fields, rows, cells]: Packed, wish: RowWish): QueryResult {
