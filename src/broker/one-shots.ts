@@ -118,6 +118,8 @@ export class OneShots implements RequestOwner {
       .catch((error: Error) => error)
       .then((failure) => this.#rolledBack(request, failure, limit))
     backend.pipeline.submit(rollback)
+    // Before the next in line, who may be served as soon as the ROLLBACK has been sent.
+    this.#dispatcher.tidySession()
   }
 
   #rolledBack(request: Request, failure: Error | null, limit: Failure | null): void {
@@ -132,7 +134,6 @@ export class OneShots implements RequestOwner {
       const retrySafe = request.ended !== 'committed'
       request.reject(new UncommittedTransactionError({ statement, oneShot: true, retrySafe, cause }))
     }
-    this.#dispatcher.tidySession()
   }
 
   onWithdrawn(request: Request, error: Error | null): void {

@@ -1,6 +1,11 @@
 /** `reset: 'session'`: what a holder changes in the session is gone when the next one gets it. */
 import assert from 'node:assert/strict'
-import { type Connection, type ManagedConnectionOptions } from 'pg-managed-connection'
+import {
+  UncommittedTransactionError,
+  type Connection,
+  type ManagedConnectionOptions,
+} from 'pg-managed-connection'
+import { caught } from '../support/caught.js'
 import { openProxied } from '../support/proxied.js'
 import { openSuite } from '../support/suite.js'
 import { until, within } from '../support/wait.js'
@@ -122,6 +127,21 @@ for (const { what, change, look, expected, needs = [] } of CHANGES) {
       assert.equal(manager.stats.connects, 1)
     })
   }
+}
+
+for (const what of ['a holder', 'a one-shot'] as const) {
+  test(`what a one-shot with an open transaction has left is gone before ${what} behind it is served`, async () => {
+    await using manager = openResetting()
+    await manager.query('SELECT 1')
+    const look = `SELECT count(*)::int AS n FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()`
+    const leaving = caught(manager.query('BEGIN; SELECT pg_advisory_lock(7)'), UncommittedTransactionError)
+    const next =
+      what === 'a holder'
+        ? manager.use((connection) => connection.query(look), { autocommit: true })
+        : manager.query(look)
+    await leaving
+    assert.deepEqual((await next).rows, [{ n: 0 }])
+  })
 }
 
 test('without it a setting stays for the next holder', async () => {
