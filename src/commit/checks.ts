@@ -15,9 +15,6 @@ import type { CommitTerms } from '../api/ports.js'
 import type { Backend } from '../backend/backend.js'
 import type { ResolvedOptions } from '../options.js'
 
-/** Nothing goes behind a check before it is known how it went. */
-const LAST = { ...TRAITS, pipelining: 'tail' } as const
-
 /** A check is a row that the server gives, or what is wrong. */
 interface Check {
   /** Under which its answer is kept. */
@@ -90,9 +87,11 @@ export class CommitChecks {
   /** What each backend has answered. */
   readonly #answers = new WeakMap<Backend, Map<string, Answer>>()
   readonly #maybePooled: boolean
+  readonly #limitMillis: number
 
-  constructor({ pooler }: Pick<ResolvedOptions, 'pooler'>) {
+  constructor({ pooler, statementTimeoutMillis }: ResolvedOptions) {
     this.#maybePooled = pooler !== 'session' && pooler !== 'none'
+    this.#limitMillis = statementTimeoutMillis
   }
 
   /** What has to be asked, or is wrong, before a transaction with these terms may begin; null where it may. */
@@ -117,7 +116,9 @@ export class CommitChecks {
     const answers = this.#answers.get(backend) ?? new Map<string, Answer>()
     this.#answers.set(backend, answers)
     const answer = answers.get(check.key)
-    if (answer === undefined) return createRequest(check, (told) => answers.set(check.key, told))
+    if (answer === undefined) {
+      return createRequest(check, this.#limitMillis, (told) => answers.set(check.key, told))
+    }
     const error = 'error' in answer ? answer.error : null
     const reason = error === null ? check.fault((answer as { row?: object }).row, backend) : error.message
     if (reason === null) return null
@@ -148,7 +149,11 @@ export class CommitChecks {
   }
 }
 
-function createRequest({ text, values = [], key }: Check, tell: (answer: Answer) => void): Request {
+function createRequest(
+  { text, values = [], key }: Check,
+  limitMillis: number,
+  tell: (answer: Answer) => void,
+): Request {
   const owner: RequestOwner = {
     admit: () => SEND,
     onAnswered: ({ error, outcome }) => {
@@ -160,5 +165,10 @@ function createRequest({ text, values = [], key }: Check, tell: (answer: Answer)
     withdraw: () => {},
     mayRetry: () => true,
   }
-  return new QueryRequest(owner, ownStatement(text, { values }), LAST)
+  // Nothing goes behind it before it is known how it went.
+  return new QueryRequest(owner, ownStatement(text, { values }), {
+    ...TRAITS,
+    pipelining: 'tail',
+    limitMillis,
+  })
 }

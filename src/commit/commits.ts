@@ -12,6 +12,8 @@ export class Commits {
   readonly checks: CommitChecks
   readonly verifications: Verifications
   readonly counters = { groupCommits: 0, verifiedCommitted: 0, verifiedNone: 0, verifiedUnknown: 0 }
+  /** How long the server may take for what the library asks for a commit, in milliseconds; 0 = for ever. */
+  readonly limitMillis: number
   readonly #events: EventSink
   /** How many COMMITs were sent and are not certain. */
   #uncertain = 0
@@ -27,6 +29,7 @@ export class Commits {
     this.flushes = new Flushes(options.statementTimeoutMillis)
     this.checks = new CommitChecks(options)
     this.verifications = new Verifications(open, options.reconnectTimeoutMillis)
+    this.limitMillis = options.statementTimeoutMillis
     this.#events = events
     this.#onCertain = onCertain
   }

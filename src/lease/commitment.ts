@@ -6,7 +6,7 @@ import { randomUUID } from 'node:crypto'
 import { NOT_COMMITTED, notKnown, type Evidence, type Verdict } from '../commit/evidence.js'
 import { ConnectionLostError } from '../errors.js'
 import { QueryRequest, StatementsRequest } from '../pipeline/query-request.js'
-import { TRAITS, type Request, type RequestTraits } from '../pipeline/request.js'
+import { TRAITS, type Request } from '../pipeline/request.js'
 import { ownStatement } from '../pipeline/statement-part.js'
 import { clock } from '../util/clock.js'
 import { Question } from './question.js'
@@ -25,8 +25,6 @@ const READ_ONLY_TEXT = "SELECT pg_catalog.current_setting('transaction_read_only
 /** NOTIFY and held cursors take effect at COMMIT, and have no transaction id before. */
 const TAKES_EFFECT_LATE = /notify|hold/i
 const MAY_MAKE_READ_ONLY = /read[\s_]+only/i
-
-const BEFORE_COMMIT: RequestTraits = { ...TRAITS, precedesCommit: true }
 
 export class Commitment {
   readonly #terms: CommitTerms
@@ -93,7 +91,8 @@ export class Commitment {
   async #ask(text: string): Promise<string | null | undefined> {
     const { backend } = this.#requests
     if (backend === null || backend.lost !== null) return undefined
-    const question = new Question(text, () => this.#requests.transaction.open)
+    const { limitMillis } = this.#commits
+    const question = new Question(text, limitMillis, () => this.#requests.transaction.open)
     backend.pipeline.submit(question.request)
     return question.answer
   }
@@ -135,7 +134,8 @@ export class Commitment {
     this.#evidence = { kind: 'receipt', session, table: name, id, mark: randomUUID(), sentAt }
     const statement = ownStatement(`INSERT INTO ${name} (id) VALUES ($1)`, { values: [id], preparable: true })
     // Where the transaction had failed before, this fails as well, and COMMIT tells why.
-    this.#requests.issue(new QueryRequest(this.#requests, statement, BEFORE_COMMIT))
+    const traits = { ...TRAITS, precedesCommit: true, limitMillis: this.#commits.limitMillis }
+    this.#requests.issue(new QueryRequest(this.#requests, statement, traits))
     return null
   }
 

@@ -12,9 +12,12 @@ export class Question implements RequestOwner {
   readonly #isWanted: () => boolean
   #resolve!: (answer: string | null | undefined) => void
 
-  /** @param isWanted asked when it is about to be sent */
-  constructor(text: string, isWanted: () => boolean) {
-    this.request = new QueryRequest(this, ownStatement(text), TRAITS)
+  /**
+   * @param limitMillis how long the server may take to answer; 0 = for ever
+   * @param isWanted asked when it is about to be sent
+   */
+  constructor(text: string, limitMillis: number, isWanted: () => boolean) {
+    this.request = new QueryRequest(this, ownStatement(text), { ...TRAITS, limitMillis })
     this.answer = new Promise((resolve) => (this.#resolve = resolve))
     this.#isWanted = isWanted
   }

@@ -8,12 +8,14 @@ import { prepareGrounds } from '../support/faults/grounds.js'
 import { judgeLoad, runLoad } from '../support/faults/run-load.js'
 import { managed } from '../support/faults/storm/managed.js'
 import { runStorm, startStormServer } from '../support/faults/storm/storm.js'
+import { planVerified, prepareVerified, tryVerified } from '../support/faults/verified.js'
 import { measureLengths, planFaults, shuffle, sweep } from '../support/faults/sweep.js'
 
 const test = leakTest()
 const seed = Number(process.env['FAULTS_SEED'] || randomInt(2 ** 31))
 
 const SAMPLE = 24
+const VERIFIED_SAMPLE = 60
 const STORM_MILLIS = 2_000
 
 test(
@@ -27,6 +29,24 @@ test(
     const tally = await sweep(grounds, faults, { atOnce: 12, wave: SAMPLE })
     assert.deepEqual(tally.wrong, [])
     assert.ok(tally.trials === SAMPLE && tally.trials > tally.notReached, JSON.stringify(tally))
+  },
+)
+
+test(
+  'COMMITs that are found out about, cut at any byte: none stays unknown, and each is told the truth',
+  { timeout: 180_000 },
+  async (t) => {
+    t.diagnostic(`FAULTS_SEED=${seed}`)
+    await using database = await createDatabase()
+    await prepareVerified(database)
+    const faults = shuffle(await planVerified(database), new Random(seed)).slice(0, VERIFIED_SAMPLE)
+    let verified = 0
+    for (const fault of faults) {
+      const verdict = await tryVerified(database, fault)
+      verified += verdict.verified
+      assert.deepEqual(verdict.wrong, [])
+    }
+    t.diagnostic(`${faults.length} cuts, ${verified} COMMITs found out about`)
   },
 )
 

@@ -2,7 +2,7 @@
  * `make faults`: everything that can break, broken. Every byte of a conversation, the storm, the load.
  *
  * ```
- * node build/test/faults/faults.js [--only=bytes|storm|load]… [--how=reset|fin|deaf]… [--minutes=N] [--at-once=N]
+ * node build/test/faults/faults.js [--only=bytes|verified|storm|load]… [--how=reset|fin|deaf]… [--minutes=N] [--at-once=N]
  * ```
  *
  * FAULTS_SEED repeats the order of the trials and the storm, SOAK_MS says how long the storm and the watch over the
@@ -13,6 +13,7 @@
 import { parseArgs } from 'node:util'
 import { toConninfo } from '../support/address.js'
 import { nameServer } from '../support/environment.js'
+import { createDatabase } from '../support/database.js'
 import { startServer } from '../support/postgres.js'
 import { Random } from '../support/random.js'
 import { prepareGrounds } from '../support/faults/grounds.js'
@@ -22,6 +23,7 @@ import { managed } from '../support/faults/storm/managed.js'
 import { pool } from '../support/faults/storm/pool.js'
 import { postgresJs } from '../support/faults/storm/postgres-js.js'
 import { runStorm, startStormServer, type StormResult } from '../support/faults/storm/storm.js'
+import { planVerified, prepareVerified, tryVerified } from '../support/faults/verified.js'
 import { FAULTS, measureLengths, planFaults, shuffle, sweep } from '../support/faults/sweep.js'
 
 const SEED = Number(process.env['FAULTS_SEED'] || Math.floor(Math.random() * 2 ** 31))
@@ -112,7 +114,45 @@ async function load(): Promise<Part> {
   return { wrong: judgeLoad(figures), summary: JSON.stringify(figures) }
 }
 
-const PARTS = { bytes: cutEverywhere, storm, load }
+/** Every byte of transactions whose COMMIT is found out about. */
+async function verified(): Promise<Part> {
+  await using server = await startServer({ conf: ['max_connections = 300'] })
+  await using database = await createDatabase({ login: server.tcp, template: 'template0' })
+  await prepareVerified(database)
+  const planned = await planVerified(database)
+  const faults = shuffle(
+    planned.filter(({ how }) => how === 'half open' || flags.how.includes(how)),
+    new Random(SEED),
+  )
+  const start = performance.now()
+  const deadline = start + Number(flags.minutes) * 60_000
+  using progress = new Progress('every byte')
+  const wrong: string[] = []
+  let trials = 0
+  let found = 0
+  const tryNext = async (): Promise<void> => {
+    for (
+      let fault = faults.pop();
+      fault !== undefined && performance.now() < deadline;
+      fault = faults.pop()
+    ) {
+      const verdict = await tryVerified(database, fault)
+      trials++
+      found += verdict.verified
+      for (const sentence of verdict.wrong) say(`✖ ${sentence}`)
+      wrong.push(...verdict.wrong)
+      progress.show(trials, planned.length, `${found} found out, ${wrong.length} wrong`)
+    }
+  }
+  await Promise.all(Array.from({ length: Number(flags['at-once']) }, tryNext))
+  const left = faults.length > 0 ? `, ${faults.length} left out` : ''
+  return {
+    wrong,
+    summary: `${trials} faults in ${duration(performance.now() - start)}${left}: ${found} COMMITs were found out about`,
+  }
+}
+
+const PARTS = { bytes: cutEverywhere, verified, storm, load }
 
 async function main(): Promise<number> {
   say(`FAULTS_SEED=${SEED} SOAK_MS=${SOAK_MILLIS}`)
