@@ -20,6 +20,8 @@ const KEPT = '25 hours'
  * @throws `DatabaseError` where the role may not create it
  *
  * ```ts
+ * import { createReceiptTable } from 'pg-managed-connection'
+ *
  * await createReceiptTable(manager, 'app.receipts', { roles: ['web'] })
  * ```
  */

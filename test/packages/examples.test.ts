@@ -15,6 +15,7 @@ const folder = new URL('build/examples/', root)
 /** What each prints, in order; other lines may stand between. */
 const OUTPUTS: Readonly<Record<string, readonly RegExp[]>> = {
   'quick-start': [/^the failing task: changed my mind$/, /^visits: 100$/, /^server connections: 1$/],
+  'exactly-once-payment': [/^the lost COMMIT was found out: none$/, /^attempts: 2$/, /^payments stored: 1$/],
   'cron-worker': [1, 2, 3].flatMap((n) => [
     /^one of them works$/,
     new RegExp(`^run ${n}: 1 of 2 had the lock$`),
