@@ -14,7 +14,7 @@ export async function startEtcd(
   const peers = `http://127.0.0.1:${await freePort()}`
   const client = `http://${address}`
   const args = [
-    ...['--name', 'only', '--data-dir', 'data'],
+    ...['--name', 'only', '--data-dir', 'data', '--enable-v2'],
     ...['--listen-client-urls', client, '--advertise-client-urls', client],
     ...['--listen-peer-urls', peers, '--initial-advertise-peer-urls', peers],
     ...['--initial-cluster', `only=${peers}`],

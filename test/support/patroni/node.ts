@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { ServerUser } from '../server-user.js'
 import { launch } from './launch.js'
-import { killAll, sendSignal, signalAll } from './processes.js'
+import { killAll, processesAt, sendSignal, signalAll } from './processes.js'
 import type { Place } from './settings.js'
 
 export class ClusterNode implements Place {
@@ -44,6 +44,11 @@ export class ClusterNode implements Place {
   /** Stops all there is of the node in the middle of whatever it does: it answers nothing and closes nothing. */
   freeze(): Promise<void> {
     return signalAll(this.folder, 'SIGSTOP')
+  }
+
+  /** Stops Patroni only. Its server goes on, and works in a folder below. */
+  async freezePatroni(): Promise<void> {
+    for (const pid of await processesAt(this.folder)) sendSignal(pid, 'SIGSTOP')
   }
 
   /** Lets it go on where it was. */

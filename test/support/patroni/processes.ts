@@ -7,13 +7,22 @@ import { sep } from 'node:path'
 import { until } from '../wait.js'
 
 /** Those whose working directory is the folder, or is below it. */
-async function processesOf(folder: string): Promise<number[]> {
+function processesOf(folder: string): Promise<number[]> {
+  return findProcesses((place) => place === folder || place.startsWith(folder + sep))
+}
+
+/** Those whose working directory is the folder itself. */
+export function processesAt(folder: string): Promise<number[]> {
+  return findProcesses((place) => place === folder)
+}
+
+async function findProcesses(wanted: (place: string) => boolean): Promise<number[]> {
   const pids = (await readdir('/proc')).filter((name) => /^\d+$/.test(name))
   const found = await Promise.all(
     pids.map(async (pid) => {
       // One that has ended meanwhile, or that is somebody else's, tells nothing.
       const place = await readlink(`/proc/${pid}/cwd`).catch(() => '')
-      return place === folder || place.startsWith(folder + sep) ? [Number(pid)] : []
+      return wanted(place) ? [Number(pid)] : []
     }),
   )
   return found.flat()

@@ -74,7 +74,9 @@ export function settingsOf(
     scope: 'cluster',
     name,
     restapi: { listen: rest, connect_address: rest },
-    etcd3: { hosts: [etcd] },
+    // The older of its APIs. By the newer one, Patroni 3.0 takes the lock back from the new primary when it was frozen
+    // and goes on, because it writes the key whatever is there; what the new one had confirmed is lost then.
+    etcd: { hosts: [etcd] },
     bootstrap: bootstrap(),
     postgresql: {
       ...{ listen: address, connect_address: address, bin_dir: postgres },
