@@ -236,14 +236,28 @@ export class ConnectionLostError extends ManagedConnectionError {
    * nothing of what was unanswered can have been committed.
    */
   readonly commitOutcome: CommitOutcome
+  /** With `verifyCommit`: what was found out about the COMMIT, or why it is not to be known. Null where nobody looked. */
+  readonly verification: string | null
 
-  constructor(facts: Outcome & { commitOutcome: CommitOutcome }) {
+  constructor(facts: Outcome & { commitOutcome: CommitOutcome; verification?: string }) {
+    const { commitOutcome, verification = null } = facts
     const what =
-      facts.commitOutcome === 'unknown'
+      commitOutcome === 'unknown'
         ? ' before the server had confirmed what was sent; whether it was committed is not known'
         : ', and the open transaction with it'
-    super(`the connection was lost${what}${because(facts.cause)}`, facts)
-    this.commitOutcome = facts.commitOutcome
+    const found = verification === null ? '' : ` (${verification})`
+    super(`the connection was lost${what}${found}${because(facts.cause)}`, facts)
+    this.commitOutcome = commitOutcome
+    this.verification = verification
+  }
+}
+
+/** The server, or what is between, cannot do what an option asks for. Nothing was done. */
+export class UnsupportedServerError extends ManagedConnectionError {
+  readonly code = 'ERR_UNSUPPORTED_SERVER'
+
+  constructor(message: string, { cause }: { cause?: unknown } = {}) {
+    super(message, { cause, retrySafe: true })
   }
 }
 
@@ -302,6 +316,7 @@ for (const [name, { prototype }] of Object.entries({
   StatementTimeoutError,
   ConnectError,
   ConnectionLostError,
+  UnsupportedServerError,
   ManagerEndedError,
   SubscriptionOverflowError,
   ConninfoError,

@@ -12,7 +12,7 @@ const NONE: readonly StatementPart[] = []
 export abstract class StatementsRequest extends Request {
   readonly statements: readonly Statement[]
   protected parts = NONE
-  /** Which of them the server runs: -1 is the BEGIN before them, and behind the last comes the COMMIT. */
+  /** Which of them the server runs: BEGIN and what follows it come before 0, and COMMIT behind the last. */
   #at = 0
   readonly #begin: string | null
 
@@ -42,7 +42,7 @@ export abstract class StatementsRequest extends Request {
   }
 
   override get beginPending(): boolean {
-    return this.#at < 0
+    return this.#at === -1 - this.admission.locals.length
   }
 
   override get staleName(): boolean {
@@ -61,9 +61,10 @@ export abstract class StatementsRequest extends Request {
   protected override encode(sender: Sender): void {
     const { writer, prepared } = sender
     const begin = this.#begin ?? this.admission.begin
-    this.#at = begin === null ? 0 : -1
+    const { locals } = this.admission
+    this.#at = begin === null ? 0 : -1 - locals.length
     for (const name of prepared.takeClosing()) writer.close(name)
-    if (begin !== null) writer.begin(begin)
+    if (begin !== null) writer.begin(begin, locals)
     this.parts = this.statements.map((statement) => new StatementPart(statement, sender))
     for (const part of this.parts) part.encode(sender)
     if (this.#begin !== null) writer.command('COMMIT')
