@@ -132,12 +132,13 @@ async function cluster(): Promise<Part> {
           `${seconds(gapMillis)}, complete again after ${seconds(completeMillis)}`,
       ),
   })
-  const { blows, confirmed, refused, unknown, stored, longestGapMillis, wrong } = result
+  const { blows, confirmed, refused, unknown, stored, foundOut, longestGapMillis, wrong } = result
   return {
     wrong,
     summary:
       `${blows} primaries lost: ${confirmed} payments confirmed, ${refused} refused, ${unknown} unknown, ` +
-      `${stored} stored; nothing was confirmed for ${seconds(longestGapMillis)} at most`,
+      `${stored} stored; of ${foundOut.done + foundOut.notDone} COMMITs without an answer ${foundOut.done} were found ` +
+      `to have been done; nothing was confirmed for ${seconds(longestGapMillis)} at most`,
   }
 }
 

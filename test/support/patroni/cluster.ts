@@ -9,7 +9,7 @@ import { startEtcd } from './etcd.js'
 import { startClusterGuard } from './guard.js'
 import { ClusterNode } from './node.js'
 import { killAll } from './processes.js'
-import type { ClusterPrograms } from './programs.js'
+import { prepareClusterPrograms, type ClusterPrograms } from './programs.js'
 import { isPrimary, membersKnownBy, type Member } from './rest.js'
 import { SUPERUSER, settingsOf } from './settings.js'
 
@@ -88,17 +88,18 @@ function isComplete(members: readonly Member[]): boolean {
 }
 
 /** Starts everything, and waits until it is complete. */
-export async function startCluster(programs: ClusterPrograms): Promise<Cluster> {
+export async function startCluster(found: { readonly fetched: string | undefined }): Promise<Cluster> {
   const user = await findServerUser()
   // Short, because there are sockets in it.
   const folder = await mkdtemp('/tmp/pgc-')
   const guard = startClusterGuard(folder)
   try {
     await giveTo(user, folder)
+    const programs = await prepareClusterPrograms(found, user, join(folder, 'programs'))
     const nodes = await Promise.all(NAMES.map((name) => makeNode(name, folder, programs, user)))
     const cluster = new Cluster(folder, nodes, guard)
     const etcdFolder = await makeFolder(folder, 'etcd', user)
-    const etcd = await startEtcd(programs.etcd, etcdFolder, user)
+    const etcd = await startEtcd(programs, etcdFolder, user)
     for (const node of nodes) await node.start(settingsOf(node, { etcd, postgres: programs.postgres }))
     await cluster.untilComplete()
     return cluster
@@ -116,7 +117,7 @@ async function makeNode(
 ): Promise<ClusterNode> {
   const folder = await makeFolder(parent, name, user)
   const place = { name, folder, port: await freePort(), restPort: await freePort() }
-  return new ClusterNode(place, programs.patroni, user)
+  return new ClusterNode(place, programs, user)
 }
 
 async function makeFolder(parent: string, name: string, user: ServerUser | undefined): Promise<string> {

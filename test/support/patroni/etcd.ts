@@ -3,10 +3,11 @@ import { freePort } from '../free-port.js'
 import type { ServerUser } from '../server-user.js'
 import { until } from '../wait.js'
 import { launch } from './launch.js'
+import type { ClusterPrograms } from './programs.js'
 
 /** Starts it in the folder, and returns where it answers, such as `127.0.0.1:20123`. */
 export async function startEtcd(
-  program: string,
+  { etcd: program, env }: ClusterPrograms,
   folder: string,
   user: ServerUser | undefined,
 ): Promise<string> {
@@ -19,7 +20,7 @@ export async function startEtcd(
     ...['--listen-peer-urls', peers, '--initial-advertise-peer-urls', peers],
     ...['--initial-cluster', `only=${peers}`],
   ]
-  await launch({ program, args, folder, user })
+  await launch({ program, args, folder, user, env })
   await until(() => isHealthy(client), { what: 'etcd to answer', timeoutMillis: 30_000 })
   return address
 }

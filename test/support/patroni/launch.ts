@@ -11,17 +11,19 @@ export interface Launch {
   /** Where it works and what it is found by; its output goes to the file `log` there. */
   readonly folder: string
   readonly user: ServerUser | undefined
+  /** What the program needs in its environment. */
+  readonly env: NodeJS.ProcessEnv
 }
 
 /** It does not keep this process alive, and Ctrl-C in a terminal does not reach it. */
-export async function launch({ program, args, folder, user }: Launch): Promise<ChildProcess> {
+export async function launch({ program, args, folder, user, env }: Launch): Promise<ChildProcess> {
   const log = await open(join(folder, 'log'), 'a')
   try {
     const child = spawn(program, args, {
       ...user,
       cwd: folder,
       // Nothing else of our environment: PGPORT, PATRONI_NAME and ETCD_NAME would be read.
-      env: { PATH: process.env['PATH'], HOME: folder, LC_ALL: 'C', TZ: 'UTC' },
+      env: { ...env, PATH: process.env['PATH'], HOME: folder, LC_ALL: 'C', TZ: 'UTC' },
       stdio: ['ignore', log.fd, log.fd],
       detached: true,
     })

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import type { ServerUser } from '../server-user.js'
 import { launch } from './launch.js'
 import { killAll, processesAt, sendSignal, signalAll } from './processes.js'
+import type { ClusterPrograms } from './programs.js'
 import type { Place } from './settings.js'
 
 export class ClusterNode implements Place {
@@ -11,15 +12,19 @@ export class ClusterNode implements Place {
   readonly folder: string
   readonly port: number
   readonly restPort: number
-  readonly #patroni: string
+  readonly #programs: ClusterPrograms
   readonly #user: ServerUser | undefined
 
-  constructor({ name, folder, port, restPort }: Place, patroni: string, user: ServerUser | undefined) {
+  constructor(
+    { name, folder, port, restPort }: Place,
+    programs: ClusterPrograms,
+    user: ServerUser | undefined,
+  ) {
     this.name = name
     this.folder = folder
     this.port = port
     this.restPort = restPort
-    this.#patroni = patroni
+    this.#programs = programs
     this.#user = user
   }
 
@@ -27,7 +32,8 @@ export class ClusterNode implements Place {
   async start(settings?: string): Promise<void> {
     const file = join(this.folder, 'patroni.yml')
     if (settings !== undefined) await writeFile(file, settings)
-    await launch({ program: this.#patroni, args: [file], folder: this.folder, user: this.#user })
+    const { patroni: program, env } = this.#programs
+    await launch({ program, args: [file], folder: this.folder, user: this.#user, env })
   }
 
   /** Kills the postmaster; its backends notice that and end. Patroni stays. */

@@ -37,6 +37,8 @@ const PARAMETERS = {
   // A standby that is frozen is left behind soon, and a session whose client has gone is noticed.
   wal_sender_timeout: '5s',
   wal_receiver_timeout: '5s',
+  // The other standby looks for the new primary this often; until one of them has found it, nothing is confirmed.
+  wal_retrieve_retry_interval: '500ms',
   tcp_user_timeout: '5s',
   log_line_prefix: '%m [%p] ',
 }

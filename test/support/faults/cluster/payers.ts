@@ -1,7 +1,12 @@
 /** Tasks that store payments through one manager, and keep what they were told of each. */
 import { setTimeout as sleep } from 'node:timers/promises'
 import type pg from 'pg'
-import { ManagedConnection, ManagedConnectionError, type TransactionOptions } from 'pg-managed-connection'
+import {
+  createReceiptTable,
+  ManagedConnection,
+  ManagedConnectionError,
+  type TransactionOptions,
+} from 'pg-managed-connection'
 import { Ledger, type Fate } from '../../ledger.js'
 import { within } from '../../wait.js'
 
@@ -12,15 +17,17 @@ const STATEMENT_MILLIS = 3_000
 /** A task's time between two payments. */
 const PAUSE_MILLIS = 20
 
+const RECEIPTS = 'receipts'
+
 /** How each payment is made. */
-const EACH: TransactionOptions = { retries: 20 }
+const EACH: TransactionOptions = { verifyCommit: { table: RECEIPTS }, groupCommit: true, retries: 20 }
 
 /** What the server answers to one that it throws out in the middle of its work. */
 const EXPECTED_CODES: ReadonlySet<unknown> = new Set(['57P01', '57P02', '57P03', '25006'])
 
 export class Payers implements AsyncDisposable {
   readonly ledger = new Ledger()
-  /** What nobody should ever get. */
+  /** What nobody should ever get: there always is a primary again, which can be asked what became of a payment. */
   readonly strange: string[] = []
   readonly #manager: ManagedConnection
   #tasks: readonly Promise<void>[] = []
@@ -39,6 +46,7 @@ export class Payers implements AsyncDisposable {
 
   async start(tasks: number): Promise<void> {
     await this.#manager.query('CREATE TABLE payments (id bigint NOT NULL, amount int NOT NULL)')
+    await createReceiptTable(this.#manager, RECEIPTS)
     this.#confirmedAt = performance.now()
     this.#tasks = Array.from({ length: tasks }, () => this.#pay())
   }
@@ -51,8 +59,9 @@ export class Payers implements AsyncDisposable {
         this.ledger.settle(id, 'confirmed', 'transaction()')
         this.#noteConfirmed()
       } catch (error) {
-        this.ledger.settle(id, fateOf(error), String(error))
-        if (!isExpected(error)) this.strange.push(String((error as Error)?.stack ?? error))
+        const fate = fateOf(error)
+        this.ledger.settle(id, fate, String(error))
+        if (fate === 'unknown' || !isExpected(error)) this.strange.push(`payment ${id}: ${tell(error)}`)
       }
       await sleep(PAUSE_MILLIS)
     }
@@ -62,6 +71,12 @@ export class Payers implements AsyncDisposable {
     const now = performance.now()
     this.#longestGap = Math.max(this.#longestGap, now - this.#confirmedAt)
     this.#confirmedAt = now
+  }
+
+  /** How many COMMITs were not answered and then found out about: to have been done, or not. */
+  get foundOut(): { readonly done: number; readonly notDone: number } {
+    const { verifiedCommitted, verifiedNone } = this.#manager.stats
+    return { done: verifiedCommitted, notDone: verifiedNone }
   }
 
   /** The longest time without a confirmation since this was last asked, in milliseconds. */
@@ -90,6 +105,10 @@ async function store(connection: Pick<pg.ClientBase, 'query'>, id: number): Prom
 /** A transaction that rejects is not stored, unless its error says that nobody knows. */
 function fateOf(error: unknown): Fate {
   return (error as { commitOutcome?: unknown })?.commitOutcome === 'unknown' ? 'unknown' : 'refused'
+}
+
+function tell(error: unknown): string {
+  return String((error as Error)?.stack ?? error)
 }
 
 function isExpected(error: unknown): boolean {

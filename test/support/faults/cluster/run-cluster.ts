@@ -20,6 +20,8 @@ export interface ClusterResult {
   readonly refused: number
   readonly unknown: number
   readonly stored: number
+  /** COMMITs that were not answered and then found out about: to have been done, or not. */
+  readonly foundOut: { readonly done: number; readonly notDone: number }
   /** The longest time without a confirmation, of all blows. */
   readonly longestGapMillis: number
   readonly wrong: readonly string[]
@@ -36,13 +38,14 @@ export async function runCluster(cluster: Cluster, run: ClusterRun): Promise<Clu
   await payers.stop()
   await cluster.untilComplete()
   const stored = await storedOn(cluster)
-  const { ledger, strange } = payers
+  const { ledger, strange, foundOut } = payers
   return {
     blows: gaps.length,
     confirmed: ledger.count('confirmed'),
     refused: ledger.count('refused'),
     unknown: ledger.count('unknown'),
     stored: stored.length,
+    foundOut,
     longestGapMillis: Math.round(Math.max(...gaps)),
     wrong: [...ledger.compare(stored), ...strange],
   }
