@@ -303,23 +303,11 @@ export class ConninfoError extends ManagedConnectionError {
 
 // On the prototypes, so that no instance carries a copy; as literals, so that minifying a program leaves them as they are.
 for (const [name, { prototype }] of Object.entries({
-  UncommittedTransactionError,
-  UnfinishedStatementError,
-  CommitRolledBackError,
-  TransactionEndedError,
-  TransactionOrderError,
-  AcquireTimeoutError,
-  TooManyWaitingError,
-  ReentrantAcquireError,
-  ConnectionReleasedError,
-  HoldTimeoutError,
-  StatementTimeoutError,
-  ConnectError,
-  ConnectionLostError,
-  UnsupportedServerError,
-  ManagerEndedError,
-  SubscriptionOverflowError,
-  ConninfoError,
+  ...{ UncommittedTransactionError, UnfinishedStatementError, CommitRolledBackError },
+  ...{ TransactionEndedError, TransactionOrderError, AcquireTimeoutError, TooManyWaitingError },
+  ...{ ReentrantAcquireError, ConnectionReleasedError, HoldTimeoutError, StatementTimeoutError },
+  ...{ ConnectError, ConnectionLostError, UnsupportedServerError, ManagerEndedError },
+  ...{ SubscriptionOverflowError, ConninfoError },
 })) {
   Object.defineProperty(prototype, 'name', { value: name, configurable: true, writable: true })
 }

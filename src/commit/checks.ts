@@ -160,5 +160,5 @@ function createRequest({ text, values = [], key }: Check, tell: (answer: Answer)
     withdraw: () => {},
     mayRetry: () => true,
   }
-  return new QueryRequest(owner, { ...ownStatement(text), values }, LAST)
+  return new QueryRequest(owner, ownStatement(text, { values }), LAST)
 }

@@ -4,7 +4,7 @@ import { COMMITTED, NOT_COMMITTED, notKnown, type ReceiptEvidence, type Verdict 
 import type { Ask, ServerIdentity } from './server-identity.js'
 
 /** How long receipts are kept at least, in seconds. */
-export const RECEIPT_SECONDS = 24 * 60 * 60
+const RECEIPT_SECONDS = 24 * 60 * 60
 
 /** How long an insert may wait for a session that has the same row open, in milliseconds. */
 const LOCK_MILLIS = 1_000

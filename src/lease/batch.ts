@@ -21,14 +21,15 @@ export async function runBatch(
   const { requests, terms, owner } = lease
   const statements = calls.map(({ statement }) => statement)
   const exclusive = calls.some(({ text }) => text.kind !== 'plain')
+  const isReady = requests.commitment!.obstacle(requests.backend!) === null
   const request = new BatchRequest(requests, statements, null, exclusive)
   const answered = request.promise<QueryResult[]>()
   request.markHandled()
   guardRequest(request, limits, owner.deadlines)
   requests.issue(request)
   lease.onRevoked = (error) => request.reject(error)
-  // Its results have to be there before its COMMIT is sent, where a COMMIT is found out about that was not answered.
-  if (terms.commitment!.verify !== false) await answered.catch(() => {})
+  // COMMIT goes out behind it at once, unless its results have to be there before, or the server to be asked first.
+  if (terms.commitment!.verify !== false || !isReady) await answered.catch(() => {})
   try {
     if (lease.held) await leave(lease)
   } catch (error) {

@@ -5,23 +5,28 @@
 import { randomUUID } from 'node:crypto'
 import { NOT_COMMITTED, notKnown, type Evidence, type Verdict } from '../commit/evidence.js'
 import { ConnectionLostError } from '../errors.js'
-import { ControlRequest } from '../pipeline/control-request.js'
-import { QueryRequest } from '../pipeline/query-request.js'
+import { QueryRequest, StatementsRequest } from '../pipeline/query-request.js'
+import { TRAITS, type Request, type RequestTraits } from '../pipeline/request.js'
+import { ownStatement } from '../pipeline/statement-part.js'
 import { clock } from '../util/clock.js'
 import { Question } from './question.js'
+import type { QueryResult } from 'pg'
+import type { Statement } from '../api/statement.js'
 import type { CommitTerms } from '../api/ports.js'
 import type { Backend } from '../backend/backend.js'
 import type { Commits } from '../commit/commits.js'
 import type { ServerIdentity } from '../commit/server-identity.js'
-import type { Request } from '../pipeline/request.js'
 import type { EndAnswer, LeaseRequests } from './lease-requests.js'
 
 const ID_TEXT = 'SELECT pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text AS answer'
+const ID_QUESTION = ownStatement(ID_TEXT, { preparable: true })
 const READ_ONLY_TEXT = "SELECT pg_catalog.current_setting('transaction_read_only') AS answer"
 
 /** NOTIFY and held cursors take effect at COMMIT, and have no transaction id before. */
 const TAKES_EFFECT_LATE = /notify|hold/i
 const MAY_MAKE_READ_ONLY = /read[\s_]+only/i
+
+const BEFORE_COMMIT: RequestTraits = { ...TRAITS, precedesCommit: true }
 
 export class Commitment {
   readonly #terms: CommitTerms
@@ -32,7 +37,8 @@ export class Commitment {
   /** The transaction's id, once it has one. */
   #id: string | null = null
   /** It was asked for behind the last statement. */
-  #asked: Promise<void> | null = null
+  #isCurrent = false
+  #lastSent: Request | null = null
   #takesEffectLate = false
   #mayBeReadOnly = false
   #evidence: Evidence | null = null
@@ -59,33 +65,34 @@ export class Commitment {
   /** Another backend stands in: it has to pass the checks, too. */
   onReopened(): void {
     this.#session = null
-    this.#asked = null
+    this.#isCurrent = false
   }
 
   // ---- while it runs
 
-  /** A statement has been sent, or is about to be. Behind it goes the question for the transaction's id. */
-  onIssued(request: Request): void {
-    if (this.#terms.verify === false || request instanceof ControlRequest) return
+  /** A statement is being sent: the question for the transaction's id, where that can go along. */
+  questionBehind(request: Request): Statement | null {
+    if (this.#terms.verify === false) return null
     if (TAKES_EFFECT_LATE.test(request.text)) this.#takesEffectLate = true
     if (MAY_MAKE_READ_ONLY.test(request.text)) this.#mayBeReadOnly = true
-    this.#asked = null
-    const isPlain = request instanceof QueryRequest && request.traits.pipelining === 'shared'
-    if (this.#terms.verify === true && this.#id === null && isPlain) this.#askForID()
+    this.#isCurrent = false
+    this.#lastSent = request
+    const takesIt = request instanceof StatementsRequest && request.traits.pipelining !== 'exclusive'
+    return this.#terms.verify === true && this.#id === null && takesIt ? ID_QUESTION : null
   }
 
-  #askForID(): void {
-    const asked = this.#ask(ID_TEXT).then((id) => {
-      // Nobody has answered, or the transaction had failed: it is asked again before COMMIT.
-      if (id === undefined && this.#asked === asked) this.#asked = null
-      this.#id ??= id ?? null
-    })
-    this.#asked = asked
+  onAnswered(request: Request): void {
+    if (!(request instanceof StatementsRequest) || request.admission.trailer === null) return
+    // In a transaction that has failed it is not answered, and asked again before COMMIT.
+    const answer = request.trailing as QueryResult<{ answer: string | null }> | undefined
+    if (answer === undefined) return
+    this.#id ??= answer.rows[0]!.answer
+    this.#isCurrent = request === this.#lastSent
   }
 
-  #ask(text: string): Promise<string | null | undefined> {
+  async #ask(text: string): Promise<string | null | undefined> {
     const { backend } = this.#requests
-    if (backend === null || backend.lost !== null) return Promise.resolve(undefined)
+    if (backend === null || backend.lost !== null) return undefined
     const question = new Question(text, () => this.#requests.transaction.open)
     backend.pipeline.submit(question.request)
     return question.answer
@@ -98,14 +105,13 @@ export class Commitment {
     const { verify } = this.#terms
     const session = this.#session
     if (verify === false || session === null || session.recovering) return null
-    if (verify === true) return this.#id === null ? this.#learnID() : this.#keepID()
+    if (verify === true) return this.#id === null && !this.#isCurrent ? this.#learnID() : this.#keepID()
     const isDoubtful = session.readOnly || this.#mayBeReadOnly
     return isDoubtful ? this.#leaveReceiptIfWritable(verify.table) : this.#leaveReceipt(verify.table)
   }
 
   async #learnID(): Promise<void> {
-    if (this.#asked === null) this.#askForID()
-    await this.#asked
+    this.#id = (await this.#ask(ID_TEXT)) ?? null
     this.#keepID()
   }
 
@@ -127,9 +133,9 @@ export class Commitment {
     const id = randomUUID()
     const sentAt = session.time + (clock.wallNow() - session.readAt) / 1_000
     this.#evidence = { kind: 'receipt', session, table: name, id, mark: randomUUID(), sentAt }
-    const text = `INSERT INTO ${name} (id) VALUES ('${id}')`
+    const statement = ownStatement(`INSERT INTO ${name} (id) VALUES ($1)`, { values: [id], preparable: true })
     // Where the transaction had failed before, this fails as well, and COMMIT tells why.
-    this.#requests.control(text, 'statement', false, true).catch(() => {})
+    this.#requests.issue(new QueryRequest(this.#requests, statement, BEFORE_COMMIT))
     return null
   }
 

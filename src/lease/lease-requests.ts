@@ -114,10 +114,8 @@ export class LeaseRequests implements RequestOwner {
       return
     }
     const { lost } = this.#backend
-    if (lost === null) {
-      this.#backend.pipeline.submit(request)
-      this.commitment?.onIssued(request)
-    } else this.backendLost(lost, [], [request])
+    if (lost === null) this.#backend.pipeline.submit(request)
+    else this.backendLost(lost, [], [request])
   }
 
   /** Sends a command of the library's own, which takes no longer than that `kind` may. */
@@ -197,8 +195,10 @@ export class LeaseRequests implements RequestOwner {
     const mayCommit = isControl ? request.text === 'COMMIT' : commits
     if (endsTransaction) transaction.open = false
     this.#replay.onSending()
-    if (beginIsDue) return { verdict: 'send', begin: transaction.begin, locals: this.#locals, mayCommit }
-    return mayCommit ? SEND_COMMITTING : SEND
+    const trailer = isControl ? null : (this.commitment?.questionBehind(request) ?? null)
+    if (!beginIsDue && trailer === null) return mayCommit ? SEND_COMMITTING : SEND
+    const begin = beginIsDue ? transaction.begin : null
+    return { verdict: 'send', begin, locals: beginIsDue ? this.#locals : NO_LOCALS, trailer, mayCommit }
   }
 
   /** A BEGIN of its own, for a request that cannot take one along. */
@@ -207,13 +207,15 @@ export class LeaseRequests implements RequestOwner {
     const traits = { ...TRAITS, pipelining: 'tail', facts: BEGIN_FACTS, limitMillis } as const
     this.outstanding++
     this.#replay.onSending()
-    const text = [this.transaction.begin, ...this.#locals].join('; ')
-    return { verdict: 'after', first: new ControlRequest(this, text, traits, true) }
+    const commands = [this.transaction.begin, ...this.#locals]
+    const first = new ControlRequest(this, commands.join('; '), traits, true, commands.length)
+    return { verdict: 'after', first }
   }
 
   onAnswered(request: Request, status: ReadyStatus): void {
     this.#replay.onAnswered()
     if (this.#repeatsOpening(request, status)) return
+    this.commitment?.onAnswered(request)
     const { endsTransaction } = request.traits
     const { pipeline } = this.#backend
     this.transaction.answered(request, status, pipeline.inFlight === 0)

@@ -33,7 +33,13 @@ export abstract class StatementsRequest extends Request {
   }
 
   get complete(): boolean {
-    return this.#at === this.statements.length + (this.#begin === null ? 0 : 1)
+    return this.#at === this.parts.length + (this.#begin === null ? 0 : 1)
+  }
+
+  /** The answer to what its owner has asked behind it; undefined where there is none. */
+  get trailing(): QueryResult | undefined {
+    const isThere = this.admission.trailer !== null && this.error === null
+    return isThere ? this.parts[this.statements.length]?.result : undefined
   }
 
   /** The first statement that did not complete; null where all did (a deferred constraint fails at the end). */
@@ -65,7 +71,9 @@ export abstract class StatementsRequest extends Request {
     this.#at = begin === null ? 0 : -1 - locals.length
     for (const name of prepared.takeClosing()) writer.close(name)
     if (begin !== null) writer.begin(begin, locals)
-    this.parts = this.statements.map((statement) => new StatementPart(statement, sender))
+    const { trailer } = this.admission
+    const all = trailer === null ? this.statements : [...this.statements, trailer]
+    this.parts = all.map((statement) => new StatementPart(statement, sender))
     for (const part of this.parts) part.encode(sender)
     if (this.#begin !== null) writer.command('COMMIT')
     writer.sync()

@@ -1,5 +1,5 @@
 /** Who issues requests, and decides about each as it is sent. */
-import type { ReadyStatus } from '../api/statement.js'
+import type { ReadyStatus, Statement } from '../api/statement.js'
 import type { Request } from './request.js'
 
 /** What becomes of a request that is next to be sent. */
@@ -10,6 +10,8 @@ export type Admission =
       readonly begin: string | null
       /** What the BEGIN is followed by: settings of the transaction. */
       readonly locals: readonly string[]
+      /** A question of its owner's that goes along behind it, in the same Sync; the answer is `request.trailing`. */
+      readonly trailer: Statement | null
       readonly mayCommit: boolean
     }
   /** Another one is sent first, and it is asked about again. */
@@ -20,7 +22,7 @@ export type Admission =
 
 export const NO_LOCALS: readonly string[] = []
 
-const NO_BEGIN = { verdict: 'send', begin: null, locals: NO_LOCALS } as const
+const NO_BEGIN = { verdict: 'send', begin: null, locals: NO_LOCALS, trailer: null } as const
 export const SEND = { ...NO_BEGIN, mayCommit: false } as const satisfies Admission
 export const SEND_COMMITTING = { ...NO_BEGIN, mayCommit: true } as const satisfies Admission
 export const SKIP = { verdict: 'skip' } as const satisfies Admission

@@ -9,7 +9,7 @@ import {
   type ManagedConnectionOptions,
   type VerifyCommit,
 } from 'pg-managed-connection'
-import { caught, errorOf, outcome } from '../support/caught.js'
+import { caught, createGate, errorOf, outcome } from '../support/caught.js'
 import { loseCommit, type Lost } from '../support/lost-commit.js'
 import { ManagedConnection } from '../support/managed.js'
 import { openConnected, openProxied } from '../support/proxied.js'
@@ -131,11 +131,14 @@ for (const [way, verifyCommit] of WAYS) {
     const { manager, proxy } = wire
     const id = ++lastPayment
     loseCommit(proxy, 'the answer')
-    let ended: Promise<void> | undefined
-    await manager.transaction(async (connection) => {
+    const gate = createGate()
+    const paid = manager.transaction(async (connection) => {
       await connection.query('INSERT INTO payment VALUES ($1)', [id])
-      queueMicrotask(() => (ended = manager.end()))
+      gate.open()
     })
+    await gate.opened
+    const ended = manager.end()
+    await paid
     await ended
     assert.equal(await stored(id), 1)
   })
