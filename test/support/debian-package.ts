@@ -1,4 +1,4 @@
-/** A program out of a Debian package, fetched and unpacked into a folder: as an ordinary user, and nothing is installed. */
+/** Programs out of Debian packages, fetched and unpacked into a folder: as an ordinary user, and nothing is installed. */
 import { execFile } from 'node:child_process'
 import { mkdir, mkdtemp, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
@@ -43,13 +43,26 @@ export async function libraryEnvironment(root: string): Promise<NodeJS.ProcessEn
   return { ...process.env, LD_LIBRARY_PATH: [...folders, ...(before ? [before] : [])].join(':') }
 }
 
+/** What is fetched. */
+export interface Parcel {
+  readonly names: readonly string[]
+  /** Packages that are unpacked, too, where one of them needs them; libraries are when they are missing. */
+  readonly follow?: RegExp
+  /** What has to find its libraries, below the folder that all was unpacked to: `usr/sbin/pgbouncer`. */
+  programs(root: string): Promise<readonly string[]>
+}
+
+/** Fetches `name` with the libraries that its program misses here, and unpacks all of it to `target`. */
+export function fetchPackage(name: string, program: string, target: string): Promise<void> {
+  return fetchPackages({ names: [name], programs: async () => [program] }, target)
+}
+
 /**
- * Fetches `name` with the libraries that are missing here, and unpacks all of it to `target`.
+ * Fetches packages with the libraries that are missing here, and unpacks all of it to `target`.
  *
- * @param program where the package has its program, such as `usr/sbin/pgbouncer`
  * @throws where there is no apt-get, no network or no such package
  */
-export async function fetchPackage(name: string, program: string, target: string): Promise<void> {
+export async function fetchPackages(parcel: Parcel, target: string): Promise<void> {
   await mkdir(dirname(target), { recursive: true })
   const folder = await mkdtemp(`${target}.`)
   try {
@@ -57,31 +70,41 @@ export async function fetchPackage(name: string, program: string, target: string
       await mkdir(join(folder, part), { recursive: true })
     }
     await apt(folder, 'update')
-    await unpackWithLibraries(folder, name, program)
+    await unpackWithLibraries(folder, parcel)
     await putInPlace(join(folder, 'root'), target)
   } finally {
     await rm(folder, { recursive: true, force: true })
   }
 }
 
-async function unpackWithLibraries(folder: string, name: string, program: string): Promise<void> {
+async function unpackWithLibraries(folder: string, { names, follow, programs }: Parcel): Promise<void> {
   const root = join(folder, 'root')
   const unpacked = new Set<string>()
-  let wanted = [name]
-  for (let depth = 0; depth <= MAX_DEPTH; depth++) {
-    const needed: string[] = []
+  const unpackAll = async (wanted: readonly string[]): Promise<string[]> => {
+    const libraries: string[] = []
     for (const one of wanted.filter((each) => !unpacked.has(each))) {
       unpacked.add(one)
-      needed.push(...(await unpack(folder, one)))
+      const needed = await unpack(folder, one)
+      libraries.push(...needed.filter(isLibrary))
+      libraries.push(...(await unpackAll(needed.filter((each) => follow?.test(each)))))
     }
-    const missing = await missingLibraries(root, program)
-    if (missing.length === 0) return
-    wanted = needed
+    return libraries
   }
-  throw new Error(`libraries are missing: ${(await missingLibraries(root, program)).join(', ')}`)
+  let wanted: readonly string[] = names
+  for (let depth = 0; depth <= MAX_DEPTH; depth++) {
+    const libraries = await unpackAll(wanted)
+    if ((await missingLibraries(root, await programs(root))).length === 0) return
+    wanted = libraries
+  }
+  const missing = await missingLibraries(root, await programs(root))
+  throw new Error(`libraries are missing: ${missing.join(', ')}`)
 }
 
-/** Unpacks one package; the libraries' packages that it needs. */
+function isLibrary(name: string): boolean {
+  return name.startsWith('lib') && !NEVER_UNPACKED.has(name)
+}
+
+/** Unpacks one package; gives those that it needs. */
 async function unpack(folder: string, name: string): Promise<string[]> {
   const packages = join(folder, 'packages')
   await apt(folder, 'download', name)
@@ -89,15 +112,13 @@ async function unpack(folder: string, name: string): Promise<string[]> {
   const file = join(packages, files[0] ?? `${name}.deb`)
   await run('dpkg', ['-x', file, join(folder, 'root')], { timeout: STEP_MILLIS })
   const { stdout } = await run('dpkg', ['-f', file, 'Depends'], { timeout: STEP_MILLIS })
-  const needed = stdout.split(',').map((one) => /^\s*([a-z0-9][a-z0-9+.-]*)/.exec(one)?.[1] ?? '')
-  return needed.filter((one) => one.startsWith('lib') && !NEVER_UNPACKED.has(one))
+  return stdout.split(',').map((one) => /^\s*([a-z0-9][a-z0-9+.-]*)/.exec(one)?.[1] ?? '')
 }
 
-async function missingLibraries(root: string, program: string): Promise<string[]> {
-  const { stdout } = await run('ldd', [join(root, program)], {
-    env: await libraryEnvironment(root),
-    timeout: STEP_MILLIS,
-  })
+async function missingLibraries(root: string, programs: readonly string[]): Promise<string[]> {
+  if (programs.length === 0) return []
+  const paths = programs.map((program) => join(root, program))
+  const { stdout } = await run('ldd', paths, { env: await libraryEnvironment(root), timeout: STEP_MILLIS })
   return [...stdout.matchAll(/^\s*(\S+) => not found/gm)].map(([, library]) => library!)
 }
 

@@ -19,10 +19,12 @@ rm -rf "$0"
  * Starts a guard over a server's folder: when this process ends in any way (a signal, a crash, or forgetting to
  * stop the server), the server is stopped and the folder removed. It does not keep this process alive. Kill the
  * guard when there is nothing left to clean.
+ *
+ * @param script what to do instead, in the shell's words; the folder is its `$0`
  */
-export function startGuard(folder: string): ChildProcess {
+export function startGuard(folder: string, script = SCRIPT): ChildProcess {
   // A session of its own, so that Ctrl-C in a terminal does not reach it.
-  const guard = spawn('/bin/sh', ['-c', SCRIPT, folder], {
+  const guard = spawn('/bin/sh', ['-c', script, folder], {
     stdio: ['pipe', 'ignore', 'ignore'],
     detached: true,
   })
