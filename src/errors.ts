@@ -236,14 +236,28 @@ export class ConnectionLostError extends ManagedConnectionError {
    * nothing of what was unanswered can have been committed.
    */
   readonly commitOutcome: CommitOutcome
+  /** With `verifyCommit`: what was found out about the COMMIT, or why it is not to be known. Null where nobody looked. */
+  readonly verification: string | null
 
-  constructor(facts: Outcome & { commitOutcome: CommitOutcome }) {
+  constructor(facts: Outcome & { commitOutcome: CommitOutcome; verification?: string }) {
+    const { commitOutcome, verification = null } = facts
     const what =
-      facts.commitOutcome === 'unknown'
+      commitOutcome === 'unknown'
         ? ' before the server had confirmed what was sent; whether it was committed is not known'
         : ', and the open transaction with it'
-    super(`the connection was lost${what}${because(facts.cause)}`, facts)
-    this.commitOutcome = facts.commitOutcome
+    const found = verification === null ? '' : ` (${verification})`
+    super(`the connection was lost${what}${found}${because(facts.cause)}`, facts)
+    this.commitOutcome = commitOutcome
+    this.verification = verification
+  }
+}
+
+/** The server, or what is between, cannot do what an option asks for. Nothing was done. */
+export class UnsupportedServerError extends ManagedConnectionError {
+  readonly code = 'ERR_UNSUPPORTED_SERVER'
+
+  constructor(message: string, { cause }: { cause?: unknown } = {}) {
+    super(message, { cause, retrySafe: true })
   }
 }
 
@@ -289,22 +303,11 @@ export class ConninfoError extends ManagedConnectionError {
 
 // On the prototypes, so that no instance carries a copy; as literals, so that minifying a program leaves them as they are.
 for (const [name, { prototype }] of Object.entries({
-  UncommittedTransactionError,
-  UnfinishedStatementError,
-  CommitRolledBackError,
-  TransactionEndedError,
-  TransactionOrderError,
-  AcquireTimeoutError,
-  TooManyWaitingError,
-  ReentrantAcquireError,
-  ConnectionReleasedError,
-  HoldTimeoutError,
-  StatementTimeoutError,
-  ConnectError,
-  ConnectionLostError,
-  ManagerEndedError,
-  SubscriptionOverflowError,
-  ConninfoError,
+  ...{ UncommittedTransactionError, UnfinishedStatementError, CommitRolledBackError },
+  ...{ TransactionEndedError, TransactionOrderError, AcquireTimeoutError, TooManyWaitingError },
+  ...{ ReentrantAcquireError, ConnectionReleasedError, HoldTimeoutError, StatementTimeoutError },
+  ...{ ConnectError, ConnectionLostError, UnsupportedServerError, ManagerEndedError },
+  ...{ SubscriptionOverflowError, ConninfoError },
 })) {
   Object.defineProperty(prototype, 'name', { value: name, configurable: true, writable: true })
 }

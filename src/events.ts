@@ -28,6 +28,13 @@ export interface HoldWarningEvent {
   readonly returned: boolean
 }
 
+/** What became of a COMMIT whose answer was lost. */
+export interface CommitVerifiedEvent {
+  readonly outcome: 'committed' | 'none' | 'unknown'
+  /** How long it took to find out, in milliseconds. */
+  readonly millis: number
+}
+
 /** A server connection was opened. */
 export interface ConnectEvent {
   /** The server process. */
@@ -60,6 +67,8 @@ export interface ManagedConnectionEvents {
   /** The library rolled back. */
   rollback: [event: RollbackEvent]
   holdWarning: [event: HoldWarningEvent]
+  /** With `verifyCommit`: it was found out, or not, what became of a COMMIT whose answer was lost. */
+  commitVerified: [event: CommitVerifiedEvent]
   /** The server sent a notice. */
   notice: [notice: NoticeEvent]
   /** Something failed that no call can be told of. Never emitted without a listener. */

@@ -5,6 +5,7 @@
  */
 export { ManagedConnection } from './face/managed-connection.js'
 export * from './errors.js'
+export { createReceiptTable, purgeReceipts, type ReceiptTableOptions } from './commit/receipt-table.js'
 export { DatabaseError } from './pg/driver.js'
 export type * from './api/call-options.js'
 export type * from './api/connection.js'
@@ -21,4 +22,4 @@ export type {
 export type * from './api/subscription.js'
 export type { ConnectionParameters } from './conninfo/parameters.js'
 export type * from './events.js'
-export type { ManagedConnectionOptions } from './options.js'
+export type { ManagedConnectionOptions, VerifyCommit } from './options.js'

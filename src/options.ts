@@ -85,14 +85,39 @@ export interface ManagedConnectionOptions {
   readonly traceHolders?: boolean | undefined
   /** An idle connection does not keep the process alive; a subscription does. Default: true. */
   readonly allowExitOnIdle?: boolean | undefined
+  /**
+   * What is between this process and the server. With `'session'` a pooler that keeps a server connection for as long as
+   * its client is connected is trusted with what depends on that. Default: it is looked at where it matters.
+   */
+  readonly pooler?: 'none' | 'session' | 'transaction' | undefined
+  /**
+   * For `transaction()` and `batch()`: many commits wait for the disk, or the standby, together. Each still resolves only
+   * when it is as durable as the session's `synchronous_commit` promises. Default: false.
+   */
+  readonly groupCommit?: boolean | undefined
+  /**
+   * For `transaction()` and `batch()`: where the connection is lost before COMMIT was answered, find out on the next one
+   * whether it was committed. True: by its transaction id, which is good unless the server has crashed or another has
+   * taken its place. With a table of `createReceiptTable()`: by a row in it, in these cases, too. Default: false.
+   */
+  readonly verifyCommit?: VerifyCommit | undefined
 }
+
+/** By transaction id, or by a receipt in a table. */
+export type VerifyCommit = boolean | { readonly table: string }
 
 /** The options with every default filled in; frozen. */
 export type ResolvedOptions = Readonly<
   Required<{
-    [K in keyof Omit<ManagedConnectionOptions, 'onConnect'>]: Exclude<ManagedConnectionOptions[K], undefined>
+    [K in keyof Omit<ManagedConnectionOptions, 'onConnect' | 'pooler'>]: Exclude<
+      ManagedConnectionOptions[K],
+      undefined
+    >
   }>
-> & { readonly onConnect: ManagedConnectionOptions['onConnect'] }
+> & {
+  readonly onConnect: ManagedConnectionOptions['onConnect']
+  readonly pooler: ManagedConnectionOptions['pooler']
+}
 
 /** Throws a TypeError or RangeError that names the option and its value. */
 export type Check = (name: string, value: unknown) => void
@@ -122,6 +147,9 @@ const OPTIONS: OptionTable<ResolvedOptions> = {
   heartbeatMillis: [30_000, checkMillis],
   traceHolders: [false, checkBoolean],
   allowExitOnIdle: [true, checkBoolean],
+  pooler: [undefined, oneOf('none', 'session', 'transaction')],
+  groupCommit: [false, checkBoolean],
+  verifyCommit: [false, checkVerifyCommit],
 }
 
 export const DEFAULT_OPTIONS = defaultsOf(OPTIONS)
@@ -193,6 +221,13 @@ export function checkMillis(name: string, value: unknown): void {
 
 export function checkBoolean(name: string, value: unknown): void {
   if (typeof value !== 'boolean') throw new TypeError(`${name} must be a boolean, but is ${show(value)}`)
+}
+
+export function checkVerifyCommit(name: string, value: unknown): void {
+  if (typeof value === 'boolean') return
+  const { table, ...others } = (value ?? {}) as Record<string, unknown>
+  if (typeof table === 'string' && table !== '' && Object.keys(others).length === 0) return
+  throw new TypeError(`${name} must be a boolean or { table: 'its name' }, but is ${show(value)}`)
 }
 
 /** Of 0 or more, or Infinity. */

@@ -1,4 +1,5 @@
 /** The options of single calls. */
+import type { VerifyCommit } from '../options.js'
 
 /** How long and under which signal a turn is waited for. */
 export interface WaitOptions {
@@ -28,11 +29,19 @@ export interface UseOptions extends AcquireOptions {
   readonly close?: boolean | undefined
 }
 
+/** How a transaction is committed. Default: as the manager's options say. */
+export interface CommitOptions {
+  /** Wait for the disk together with others: see `ManagedConnectionOptions.groupCommit`. */
+  readonly groupCommit?: boolean | undefined
+  /** Find out what became of a COMMIT whose answer was lost: see `ManagedConnectionOptions.verifyCommit`. */
+  readonly verifyCommit?: VerifyCommit | undefined
+}
+
 /** Options of `transaction`. */
-export interface TransactionOptions extends WaitOptions, TransactionModes {
+export interface TransactionOptions extends WaitOptions, TransactionModes, CommitOptions {
   /**
-   * How many times `work` is run again when the transaction fails with 40001 (serialization) or 40P01 (deadlock),
-   * with backoff; the turn is given up meanwhile and asked for again at the end of the line. Default: 0.
+   * How many times `work` is run again when the transaction fails with 40001 (serialization) or 40P01 (deadlock), or
+   * when `verifyCommit` has found out that its COMMIT was lost, with backoff; the turn is given up meanwhile and asked for again at the end of the line. Default: 0.
    */
   readonly retries?: number | undefined
   /** Close the server connection after this holder. Default: false. */
@@ -40,7 +49,7 @@ export interface TransactionOptions extends WaitOptions, TransactionModes {
 }
 
 /** Options of `batch`. */
-export interface BatchOptions extends WaitOptions, TransactionModes {}
+export interface BatchOptions extends WaitOptions, TransactionModes, CommitOptions {}
 
 /** Options of `listen`. */
 export interface ListenOptions extends WaitOptions {

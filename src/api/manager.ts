@@ -138,6 +138,16 @@ export interface ManagerStats {
   readonly connectedMillis: number | null
   /** How many statements are prepared by their text on it. */
   readonly prepared: number
+  /** How many commits have waited for a flush together with others: see `groupCommit`. */
+  readonly groupCommits: number
+  /** How many such flushes there were. */
+  readonly flushes: number
+  /** How many COMMITs whose answer was lost are known to be committed, with `verifyCommit`. */
+  readonly verifiedCommitted: number
+  /** How many of them are known not to be. */
+  readonly verifiedNone: number
+  /** Of how many of them it could not be found out. */
+  readonly verifiedUnknown: number
   /** How many times a server connection was opened. */
   readonly connects: number
   /** How many times one was closed or lost. */

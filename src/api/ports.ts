@@ -5,6 +5,7 @@
  */
 import type { QueryResult } from 'pg'
 import type { ManagedConnectionEvents } from '../events.js'
+import type { VerifyCommit } from '../options.js'
 import type { ConnectionFacts, ManagerStats } from './manager.js'
 import type { TransactionStatus } from './connection.js'
 import type { StatementCall } from './statement.js'
@@ -27,6 +28,16 @@ export interface LeaseTerms {
   readonly begin: string
   /** The library commits at the end. */
   readonly owned: boolean
+  /** How it does; null where its COMMIT is like any other. */
+  readonly commitment: CommitTerms | null
+}
+
+/** How the library commits. */
+export interface CommitTerms {
+  /** Together with others: see `groupCommit`. */
+  readonly group: boolean
+  /** It is found out what became of a COMMIT whose answer was lost, and how: see `verifyCommit`. */
+  readonly verify: VerifyCommit
 }
 
 /** The manager's options that a face asks for. */
@@ -34,6 +45,8 @@ export interface FaceOptions {
   readonly autocommit: boolean
   readonly acquireTimeoutMillis: number
   readonly statementTimeoutMillis: number
+  readonly groupCommit: boolean
+  readonly verifyCommit: VerifyCommit
   /** Leases may be revoked, so that work has to be raced with that. */
   readonly revokes: boolean
 }
@@ -64,7 +77,12 @@ export interface Broker {
   /** Sends a one-shot in its turn. */
   query(call: StatementCall, wait: Wait): Promise<QueryResult>
   /** Sends several statements as one transaction; `begin` is null where the implicit one will do. */
-  batch(calls: readonly StatementCall[], begin: string | null, wait: Wait): Promise<QueryResult[]>
+  batch(
+    calls: readonly StatementCall[],
+    begin: string | null,
+    wait: Wait,
+    commitment: CommitTerms | null,
+  ): Promise<QueryResult[]>
   listen(channel: string, maxBuffered: number, wait: Wait): Promise<Subscription>
   close(): Promise<void>
   end(timeoutMillis: number): Promise<void>

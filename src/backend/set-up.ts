@@ -11,6 +11,8 @@ import type { DriverClient } from '../pg/driver.js'
 
 /** Who has a connection set up. */
 export interface SetUpOwner {
+  /** Finds out what became of COMMITs on the connection before, where that is to be known. */
+  verify(client: Client): Promise<void>
   /** Runs the user's `onConnect` where asking for the connection is an error. */
   runOnConnect(work: () => Promise<void>): Promise<void>
   /** Sets up what outlives a connection, behind `onConnect`. */
@@ -35,6 +37,7 @@ export async function setUp(
   driver.pipeline = false
   let resetText = ''
   await untilLost(driver, async () => {
+    await owner.verify(client)
     const custom = new CustomSettingNames()
     if (onConnect !== undefined) {
       const status = collectParameters(driver.connection)

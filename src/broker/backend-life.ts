@@ -50,8 +50,14 @@ export class BackendLife implements KeeperOwner {
   constructor(plan: () => ConnectPlan, dispatcher: Dispatcher) {
     this.#dispatcher = dispatcher
     this.deadlines = dispatcher.deadlines
-    this.keeper = new BackendKeeper(plan, dispatcher.options, this)
+    this.keeper = new BackendKeeper(() => this.#planFor(plan()), dispatcher.options, this)
     this.#idleness = new Idleness(dispatcher.options, () => void this.#close())
+  }
+
+  /** Where it has to be found out what became of a COMMIT, only a primary will do. */
+  #planFor(plan: ConnectPlan): ConnectPlan {
+    if (!this.#dispatcher.commits.verifications.due || wantsWritable(plan.targetSessionAttrs)) return plan
+    return { ...plan, targetSessionAttrs: 'primary' }
   }
 
   /** It is to be replaced before anyone else gets it. */
@@ -165,6 +171,7 @@ export class BackendLife implements KeeperOwner {
       if (request.owner !== requests) request.owner.onLost(request, cause)
     const own = (request: Request): boolean => request.owner === requests
     requests?.backendLost(cause, sent.filter(own), unsent.filter(own))
+    this.#dispatcher.commits.flushes.onBackendLost(cause)
     this.#gone(cause)
     this.#dispatcher.advance()
   }
@@ -176,6 +183,7 @@ export class BackendLife implements KeeperOwner {
   }
 
   onNotice(notice: NoticeEvent): void {
+    this.#dispatcher.commits.flushes.onNotice(this.keeper.backend?.pipeline.head ?? null, notice)
     this.#dispatcher.events.tell('notice', notice)
   }
 
@@ -198,6 +206,10 @@ export class BackendLife implements KeeperOwner {
   onWriteRefused(): void {
     const inUse = this.state === 'ready' || this.state === 'checking'
     if (inUse && wantsWritable(this.keeper.targetSessionAttrs)) this.#become('doubted')
+  }
+
+  verify(client: Client): Promise<void> {
+    return this.#dispatcher.commits.verifications.run(client)
   }
 
   prepare(client: Client): Promise<void> {

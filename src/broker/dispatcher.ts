@@ -9,6 +9,7 @@
 import { AbandonedOpeningError } from '../backend/backend-keeper.js'
 import { ResetRequest } from '../backend/reset.js'
 import { AcquireTimeoutError, ConnectError, ManagerEndedError, TooManyWaitingError } from '../errors.js'
+import { Commits } from '../commit/commits.js'
 import { watchHold } from '../lease/hold-watch.js'
 import { controlLimits, type ControlLimits, type LeaseOwner } from '../lease/lease-owner.js'
 import { Lease } from '../lease/lease.js'
@@ -42,6 +43,7 @@ export class Dispatcher implements LeaseOwner {
   readonly options: ResolvedOptions
   readonly events: EventSink
   readonly subscriptions: Subscriptions
+  readonly commits: Commits
   /** The lease that is held. */
   holder: Lease | null = null
   #stopWatch: (() => void) | null = null
@@ -59,6 +61,9 @@ export class Dispatcher implements LeaseOwner {
     this.subscriptions = subscriptions
     this.limits = controlLimits(options)
     this.life = new BackendLife(plan, this)
+    const open = (): Promise<unknown> =>
+      this.ending.abandoned ? Promise.reject(new ManagerEndedError()) : this.life.keeper.open()
+    this.commits = new Commits(options, events, open, () => this.advance())
   }
 
   get backend(): Backend | null {
@@ -82,6 +87,7 @@ export class Dispatcher implements LeaseOwner {
     if (this.ending.begun) return waiter.fail(new ManagerEndedError())
     if (wait.signal?.aborted === true) return waiter.fail(reasonOf(wait.signal))
     if (this.holder === null && this.queue.length === 0) {
+      this.commits.flushes.sendIfDue(this.backend, waiter.grouped ? 'grouped' : 'other')
       const backend = this.life.take()
       if (backend !== null && waiter.fits(backend)) return waiter.accept(backend)
       // A limit of 0 forbids waiting for others, not connecting: with nobody ahead there is no limit.
@@ -138,8 +144,10 @@ export class Dispatcher implements LeaseOwner {
   }
 
   #step(): boolean {
-    if (this.holder !== null || this.life.seeToClose()) return false
+    if (this.holder !== null) return false
     const first = this.queue.first as BrokerWaiter | null
+    this.#flushBefore(first)
+    if (this.life.seeToClose()) return false
     if (first === null) {
       this.#rest()
       return false
@@ -149,6 +157,12 @@ export class Dispatcher implements LeaseOwner {
     // A waiter whose time had passed declines, and has left the queue: either way the next is asked.
     first.grant(backend, now())
     return true
+  }
+
+  /** What was committed together becomes durable before anyone else is served. */
+  #flushBefore(first: BrokerWaiter | null): void {
+    const next = first === null && !this.life.replacementDue ? 'nobody' : first?.grouped ? 'grouped' : 'other'
+    this.commits.flushes.sendIfDue(this.backend, next)
   }
 
   grant(
@@ -216,11 +230,12 @@ export class Dispatcher implements LeaseOwner {
     const { keeper } = this.life
     const { backend } = keeper
     if (backend === null) {
-      if (keeper.opening && (this.ending.begun || this.subscriptions.size === 0)) keeper.abortOpening()
+      const isWanted = this.commits.uncertain || (this.subscriptions.size > 0 && !this.ending.begun)
+      if (keeper.opening && !isWanted) keeper.abortOpening()
     } else if (backend.pipeline.pending > 0 || this.life.state === 'checking') return
     // A subscription keeps the connection, and with it the process.
     else this.life.rest(backend, this.subscriptions.size > 0)
-    if (this.ending.begun && !keeper.opening) this.ending.drained()
+    if (this.ending.begun && !keeper.opening && !this.commits.uncertain) this.ending.drained()
   }
 
   // ---- the end

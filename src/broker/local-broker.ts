@@ -1,4 +1,5 @@
 /** The broker over a wait queue and a backend of its own. */
+import { runBatch } from '../lease/batch.js'
 import { Subscriptions, type SubscriptionOwner } from '../listen/subscriptions.js'
 import { now } from '../util/clock.js'
 import { Dispatcher } from './dispatcher.js'
@@ -7,7 +8,7 @@ import { LeaseWaiter, OneShotWaiter, type OneShot } from './waiters.js'
 import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../api/connection.js'
 import type { ConnectionFacts, ManagerStats } from '../api/manager.js'
-import type { Broker, EventSink, FaceOptions, LeaseTerms, Wait } from '../api/ports.js'
+import type { Broker, CommitTerms, EventSink, FaceOptions, LeaseTerms, Wait } from '../api/ports.js'
 import type { Statement, StatementCall } from '../api/statement.js'
 import type { Subscription } from '../api/subscription.js'
 import type { Backend } from '../backend/backend.js'
@@ -29,9 +30,9 @@ export class LocalBroker implements Broker, SubscriptionOwner {
    */
   constructor(planned: ConnectPlan, plan: () => ConnectPlan, options: ResolvedOptions, events: EventSink) {
     this.#planned = planned
-    const { autocommit, acquireTimeoutMillis, statementTimeoutMillis, maxHoldMillis } = options
-    const revokes = maxHoldMillis > 0
-    this.options = { autocommit, acquireTimeoutMillis, statementTimeoutMillis, revokes }
+    const { autocommit, acquireTimeoutMillis, statementTimeoutMillis, groupCommit, verifyCommit } = options
+    const waits = { acquireTimeoutMillis, statementTimeoutMillis, revokes: options.maxHoldMillis > 0 }
+    this.options = { autocommit, groupCommit, verifyCommit, ...waits }
     this.dispatcher = new Dispatcher(plan, options, events, new Subscriptions(this, options))
     this.#oneShots = new OneShots(this.dispatcher)
   }
@@ -52,7 +53,7 @@ export class LocalBroker implements Broker, SubscriptionOwner {
 
   get stats(): ManagerStats {
     const { backend } = this
-    const { holder, queue, counters, life } = this.dispatcher
+    const { holder, queue, counters, life, commits } = this.dispatcher
     const time = now()
     return Object.freeze({
       held: holder !== null,
@@ -64,6 +65,8 @@ export class LocalBroker implements Broker, SubscriptionOwner {
       prepared: backend?.pipeline.prepared.size ?? 0,
       connects: life.keeper.openings,
       ...counters,
+      flushes: commits.flushes.count,
+      ...commits.counters,
     })
   }
 
@@ -112,8 +115,16 @@ export class LocalBroker implements Broker, SubscriptionOwner {
     return this.#ask(this.createQuery(call, wait, false), wait)
   }
 
-  batch(calls: readonly StatementCall[], begin: string | null, wait: Wait): Promise<QueryResult[]> {
-    return this.#ask(this.createBatch(calls, begin, wait, false), wait)
+  batch(
+    calls: readonly StatementCall[],
+    begin: string | null,
+    wait: Wait,
+    commitment: CommitTerms | null,
+  ): Promise<QueryResult[]> {
+    if (commitment === null) return this.#ask(this.createBatch(calls, begin, wait, false), wait)
+    const terms = { autocommit: false, begin: begin ?? 'BEGIN', owned: true, commitment }
+    const limits = { timeoutMillis: this.options.statementTimeoutMillis, signal: wait.signal }
+    return this.acquire(terms, wait, (lease) => runBatch(lease, calls, limits)).then((results) => results)
   }
 
   sendInLine<T>(create: (owner: RequestOwner) => Request, wait: Wait): Promise<T> {

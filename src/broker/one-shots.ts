@@ -4,7 +4,8 @@
  */
 import { SEND_COMMITTING, type Admission, type RequestOwner } from '../pipeline/request-owner.js'
 import { SILENT_OWNER } from '../backend/silent-owner.js'
-import { ConnectionLostError, StatementTimeoutError, UncommittedTransactionError } from '../errors.js'
+import { ConnectionLostError, UncommittedTransactionError } from '../errors.js'
+import { withIndex } from '../lease/batch.js'
 import { BatchRequest } from '../pipeline/batch-request.js'
 import { ControlRequest } from '../pipeline/control-request.js'
 import { createRequest } from '../pipeline/create-request.js'
@@ -96,7 +97,8 @@ export class OneShots implements RequestOwner {
   #report(request: Request): void {
     const failure = request.failure()
     if (failure === null) request.resolve(request.outcome)
-    else request.reject(withIndex(request, failure.reason))
+    else if (request instanceof BatchRequest) request.reject(withIndex(request, failure.reason))
+    else request.reject(failure.reason)
   }
 
   /** Only an exclusive request can leave a transaction open. Where another one does, the protocol is broken. */
@@ -147,13 +149,6 @@ export class OneShots implements RequestOwner {
 
 function lostError(cause: Error, sent: boolean): ConnectionLostError {
   return new ConnectionLostError({ commitOutcome: sent ? 'unknown' : 'none', cause, retrySafe: !sent })
-}
-
-/** The error of a batch says which of its statements failed; the reason of an abort is the program's own. */
-function withIndex(request: Request, error: unknown): unknown {
-  if (!(request instanceof BatchRequest) || request.failedIndex === null) return error
-  const isOurs = error === request.error || error instanceof StatementTimeoutError
-  return isOurs ? Object.assign(error as Error, { index: request.failedIndex }) : error
 }
 
 /** What a request is rejected with because a limit of it was reached; null where none was. */

@@ -23,6 +23,11 @@ export abstract class BrokerWaiter extends Waiter<Backend> {
   }
 
   abstract fits(backend: Backend): boolean
+  /** A transaction whose COMMIT waits for the disk together with others. */
+  get grouped(): boolean {
+    return false
+  }
+
   abstract override accept(backend: Backend): void
 
   override joined(queue: WaitQueue<Backend>, signal: AbortSignal | undefined): void {
@@ -79,6 +84,10 @@ export class LeaseWaiter<T> extends BrokerWaiter {
 
   get promise(): Promise<T> {
     return this.settled()
+  }
+
+  override get grouped(): boolean {
+    return this.terms.commitment?.group === true
   }
 
   /** A lease follows a predecessor's COMMIT at once, but waits until one-shots are answered. */

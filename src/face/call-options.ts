@@ -1,5 +1,12 @@
 /** The options of each call, and how they are checked. One that a call does not know is an error and not ignored. */
-import { checkBoolean, checkCount, checkMillis, OPTION_NAMES, type Check } from '../options.js'
+import {
+  checkBoolean,
+  checkCount,
+  checkMillis,
+  checkVerifyCommit,
+  OPTION_NAMES,
+  type Check,
+} from '../options.js'
 import { checkSignal } from '../util/abort-signals.js'
 import { didYouMean } from '../util/nearest-name.js'
 
@@ -10,13 +17,14 @@ const signal: Check = (_name, value) => checkSignal(value)
 const WAIT = { signal, timeoutMillis: checkMillis, detached: checkBoolean }
 const ACQUIRE = { ...WAIT, autocommit: checkBoolean }
 const MODES = { isolationLevel: later, accessMode: later, deferrable: later }
+const COMMIT = { groupCommit: checkBoolean, verifyCommit: checkVerifyCommit }
 
 const OPTIONS = {
   use: { ...ACQUIRE, close: checkBoolean },
   acquire: ACQUIRE,
   tryAcquire: ACQUIRE,
-  transaction: { ...WAIT, ...MODES, retries: checkCount, close: checkBoolean },
-  batch: { ...WAIT, ...MODES },
+  transaction: { ...WAIT, ...MODES, ...COMMIT, retries: checkCount, close: checkBoolean },
+  batch: { ...WAIT, ...MODES, ...COMMIT },
   listen: { ...WAIT, maxBuffered: checkCount },
   'connection.transaction': {},
   stream: { batchSize: later, signal: later, timeoutMillis: later, rowMode: later, types: later },

@@ -18,7 +18,7 @@ import type { AcquireOptions, BatchOptions, CloseOptions, ListenOptions } from '
 import type { TransactionOptions, UseOptions, WaitOptions } from '../api/call-options.js'
 import type { Connection, TransactionStatus } from '../api/connection.js'
 import type { ConnectionFacts, EndOptions, Manager, ManagerStats } from '../api/manager.js'
-import type { Broker, EventSink, Lease, LeaseTerms, Leaving, Wait } from '../api/ports.js'
+import type { Broker, CommitTerms, EventSink, Lease, LeaseTerms, Leaving, Wait } from '../api/ports.js'
 import type { BatchResults, OneShotQuery, QueryConfig } from '../api/query.js'
 import type { Subscription } from '../api/subscription.js'
 import type { HandleContext, Holder } from './held-connection.js'
@@ -29,10 +29,10 @@ const DEFAULT_MAX_BUFFERED = 10_000
 const END_TIMEOUT_MILLIS = 30_000
 
 /** The first statement opens a transaction, as in Python's DB-API. */
-const DB_API: LeaseTerms = { autocommit: false, begin: 'BEGIN', owned: false }
-const AUTOCOMMIT: LeaseTerms = { autocommit: true, begin: 'BEGIN', owned: false }
+const DB_API: LeaseTerms = { autocommit: false, begin: 'BEGIN', owned: false, commitment: null }
+const AUTOCOMMIT: LeaseTerms = { ...DB_API, autocommit: true }
 /** The library commits. */
-const OWNED: LeaseTerms = { autocommit: false, begin: 'BEGIN', owned: true }
+const OWNED: LeaseTerms = { ...DB_API, owned: true }
 
 type Work<T> = (connection: Connection) => T | PromiseLike<T>
 
@@ -121,7 +121,8 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
       const wait = this.#admit('transaction', options)
       checkWork('transaction', work)
       const begin = beginText(options)
-      const terms = begin === OWNED.begin ? OWNED : { ...OWNED, begin }
+      const commitment = this.#commitment(options)
+      const terms = begin === OWNED.begin && commitment === null ? OWNED : { ...OWNED, begin, commitment }
       const { retries = 0, close = false, signal } = options
       const attempt = (onLease?: (lease: Lease) => void): Promise<T> =>
         this.#take(terms, wait, work, close, onLease)
@@ -171,7 +172,7 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     const calls = shown?.calls ?? asked
     // The implicit transaction of a single Sync will do otherwise.
     const explicit = begin !== 'BEGIN' || calls.some(({ text }) => text.kind !== 'plain')
-    const answered = this.#broker.batch(calls, explicit ? begin : null, wait)
+    const answered = this.#broker.batch(calls, explicit ? begin : null, wait, this.#commitment(options))
     return shown === null ? answered : shown.followAll(answered)
   }
 
@@ -223,6 +224,17 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
 
   #terms({ autocommit }: AcquireOptions): LeaseTerms {
     return (autocommit ?? this.#broker.options.autocommit) ? AUTOCOMMIT : DB_API
+  }
+
+  /** How a transaction of the library's is committed; null where its COMMIT is like any other. */
+  #commitment(options: TransactionOptions | BatchOptions): CommitTerms | null {
+    const { groupCommit, verifyCommit } = this.#broker.options
+    const verify = options.verifyCommit ?? verifyCommit
+    // What writes nothing has nothing to wait for, and leaves no receipt.
+    const writes = options.accessMode !== 'read only'
+    const group = writes && (options.groupCommit ?? groupCommit)
+    if (!group && verify === false) return null
+    return { group, verify: writes || verify === false ? verify : true }
   }
 
   /** Checks a call, before anything is done for it, and reads how long it waits. */

@@ -1,3 +1,4 @@
+import type { Commits } from '../commit/commits.js'
 import type { RollbackEvent } from '../events.js'
 import type { ResolvedOptions } from '../options.js'
 import type { ClassifiedTexts } from '../sql/classify.js'
@@ -22,6 +23,7 @@ export interface LeaseOwner {
   /** The lease is over: the next in line is served. Does nothing for one that was passed on before. */
   passOn(lease: Lease): void
   onRollback(event: RollbackEvent): void
+  readonly commits: Commits
 }
 
 /** How long the server may take to answer what the library says by itself, in milliseconds; 0 = for ever. */

@@ -4,12 +4,21 @@
  *
  * The lease's backend is live, or a new one is being opened (`replay.isParked`), or it is lost for good (`loss`).
  */
-import { SEND, SEND_COMMITTING, SKIP, type Admission, type RequestOwner } from '../pipeline/request-owner.js'
+import {
+  NO_LOCALS,
+  SEND,
+  SEND_COMMITTING,
+  SKIP,
+  type Admission,
+  type RequestOwner,
+} from '../pipeline/request-owner.js'
+import { GROUPED } from '../commit/flushes.js'
 import { ConnectionLostError, type CommitOutcome } from '../errors.js'
 import { ControlRequest } from '../pipeline/control-request.js'
-import { QueryRequest } from '../pipeline/query-request.js'
+import { StatementsRequest } from '../pipeline/query-request.js'
 import { TRAITS, type Request } from '../pipeline/request.js'
 import { BEGIN_FACTS } from '../sql/classify.js'
+import { Commitment } from './commitment.js'
 import { Replay } from './replay.js'
 import { TransactionState } from './transaction-state.js'
 import type { Backend } from '../backend/backend.js'
@@ -40,6 +49,9 @@ export class LeaseRequests implements RequestOwner {
   loss: Loss | null = null
   /** Its holder may ask for more; else nothing is replayed or repeated any more. */
   accepting = true
+  /** How the library commits; null where it does not, or its COMMIT is like any other. */
+  readonly commitment: Commitment | null
+  readonly #locals: readonly string[]
   readonly #owner: LeaseOwner
   readonly #replay = new Replay()
   #backend: Backend
@@ -51,6 +63,9 @@ export class LeaseRequests implements RequestOwner {
     this.#backend = backend
     this.transaction = new TransactionState(terms)
     this.#owner = owner
+    const { commitment } = terms
+    this.commitment = commitment === null ? null : new Commitment(commitment, this, owner.commits)
+    this.#locals = commitment?.group === true ? GROUPED : NO_LOCALS
   }
 
   /** The backend that it speaks on; null while a new one is being opened for it. */
@@ -162,13 +177,16 @@ export class LeaseRequests implements RequestOwner {
     const { facts, endsTransaction, pipelining } = request.traits
     const isControl = request instanceof ControlRequest
     if (endsTransaction && !transaction.open) return SKIP
+    const obstacle = this.commitment?.obstacle(this.#backend) ?? null
+    if (obstacle instanceof Error) return { verdict: 'refuse', error: obstacle }
+    if (obstacle !== null) return { verdict: 'after', first: obstacle }
     if (!isControl && transaction.endedByText) {
       return { verdict: 'refuse', error: transaction.endedError() }
     }
     const beginIsDue = transaction.beginIsDue(facts)
     if (beginIsDue) {
       // It goes along with one statement of the extended protocol that may be pipelined.
-      const goesAlong = request instanceof QueryRequest && pipelining !== 'exclusive'
+      const goesAlong = request instanceof StatementsRequest && pipelining !== 'exclusive'
       transaction.openedBy = request.text
       transaction.open = true
       if (!goesAlong) return this.#beginFirst()
@@ -177,8 +195,10 @@ export class LeaseRequests implements RequestOwner {
     const mayCommit = isControl ? request.text === 'COMMIT' : commits
     if (endsTransaction) transaction.open = false
     this.#replay.onSending()
-    if (beginIsDue) return { verdict: 'send', begin: transaction.begin, mayCommit }
-    return mayCommit ? SEND_COMMITTING : SEND
+    const trailer = isControl ? null : (this.commitment?.questionBehind(request) ?? null)
+    if (!beginIsDue && trailer === null) return mayCommit ? SEND_COMMITTING : SEND
+    const begin = beginIsDue ? transaction.begin : null
+    return { verdict: 'send', begin, locals: beginIsDue ? this.#locals : NO_LOCALS, trailer, mayCommit }
   }
 
   /** A BEGIN of its own, for a request that cannot take one along. */
@@ -187,12 +207,15 @@ export class LeaseRequests implements RequestOwner {
     const traits = { ...TRAITS, pipelining: 'tail', facts: BEGIN_FACTS, limitMillis } as const
     this.outstanding++
     this.#replay.onSending()
-    return { verdict: 'after', first: new ControlRequest(this, this.transaction.begin, traits, true) }
+    const commands = [this.transaction.begin, ...this.#locals]
+    const first = new ControlRequest(this, commands.join('; '), traits, true, commands.length)
+    return { verdict: 'after', first }
   }
 
   onAnswered(request: Request, status: ReadyStatus): void {
     this.#replay.onAnswered()
     if (this.#repeatsOpening(request, status)) return
+    this.commitment?.onAnswered(request)
     const { endsTransaction } = request.traits
     const { pipeline } = this.#backend
     this.transaction.answered(request, status, pipeline.inFlight === 0)
@@ -279,6 +302,7 @@ export class LeaseRequests implements RequestOwner {
   /** A new backend for what was parked. */
   resume(backend: Backend): void {
     this.#backend = backend
+    this.commitment?.onReopened()
     for (const request of this.#replay.resume()) backend.pipeline.submit(request)
   }
 }

@@ -97,10 +97,20 @@ function callersError(
  * The lease is passed on when COMMIT has been sent: it ends the transaction whatever its answer is. Where the
  * connection may have to be closed behind it, the answer comes first.
  */
-async function commit(lease: Lease, close: boolean): Promise<void> {
-  const { owner } = lease
+export async function commit(lease: Lease, close: boolean): Promise<void> {
+  const { owner, requests } = lease
+  const { commitment } = requests
+  const preparing = commitment?.prepare() ?? null
+  if (preparing !== null) {
+    await preparing
+    throwIfRevoked(lease)
+    if (requests.loss !== null)
+      return thenThrow(passOn(lease, { left: 'threw', close }), requests.lossError(requests.loss))
+  }
   const early = !close && owner.options.closeOn !== 'database-error' && !owner.life.replacementDue
-  const answered = lease.requests.end('COMMIT')!
+  const { retrySafe } = lease
+  const sent = requests.end('COMMIT')!
+  const answered = commitment === null ? sent : commitment.confirm(sent, commitment.join(), retrySafe)
   if (early) owner.passOn(lease)
   let failure: unknown
   let answer: EndAnswer | null = null

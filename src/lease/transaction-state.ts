@@ -23,8 +23,12 @@ export class TransactionState {
   #endedBy: string | null = null
   mayHaveCommitted = false
 
-  constructor({ begin, autocommit, owned }: LeaseTerms) {
+  /** The user's own BEGIN serves for ours, which has no modes or settings to set. */
+  readonly #isPlain: boolean
+
+  constructor({ begin, autocommit, owned, commitment }: LeaseTerms) {
     this.begin = begin
+    this.#isPlain = begin === 'BEGIN' && commitment?.group !== true
     this.autocommit = autocommit
     this.#owned = owned
   }
@@ -56,8 +60,7 @@ export class TransactionState {
   /** A statement with these facts needs a BEGIN before it. */
   beginIsDue({ begins, ends }: TextFacts): boolean {
     if (this.open || ends || !this.transactional) return false
-    // The user's own BEGIN serves for ours, unless ours has modes to set.
-    return !begins || this.begin !== 'BEGIN'
+    return !begins || !this.#isPlain
   }
 
   /** An answer has come; `isLast` says that nothing was sent behind it, so that the status is that of now. */

@@ -29,6 +29,6 @@ export class BatchRequest extends StatementsRequest {
   }
 
   override get outcome(): QueryResult[] {
-    return this.parts.map((part) => part.result)
+    return this.parts.slice(0, this.statements.length).map((part) => part.result)
   }
 }

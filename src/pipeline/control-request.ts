@@ -12,16 +12,21 @@ export class ControlRequest extends Request {
   readonly text: string
   /** Sent by the library for its own purposes: no caller has to wait for it. */
   readonly internal: boolean
+  readonly #commands: number
+  #completed = 0
+  /** Of the last command. */
   #tag: string | null = null
 
-  constructor(owner: RequestOwner, text: string, traits: RequestTraits, internal: boolean) {
+  /** @param commands how many there are in the text */
+  constructor(owner: RequestOwner, text: string, traits: RequestTraits, internal: boolean, commands = 1) {
     super(owner, traits)
     this.text = text
     this.internal = internal
+    this.#commands = commands
   }
 
   get complete(): boolean {
-    return this.#tag !== null
+    return this.#completed === this.#commands
   }
 
   override get beginPending(): boolean {
@@ -35,6 +40,7 @@ export class ControlRequest extends Request {
 
   protected override encode({ writer, prepared }: Sender): void {
     this.#tag = null
+    this.#completed = 0
     // Whatever the transaction had changed for itself is taken back, or holds, for all that is sent from here on.
     if (this.traits.endsTransaction) prepared.resume()
     writer.query(this.text)
@@ -42,6 +48,7 @@ export class ControlRequest extends Request {
 
   protected override completed(tag: string | null): void {
     this.#tag = tag
+    this.#completed++
     if (this.traits.endsTransaction && tag === 'COMMIT') this.ended = 'committed'
   }
 

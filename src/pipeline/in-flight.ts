@@ -28,7 +28,7 @@ export class InFlight extends LinkedList<Request> {
 
   #count(request: Request, by: 1 | -1): void {
     if (request.isBarrier) this.barriers += by
-    if (request.traits.endsTransaction) this.endings += by
+    if (request.traits.endsTransaction || request.traits.precedesCommit) this.endings += by
     if (request.traits.harmful) this.harmful += by
   }
 

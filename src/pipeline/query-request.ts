@@ -12,7 +12,7 @@ const NONE: readonly StatementPart[] = []
 export abstract class StatementsRequest extends Request {
   readonly statements: readonly Statement[]
   protected parts = NONE
-  /** Which of them the server runs: -1 is the BEGIN before them, and behind the last comes the COMMIT. */
+  /** Which of them the server runs: BEGIN and what follows it come before 0, and COMMIT behind the last. */
   #at = 0
   readonly #begin: string | null
 
@@ -33,7 +33,13 @@ export abstract class StatementsRequest extends Request {
   }
 
   get complete(): boolean {
-    return this.#at === this.statements.length + (this.#begin === null ? 0 : 1)
+    return this.#at === this.parts.length + (this.#begin === null ? 0 : 1)
+  }
+
+  /** The answer to what its owner has asked behind it; undefined where there is none. */
+  get trailing(): QueryResult | undefined {
+    const isThere = this.admission.trailer !== null && this.error === null
+    return isThere ? this.parts[this.statements.length]?.result : undefined
   }
 
   /** The first statement that did not complete; null where all did (a deferred constraint fails at the end). */
@@ -42,7 +48,7 @@ export abstract class StatementsRequest extends Request {
   }
 
   override get beginPending(): boolean {
-    return this.#at < 0
+    return this.#at === -1 - this.admission.locals.length
   }
 
   override get staleName(): boolean {
@@ -61,10 +67,13 @@ export abstract class StatementsRequest extends Request {
   protected override encode(sender: Sender): void {
     const { writer, prepared } = sender
     const begin = this.#begin ?? this.admission.begin
-    this.#at = begin === null ? 0 : -1
+    const { locals } = this.admission
+    this.#at = begin === null ? 0 : -1 - locals.length
     for (const name of prepared.takeClosing()) writer.close(name)
-    if (begin !== null) writer.begin(begin)
-    this.parts = this.statements.map((statement) => new StatementPart(statement, sender))
+    if (begin !== null) writer.begin(begin, locals)
+    const { trailer } = this.admission
+    const all = trailer === null ? this.statements : [...this.statements, trailer]
+    this.parts = all.map((statement) => new StatementPart(statement, sender))
     for (const part of this.parts) part.encode(sender)
     if (this.#begin !== null) writer.command('COMMIT')
     writer.sync()

@@ -1,19 +1,30 @@
 /** Who issues requests, and decides about each as it is sent. */
-import type { ReadyStatus } from '../api/statement.js'
+import type { ReadyStatus, Statement } from '../api/statement.js'
 import type { Request } from './request.js'
 
 /** What becomes of a request that is next to be sent. */
 export type Admission =
   /** It is sent, behind a BEGIN where there is one. Once sent it may be committed before its answer arrives. */
-  | { readonly verdict: 'send'; readonly begin: string | null; readonly mayCommit: boolean }
+  | {
+      readonly verdict: 'send'
+      readonly begin: string | null
+      /** What the BEGIN is followed by: settings of the transaction. */
+      readonly locals: readonly string[]
+      /** A question of its owner's that goes along behind it, in the same Sync; the answer is `request.trailing`. */
+      readonly trailer: Statement | null
+      readonly mayCommit: boolean
+    }
   /** Another one is sent first, and it is asked about again. */
   | { readonly verdict: 'after'; readonly first: Request }
   /** There is nothing to do any more. */
   | { readonly verdict: 'skip' }
   | { readonly verdict: 'refuse'; readonly error: Error }
 
-export const SEND = { verdict: 'send', begin: null, mayCommit: false } as const satisfies Admission
-export const SEND_COMMITTING = { verdict: 'send', begin: null, mayCommit: true } as const satisfies Admission
+export const NO_LOCALS: readonly string[] = []
+
+const NO_BEGIN = { verdict: 'send', begin: null, locals: NO_LOCALS, trailer: null } as const
+export const SEND = { ...NO_BEGIN, mayCommit: false } as const satisfies Admission
+export const SEND_COMMITTING = { ...NO_BEGIN, mayCommit: true } as const satisfies Admission
 export const SKIP = { verdict: 'skip' } as const satisfies Admission
 
 /** What is sent, and how. */

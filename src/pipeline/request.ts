@@ -40,6 +40,8 @@ export interface RequestTraits {
   readonly repeatable: boolean
   /** It is a COMMIT, a ROLLBACK or a reset. */
   readonly endsTransaction: boolean
+  /** A COMMIT follows it at once, and others may follow it as they follow that. */
+  readonly precedesCommit: boolean
   /**
    * How long the server may take to answer it once everything before it is answered, in milliseconds; then the
    * connection is given up. For the library's own commands, which nobody cancels. 0 = for ever.
@@ -65,8 +67,16 @@ export function statementTraits(
   facts: TextFacts,
   { harmless, mayUnlisten }: { readonly harmless: boolean; readonly mayUnlisten: boolean },
 ): RequestTraits {
-  const harmful = !harmless
-  return { pipelining, repeatable, endsTransaction: false, limitMillis: 0, facts, harmful, mayUnlisten }
+  return {
+    pipelining,
+    repeatable,
+    endsTransaction: false,
+    precedesCommit: false,
+    limitMillis: 0,
+    facts,
+    harmful: !harmless,
+    mayUnlisten,
+  }
 }
 
 /** Waits for a request. */

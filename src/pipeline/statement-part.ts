@@ -7,9 +7,12 @@ import type { PreparedStatement, PreparedStatements } from './prepared-statement
 import type { Sender } from './request.js'
 
 /** A query of the library's own. */
-export function ownStatement(text: string): Statement {
-  const plain = { name: undefined, rowMode: undefined, types: undefined, binary: false, preparable: false }
-  return { text, values: NO_VALUES, ...plain, harmless: true, mayUnlisten: false }
+export function ownStatement(
+  text: string,
+  { values = NO_VALUES, preparable = false }: Partial<Pick<Statement, 'values' | 'preparable'>> = {},
+): Statement {
+  const plain = { name: undefined, rowMode: undefined, types: undefined, binary: false }
+  return { text, values, ...plain, preparable, harmless: true, mayUnlisten: false }
 }
 
 export class StatementPart extends RowCollector {

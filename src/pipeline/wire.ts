@@ -111,8 +111,10 @@ export class MessageWriter {
   }
 
   /** BEGIN with a Flush, so that it is answered at once and not with the slow statement behind it. */
-  begin(text: string): this {
-    return this.command(text).flush()
+  begin(text: string, locals: readonly string[]): this {
+    this.command(text)
+    for (const local of locals) this.command(local)
+    return this.flush()
   }
 
   /** How many bytes were written since the last `take()`. */

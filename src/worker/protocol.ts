@@ -17,7 +17,7 @@ import type { Notification } from '../api/subscription.js'
 import type { WireThrown } from './wire-error.js'
 
 /** Both sides must come from the same version of this package. */
-export const PROTOCOL = 'pg-managed-connection/3'
+export const PROTOCOL = 'pg-managed-connection/4'
 
 /** The first message of a port. */
 export interface Hello {
@@ -91,6 +91,14 @@ const isStatement = isTuple(
   isBoolean,
 )
 
+/** In a group, and whether it is found out about: by its id (true), or by a receipt in that table. */
+const isCommitment = orNull(
+  isTuple(
+    isBoolean,
+    (value): value is boolean | string => isBoolean(value) || (isSqlText(value) && value !== ''),
+  ),
+)
+
 /** What is said within a lease: its number, then that of the call, where it is answered. */
 const IN_LEASE = {
   /** The worker has started the lease, which it was told is next. */
@@ -117,17 +125,23 @@ const IN_LEASE = {
 /** What else is said: the number of the call, the lease or the subscription first. */
 const OUTSIDE = {
   /**
-   * A lease is wanted: it stands in line, or takes what is free; the terms are autocommit, BEGIN and whether the library
-   * commits; then come the time limit and the stack. The answer: true once it is granted, null where none is free.
+   * A lease is wanted: it stands in line, or takes what is free; the terms are autocommit, BEGIN, whether the library
+   * commits, and how; then come the time limit and the stack. The answer: true once it is granted, null where none is free.
    */
-  ask: [isNumber, isOneOf('wait', 'try'), isTuple(isBoolean, isBegin, isBoolean), isMillis, orNull(isText)],
+  ask: [
+    isNumber,
+    isOneOf('wait', 'try'),
+    isTuple(isBoolean, isBegin, isBoolean, isCommitment),
+    isMillis,
+    orNull(isText),
+  ],
   /** Nobody waits for the lease any more. */
   withdraw: [isNumber],
   /** The answer to `late`: it waits, and its time has passed. */
   expired: [isNumber],
   query: [isNumber, isStatement, isMillis],
-  /** The statements, their BEGIN, the time limit for the wait, and whether a `cancel` may come. */
-  batch: [isNumber, isListOf(isStatement, 1, Infinity), orNull(isBegin), isMillis, isBoolean],
+  /** The statements, their BEGIN, the time limit for the wait, whether a `cancel` may come, and how they are committed. */
+  batch: [isNumber, isListOf(isStatement, 1, Infinity), orNull(isBegin), isMillis, isBoolean, isCommitment],
   /** The channel, how many notifications are kept, and the time limit. */
   listen: [isNumber, isChannel, isMillis, isMillis],
   /** So many notifications have arrived. */

@@ -17,7 +17,7 @@ const STATUS = 0
 const PROCESS_ID = 1
 const MILLIS = 5
 const COUNTS = 8
-const SIZE = 14
+const SIZE = 19
 
 /** Where a number is absent. */
 const NONE = -1
@@ -38,8 +38,10 @@ export class SharedStats {
     // By name one by one, because this is done for every message.
     const { processID, heldMillis, connectedMillis, waiting, inFlight, prepared } = stats
     const { connects, disconnects, acquires, releases, rollbacks, timeouts } = stats
+    const { flushes, groupCommits, verifiedCommitted, verifiedNone, verifiedUnknown } = stats
     const millis = [clock.wallNow(), heldMillis ?? NONE, connectedMillis ?? NONE]
-    const counts = [connects, disconnects, acquires, releases, rollbacks, timeouts]
+    const commits = [flushes, groupCommits, verifiedCommitted, verifiedNone, verifiedUnknown]
+    const counts = [connects, disconnects, acquires, releases, rollbacks, timeouts, ...commits]
     Atomics.add(this.#version, 0, 1)
     this.#figures.set([STATUSES.indexOf(status), processID ?? NONE, waiting, inFlight, prepared])
     this.#figures.set(millis, MILLIS)
@@ -58,7 +60,8 @@ export class SharedStats {
   get stats(): ManagerStats {
     const figures = this.#copy()
     const [, processID, waiting, inFlight, prepared, writtenAt, held, connected] = figures
-    const [connects, disconnects, acquires, releases, rollbacks, timeouts] = figures.slice(COUNTS)
+    const [connects, disconnects, acquires, releases, rollbacks, timeouts, ...commits] = figures.slice(COUNTS)
+    const [flushes, groupCommits, verifiedCommitted, verifiedNone, verifiedUnknown] = commits
     const since = Math.max(0, clock.wallNow() - writtenAt)
     return Object.freeze({
       held: held !== NONE,
@@ -67,6 +70,7 @@ export class SharedStats {
       connectedMillis: grown(connected, since),
       ...{ waiting, inFlight, prepared },
       ...{ connects, disconnects, acquires, releases, rollbacks, timeouts },
+      ...{ flushes, groupCommits, verifiedCommitted, verifiedNone, verifiedUnknown },
     })
   }
 

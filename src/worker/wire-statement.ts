@@ -1,4 +1,5 @@
 /** Statements on their way between threads. */
+import type { CommitTerms } from '../api/ports.js'
 import type { CustomTypesConfig } from 'pg'
 import type { StatementCall } from '../api/statement.js'
 import type { ClassifiedTexts } from '../sql/classify.js'
@@ -43,4 +44,19 @@ export function decodeCall(
 
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** How a transaction is committed, as it is said between threads. */
+export function encodeCommitment(terms: CommitTerms | null): readonly [boolean, boolean | string] | null {
+  if (terms === null) return null
+  const { group, verify } = terms
+  return [group, typeof verify === 'object' ? verify.table : verify]
+}
+
+export function decodeCommitment(
+  wire: readonly [group: boolean, verify: boolean | string] | null,
+): CommitTerms | null {
+  if (wire === null) return null
+  const [group, verify] = wire
+  return { group, verify: typeof verify === 'string' ? { table: verify } : verify }
 }

@@ -17,6 +17,8 @@ const FILES = [
   'errors',
   'hold',
   'traps',
+  'group-commit',
+  'verify-commit',
   'given',
   'results',
   'prepared',

@@ -64,6 +64,7 @@ const EXAMPLES: readonly [code: string, error: ManagedConnectionError][] = [
   ['ERR_MANAGER_ENDED', new ManagerEndedError()],
   ['ERR_SUBSCRIPTION_OVERFLOW', new library.SubscriptionOverflowError({ channel: 'c', maxBuffered: 5 })],
   ['ERR_CONNINFO', new library.ConninfoError('wrong')],
+  ['ERR_UNSUPPORTED_SERVER', new library.UnsupportedServerError('it cannot', { cause })],
 ]
 
 test('every class of the package has an example here', () => {

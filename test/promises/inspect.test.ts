@@ -69,6 +69,11 @@ test('stats are a frozen snapshot, made on access', async () => {
     releases: 0,
     rollbacks: 0,
     timeouts: 0,
+    flushes: 0,
+    groupCommits: 0,
+    verifiedCommitted: 0,
+    verifiedNone: 0,
+    verifiedUnknown: 0,
   })
   const gate = createGate()
   const holder = manager.use(async (connection) => {

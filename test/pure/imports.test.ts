@@ -17,6 +17,7 @@ const LAYERS: readonly (readonly string[])[] = [
   ['face/'],
   ['broker/'],
   ['lease/', 'listen/'],
+  ['commit/'],
   ['backend/'],
   ['pipeline/'],
   ['connect/'],

@@ -6,9 +6,9 @@ import type { Direction } from './wire.js'
 
 /**
  * How a connection ends: with a RST (ECONNRESET at the client), with a FIN (an orderly end of the stream), or deaf:
- * nothing passes any more, and neither side learns of it.
+ * nothing passes any more, and neither side learns of it. Half open: the client is told and the server is not.
  */
-export type CutKind = 'reset' | 'fin' | 'deaf'
+export type CutKind = 'reset' | 'fin' | 'deaf' | 'half open'
 
 /** What a link asks of its proxy while bytes pass. */
 export interface LinkRules {
@@ -69,9 +69,9 @@ export class Link {
   cut(how: CutKind): void {
     this.#lifetime.abort()
     this.#deaf = how === 'deaf'
-    if (how === 'reset') reset(this.#client)
+    if (how === 'reset' || how === 'half open') reset(this.#client)
     if (how === 'fin') this.#client.end()
-    if (how !== 'deaf') this.#upstream.end()
+    if (how === 'reset' || how === 'fin') this.#upstream.end()
     // What still arrives is thrown away, or the sockets would never see their end.
     this.#client.resume()
     this.#upstream.resume()

@@ -3,7 +3,7 @@ import { ManagerEndedError } from '../../errors.js'
 import { throwIfAborted } from '../../util/abort-signals.js'
 import { now } from '../../util/clock.js'
 import { timerFor, type Timer } from '../../util/timer.js'
-import { encodeCall } from '../wire-statement.js'
+import { encodeCall, encodeCommitment } from '../wire-statement.js'
 import { Link } from './link.js'
 import { RemoteLease } from './remote-lease.js'
 import { unpack, unpackOne, type Packed } from './result-decoder.js'
@@ -11,7 +11,7 @@ import type { MessagePort } from 'node:worker_threads'
 import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../../api/connection.js'
 import type { ConnectionFacts, ManagerStats } from '../../api/manager.js'
-import type { Broker, FaceOptions, LeaseTerms, Wait } from '../../api/ports.js'
+import type { Broker, CommitTerms, FaceOptions, LeaseTerms, Wait } from '../../api/ports.js'
 import type { StatementCall } from '../../api/statement.js'
 import type { Subscription } from '../../api/subscription.js'
 import type { Hello } from '../protocol.js'
@@ -70,9 +70,10 @@ export class RemoteBroker implements Broker {
   #ask(kind: 'wait' | 'try', terms: LeaseTerms, wait: Wait): Promise<RemoteLease | null> {
     this.#check(wait)
     const lease = new RemoteLease(this.#link.createID(), terms, this.#link)
-    const { autocommit, begin, owned } = terms
+    const { autocommit, begin, owned, commitment } = terms
     const stack = this.#hello.traces ? (new Error('acquired').stack ?? null) : null
-    const entry = ['ask', lease.id, kind, [autocommit, begin, owned], wait.timeoutMillis, stack] as const
+    const wire = [autocommit, begin, owned, encodeCommitment(commitment)] as const
+    const entry = ['ask', lease.id, kind, wire, wait.timeoutMillis, stack] as const
     return this.#link.ask(lease, entry, wait.signal)
   }
 
@@ -84,7 +85,12 @@ export class RemoteBroker implements Broker {
     return this.#link.call((id) => ['query', id, wire, timeoutMillis], { signal, decode })
   }
 
-  async batch(calls: readonly StatementCall[], begin: string | null, wait: Wait): Promise<QueryResult[]> {
+  async batch(
+    calls: readonly StatementCall[],
+    begin: string | null,
+    wait: Wait,
+    commitment: CommitTerms | null,
+  ): Promise<QueryResult[]> {
     this.#check(wait)
     const { timeoutMillis, signal } = wait
     const wires = calls.map(encodeCall)
@@ -92,7 +98,8 @@ export class RemoteBroker implements Broker {
     const decode = (packed: readonly Packed[]): QueryResult[] =>
       packed.map((one, index) => unpackOne(one, wishes[index]))
     const isAbortable = signal !== undefined
-    return this.#link.call((id) => ['batch', id, wires, begin, timeoutMillis, isAbortable], {
+    const how = encodeCommitment(commitment)
+    return this.#link.call((id) => ['batch', id, wires, begin, timeoutMillis, isAbortable, how], {
       signal,
       decode,
     })

@@ -10,6 +10,7 @@ import { revoke } from '../../lease/release.js'
 import { deadline } from '../../util/deadlines.js'
 import { become, type Transitions } from '../../util/transitions.js'
 import { encodeThrown } from '../wire-error.js'
+import { decodeCommitment } from '../wire-statement.js'
 import { HostStatements } from './host-statements.js'
 import type { Leaving } from '../../api/ports.js'
 import type { LeaseWaiter } from '../../broker/waiters.js'
@@ -52,14 +53,17 @@ export class HostLease {
   #start: 'unknown' | 'announced' | 'begun' = 'unknown'
 
   /** Asks the broker for it. Until it is over it stands among its host's leases. */
-  constructor(host: Host, [, id, , [autocommit, begin, owned], timeoutMillis, stack]: Entry<'ask'>) {
+  constructor(
+    host: Host,
+    [, id, , [autocommit, begin, owned, commitment], timeoutMillis, stack]: Entry<'ask'>,
+  ) {
     this.id = id
     this.host = host
     this.#timeoutMillis = timeoutMillis
     const { broker, deadlines, waiting } = host.shared
     // How long it waits is agreed on with the worker, unless it does not wait at all.
     const wait = { timeoutMillis: timeoutMillis === 0 ? 0 : Infinity }
-    const terms = { autocommit, begin, owned }
+    const terms = { autocommit, begin, owned, commitment: decodeCommitment(commitment) }
     this.#waiter = broker.createWaiter(terms, wait, (lease) => this.#onGranted(lease), stack)
     host.leases.set(id, this)
     this.#waiter.promise.catch((error: unknown) => this.#onRefused(error))

@@ -8,7 +8,7 @@ import { BriefMap } from '../../util/brief-map.js'
 import { CANCELLED, checkEntry } from '../protocol.js'
 import { SharedStats } from '../shared-stats.js'
 import { encodeThrown } from '../wire-error.js'
-import { decodeCall } from '../wire-statement.js'
+import { decodeCall, decodeCommitment } from '../wire-statement.js'
 import { Wire, type Speaker } from '../wire.js'
 import { HostLease, workerGone } from './host-lease.js'
 import { HostSubscription } from './host-subscription.js'
@@ -181,13 +181,18 @@ export class Host implements Speaker<unknown> {
   }
 
   /** @throws TypeError for what a worker's face would have refused */
-  #batch([, id, statements, begin, timeoutMillis, abortable]: Entry<'batch'>): void {
+  #batch([, id, statements, begin, timeoutMillis, abortable, how]: Entry<'batch'>): void {
     const { broker, texts } = this.shared
     const calls = statements.map((statement) => decodeCall(statement, texts, undefined))
     if (calls.some(({ text }) => text.controls || text.kind === 'copy')) {
       throw new TypeError('a batch holds transaction control or COPY')
     }
     const explicit = begin ?? (calls.every(({ text }) => text.kind === 'plain') ? null : 'BEGIN')
+    const commitment = decodeCommitment(how)
+    if (commitment !== null) {
+      const wait = this.#wait(id, timeoutMillis, true)
+      return void this.answer(id, () => broker.batch(calls, explicit, wait, commitment))
+    }
     const wait = this.#wait(id, timeoutMillis, abortable)
     this.#send(id, broker.createBatch(calls, explicit, wait), wait)
   }

@@ -1,0 +1,130 @@
+/**
+ * Makes durable what grouped transactions have committed, many at a time: each has committed without waiting for the
+ * disk, and is over once a flush that was sent behind its COMMIT has been answered.
+ *
+ * A flush is a transaction of its own that writes one small record into the log: what was committed before it is as
+ * durable as the session's `synchronous_commit` promises, once it is answered (manual, "Asynchronous Commit" and
+ * "System Administration Functions"). Everybody may call it, in sessions that are read only by default, too.
+ */
+import { ConnectionLostError } from '../errors.js'
+import { ControlRequest } from '../pipeline/control-request.js'
+import { TRAITS, type Request } from '../pipeline/request.js'
+import { SEND_COMMITTING, type RequestOwner } from '../pipeline/request-owner.js'
+import { now } from '../util/clock.js'
+import type { Backend } from '../backend/backend.js'
+import type { ReadyStatus } from '../api/statement.js'
+
+export const FLUSH_TEXT = "SELECT pg_catalog.pg_logical_emit_message(true, 'pg-managed-connection', '')"
+
+/** Begins each grouped transaction: its COMMIT does not wait for the disk. */
+export const GROUPED: readonly string[] = ['SET LOCAL synchronous_commit TO off']
+
+/** COMMITs that wait while a line of grouped transactions does not end are flushed so often, in milliseconds. */
+const LONGEST_WAIT_MILLIS = 20
+
+/** COMMITs that one flush makes durable. */
+class Group {
+  readonly since = now()
+  resolve!: () => void
+  reject!: (error: Error) => void
+  readonly promise = new Promise<void>((resolve, reject) => {
+    this.resolve = resolve
+    this.reject = reject
+  })
+}
+
+/** Who is served next, as far as flushes go. */
+export type Next = 'nobody' | 'grouped' | 'other'
+
+export class Flushes implements RequestOwner {
+  /** How many have been answered. */
+  count = 0
+  readonly #statementMillis: number
+  /** What the next flush makes durable; null where no COMMIT waits for one. */
+  #waiting: Group | null = null
+  readonly #sent = new Map<Request, Group>()
+  /** The server has warned of something while it flushed: what it promised is not certain. */
+  #doubted = false
+
+  /** @param statementMillis how long the server may take for one; 0 = for ever */
+  constructor(statementMillis: number) {
+    this.#statementMillis = statementMillis
+  }
+
+  /** A grouped COMMIT has been sent. Resolves once it is durable. */
+  join(): Promise<void> {
+    this.#waiting ??= new Group()
+    return this.#waiting.promise
+  }
+
+  /** Sends a flush where one is due: when nobody is next, or somebody who does not take part. */
+  sendIfDue(backend: Backend | null, next: Next): void {
+    const group = this.#waiting
+    if (group === null || backend === null) return
+    const mayWait = next === 'grouped' ? now() - group.since < LONGEST_WAIT_MILLIS : next === 'nobody'
+    // One at a time: the next makes durable all that was committed meanwhile.
+    const isBusy = next === 'nobody' && this.#sent.size > 0
+    if (isBusy || (mayWait && next === 'grouped')) return
+    this.#waiting = null
+    const traits = { ...TRAITS, endsTransaction: true, limitMillis: this.#statementMillis }
+    const request = new ControlRequest(this, FLUSH_TEXT, traits, true)
+    this.#sent.set(request, group)
+    backend.pipeline.submit(request)
+  }
+
+  /** The backend is gone, and with it the flush that would have come. */
+  onBackendLost(cause: Error): void {
+    this.#waiting?.reject(lostError(cause))
+    this.#waiting = null
+  }
+
+  /**
+   * A notice has come. A wait for a standby that somebody cancelled ends with one, and then the record is on this
+   * server alone.
+   */
+  onNotice(head: Request | null, { severity }: { severity?: string | undefined }): void {
+    if (head !== null && this.#sent.has(head) && severity === 'WARNING') this.#doubted = true
+  }
+
+  admit(): typeof SEND_COMMITTING {
+    return SEND_COMMITTING
+  }
+
+  onAnswered(request: Request, status: ReadyStatus): void {
+    const group = this.#take(request)
+    const succeeded = request.error === null && !this.#doubted && status === 'idle'
+    this.#doubted = false
+    if (!succeeded) return this.#joinAgain(group)
+    this.count++
+    group.resolve()
+  }
+
+  /** It goes with the next flush: one that somebody has cancelled, say. */
+  #joinAgain(group: Group): void {
+    this.join().then(group.resolve, group.reject)
+  }
+
+  onWithdrawn(request: Request): void {
+    this.#joinAgain(this.#take(request))
+  }
+
+  onLost(request: Request, cause: Error): void {
+    this.#take(request).reject(lostError(cause))
+  }
+
+  #take(request: Request): Group {
+    const group = this.#sent.get(request)!
+    this.#sent.delete(request)
+    return group
+  }
+
+  withdraw(): void {}
+
+  mayRetry(): boolean {
+    return false
+  }
+}
+
+function lostError(cause: Error): ConnectionLostError {
+  return new ConnectionLostError({ commitOutcome: 'unknown', cause, retrySafe: false })
+}

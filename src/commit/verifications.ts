@@ -1,0 +1,104 @@
+/** The COMMITs whose answer was lost, until it is known what became of them. */
+import { Failure } from '../connect/index.js'
+import { ask as askClient } from '../pg/ask.js'
+import { now } from '../util/clock.js'
+import { pause } from '../util/pause.js'
+import { notKnown, type Evidence, type Verdict } from './evidence.js'
+import { FLUSH_TEXT } from './flushes.js'
+import { readIdentity, type Ask, type ServerIdentity } from './server-identity.js'
+import { verifyByID } from './verify-by-id.js'
+import { verifyByReceipt } from './verify-by-receipt.js'
+import type { Client } from 'pg'
+
+/** Between two questions to a server on which the transaction is still open, in milliseconds. */
+const PAUSE_MILLIS = 50
+
+interface Pending {
+  readonly evidence: Evidence
+  /** When nobody waits any longer, on the clock of `now()`. */
+  readonly deadline: number
+  readonly settle: (verdict: Verdict) => void
+}
+
+export class Verifications {
+  readonly #pending = new Set<Pending>()
+  /** Opens the connection, or joins the attempt under way. */
+  readonly #open: () => Promise<unknown>
+  readonly #patienceMillis: number
+
+  /** @param patienceMillis how long a server is looked for, and the transaction's end waited for */
+  constructor(open: () => Promise<unknown>, patienceMillis: number) {
+    this.#open = open
+    this.#patienceMillis = patienceMillis
+  }
+
+  /** A connection is needed to find something out. */
+  get due(): boolean {
+    return this.#pending.size > 0
+  }
+
+  /** Finds out what became of the transaction. Never rejects. */
+  verify(evidence: Evidence): Promise<Verdict> {
+    return new Promise((resolve) => {
+      const deadline = now() + this.#patienceMillis
+      const pending: Pending = {
+        evidence,
+        deadline,
+        settle: (verdict) => {
+          this.#pending.delete(pending)
+          resolve(verdict)
+        },
+      }
+      this.#pending.add(pending)
+      this.#open().catch((error: Error) =>
+        pending.settle(notKnown(`no server could be asked: ${error.message}`)),
+      )
+    })
+  }
+
+  /**
+   * Finds out, on a connection that is nobody else's yet.
+   *
+   * @throws Failure
+   */
+  async run(client: Client): Promise<void> {
+    if (!this.due) return
+    const ask: Ask = (text, values) => askClient(client, text, values)
+    const here = await readIdentity(ask)
+    // It takes no writes, and may not know of the last ones: another has to be found.
+    if (here.recovering) {
+      throw new Failure(
+        'session',
+        'the server is in recovery; what became of a COMMIT is asked of the primary',
+      )
+    }
+    for (const pending of [...this.#pending]) pending.settle(await this.#find(ask, pending, here))
+  }
+
+  async #find(ask: Ask, { evidence, deadline }: Pending, here: ServerIdentity): Promise<Verdict> {
+    const wait = async (): Promise<void> => {
+      if (now() >= deadline) throw new StillOpenError()
+      await pause(PAUSE_MILLIS)
+    }
+    try {
+      const verdict =
+        evidence.kind === 'id'
+          ? await verifyByID(ask, evidence, here, wait)
+          : await verifyByReceipt(ask, evidence, here, wait)
+      // It may have been committed here and not yet on the standby that the COMMIT waited for.
+      if (verdict.outcome === 'committed') await ask(FLUSH_TEXT)
+      return verdict
+    } catch (error) {
+      if (error instanceof StillOpenError) return notKnown(error.message)
+      throw error
+    }
+  }
+}
+
+class StillOpenError extends Error {
+  constructor() {
+    super(
+      'the session that had sent the COMMIT has the transaction still open, and could not be ended in time',
+    )
+  }
+}

@@ -1,0 +1,73 @@
+/** Finds out by its transaction id whether a transaction was committed (manual, "Transaction ID and Snapshot Information"). */
+import { memberOf } from '../util/thrown.js'
+import { COMMITTED, NOT_COMMITTED, notKnown, type IdEvidence, type Verdict } from './evidence.js'
+import type { Ask, ServerIdentity } from './server-identity.js'
+
+/** null: it is too long ago for the server to know. */
+type Status = 'in progress' | 'committed' | 'aborted' | 'in the future' | null
+
+const STATUS_TEXT = 'SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8) AS status'
+
+/** The session that has the transaction open, and no other that was given the same number since. */
+const TERMINATE_TEXT = `
+  SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+  WHERE pid OPERATOR(pg_catalog.=) $1::pg_catalog.int4
+    AND ($2::pg_catalog.text IS NULL OR extract(epoch FROM backend_start)::pg_catalog.text OPERATOR(pg_catalog.=) $2)
+    AND backend_xid::pg_catalog.text OPERATOR(pg_catalog.=) ($3::pg_catalog.xid8)::pg_catalog.xid::pg_catalog.text`
+
+/** invalid_parameter_value: "transaction ID is in the future" */
+const IN_THE_FUTURE = '22023'
+
+/** @param pause waits before a transaction that is still open is asked for again */
+export async function verifyByID(
+  ask: Ask,
+  evidence: IdEvidence,
+  here: ServerIdentity,
+  pause: () => Promise<void>,
+): Promise<Verdict> {
+  const { session, id } = evidence
+  if (here.system !== session.system) {
+    return notKnown('another database cluster answers now, in which the transaction id means something else')
+  }
+  for (;;) {
+    const status = await statusOf(ask, id)
+    switch (status) {
+      case 'in progress':
+        await ask(TERMINATE_TEXT, [session.processID, session.startedAt, id])
+        await pause()
+        continue
+      case 'aborted':
+      case 'in the future':
+        return NOT_COMMITTED
+      case 'committed':
+        return idsAreUnique(session, here)
+      case null:
+        return notKnown('the server keeps the outcome of recent transactions only, and this one is too old')
+      default:
+        return status satisfies never
+    }
+  }
+}
+
+async function statusOf(ask: Ask, id: string): Promise<Status> {
+  try {
+    const { rows } = await ask<{ status: Status }>(STATUS_TEXT, [id])
+    return rows[0]!.status
+  } catch (error) {
+    if (memberOf(error, 'code') === IN_THE_FUTURE) return 'in the future'
+    throw error
+  }
+}
+
+/** A crash or a promotion may have given the id of a transaction that was lost to another, which was committed. */
+function idsAreUnique(session: ServerIdentity, here: ServerIdentity): Verdict {
+  if (here.timeline !== session.timeline) {
+    return notKnown('another copy of the server was promoted, which may have used the transaction id again')
+  }
+  if (here.statsReset !== session.statsReset) {
+    return notKnown(
+      'the server has recovered from a crash, or its statistics were reset, and may have used the transaction id again',
+    )
+  }
+  return COMMITTED
+}

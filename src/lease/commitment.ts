@@ -1,0 +1,197 @@
+/**
+ * How the library commits a transaction of its own: the group that its COMMIT waits with, and the evidence by which
+ * the outcome can be found out if the answer is lost.
+ */
+import { randomUUID } from 'node:crypto'
+import { NOT_COMMITTED, notKnown, type Evidence, type Verdict } from '../commit/evidence.js'
+import { ConnectionLostError } from '../errors.js'
+import { QueryRequest, StatementsRequest } from '../pipeline/query-request.js'
+import { TRAITS, type Request, type RequestTraits } from '../pipeline/request.js'
+import { ownStatement } from '../pipeline/statement-part.js'
+import { clock } from '../util/clock.js'
+import { Question } from './question.js'
+import type { QueryResult } from 'pg'
+import type { Statement } from '../api/statement.js'
+import type { CommitTerms } from '../api/ports.js'
+import type { Backend } from '../backend/backend.js'
+import type { Commits } from '../commit/commits.js'
+import type { ServerIdentity } from '../commit/server-identity.js'
+import type { EndAnswer, LeaseRequests } from './lease-requests.js'
+
+const ID_TEXT = 'SELECT pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text AS answer'
+const ID_QUESTION = ownStatement(ID_TEXT, { preparable: true })
+const READ_ONLY_TEXT = "SELECT pg_catalog.current_setting('transaction_read_only') AS answer"
+
+/** NOTIFY and held cursors take effect at COMMIT, and have no transaction id before. */
+const TAKES_EFFECT_LATE = /notify|hold/i
+const MAY_MAKE_READ_ONLY = /read[\s_]+only/i
+
+const BEFORE_COMMIT: RequestTraits = { ...TRAITS, precedesCommit: true }
+
+export class Commitment {
+  readonly #terms: CommitTerms
+  readonly #commits: Commits
+  readonly #requests: LeaseRequests
+  /** Who answers, once the checks have been passed. */
+  #session: ServerIdentity | null = null
+  /** The transaction's id, once it has one. */
+  #id: string | null = null
+  /** It was asked for behind the last statement. */
+  #isCurrent = false
+  #lastSent: Request | null = null
+  #takesEffectLate = false
+  #mayBeReadOnly = false
+  #evidence: Evidence | null = null
+
+  constructor(terms: CommitTerms, requests: LeaseRequests, commits: Commits) {
+    this.#terms = terms
+    this.#requests = requests
+    this.#commits = commits
+  }
+
+  // ---- before the transaction begins
+
+  /** What has to be asked of the server first, or is wrong with it; null where the transaction may begin. */
+  obstacle(backend: Backend): Request | Error | null {
+    if (this.#session !== null) return null
+    const { checks } = this.#commits
+    const found = checks.next(backend, this.#terms)
+    if (found !== null) return found
+    this.#session = checks.identity(backend)
+    if (this.#session.recovering) checks.forget(backend)
+    return null
+  }
+
+  /** Another backend stands in: it has to pass the checks, too. */
+  onReopened(): void {
+    this.#session = null
+    this.#isCurrent = false
+  }
+
+  // ---- while it runs
+
+  /** A statement is being sent: the question for the transaction's id, where that can go along. */
+  questionBehind(request: Request): Statement | null {
+    if (this.#terms.verify === false) return null
+    if (TAKES_EFFECT_LATE.test(request.text)) this.#takesEffectLate = true
+    if (MAY_MAKE_READ_ONLY.test(request.text)) this.#mayBeReadOnly = true
+    this.#isCurrent = false
+    this.#lastSent = request
+    const takesIt = request instanceof StatementsRequest && request.traits.pipelining !== 'exclusive'
+    return this.#terms.verify === true && this.#id === null && takesIt ? ID_QUESTION : null
+  }
+
+  onAnswered(request: Request): void {
+    if (!(request instanceof StatementsRequest) || request.admission.trailer === null) return
+    // In a transaction that has failed it is not answered, and asked again before COMMIT.
+    const answer = request.trailing as QueryResult<{ answer: string | null }> | undefined
+    if (answer === undefined) return
+    this.#id ??= answer.rows[0]!.answer
+    this.#isCurrent = request === this.#lastSent
+  }
+
+  async #ask(text: string): Promise<string | null | undefined> {
+    const { backend } = this.#requests
+    if (backend === null || backend.lost !== null) return undefined
+    const question = new Question(text, () => this.#requests.transaction.open)
+    backend.pipeline.submit(question.request)
+    return question.answer
+  }
+
+  // ---- at its end
+
+  /** Gathers the evidence, right before COMMIT is sent. Null where nothing has to be waited for. */
+  prepare(): Promise<void> | null {
+    const { verify } = this.#terms
+    const session = this.#session
+    if (verify === false || session === null || session.recovering) return null
+    if (verify === true) return this.#id === null && !this.#isCurrent ? this.#learnID() : this.#keepID()
+    const isDoubtful = session.readOnly || this.#mayBeReadOnly
+    return isDoubtful ? this.#leaveReceiptIfWritable(verify.table) : this.#leaveReceipt(verify.table)
+  }
+
+  async #learnID(): Promise<void> {
+    this.#id = (await this.#ask(ID_TEXT)) ?? null
+    this.#keepID()
+  }
+
+  #keepID(): null {
+    if (this.#id !== null) this.#evidence = { kind: 'id', session: this.#session!, id: this.#id }
+    return null
+  }
+
+  async #leaveReceiptIfWritable(table: string): Promise<void> {
+    if ((await this.#ask(READ_ONLY_TEXT)) === 'off') this.#leaveReceipt(table)
+  }
+
+  /** In the same write as COMMIT. */
+  #leaveReceipt(table: string): null {
+    const { backend, transaction } = this.#requests
+    if (backend === null || !transaction.open) return null
+    const session = this.#session!
+    const name = this.#commits.checks.tableName(backend, table)
+    const id = randomUUID()
+    const sentAt = session.time + (clock.wallNow() - session.readAt) / 1_000
+    this.#evidence = { kind: 'receipt', session, table: name, id, mark: randomUUID(), sentAt }
+    const statement = ownStatement(`INSERT INTO ${name} (id) VALUES ($1)`, { values: [id], preparable: true })
+    // Where the transaction had failed before, this fails as well, and COMMIT tells why.
+    this.#requests.issue(new QueryRequest(this.#requests, statement, BEFORE_COMMIT))
+    return null
+  }
+
+  /** COMMIT has been sent. Gives the promise that it is durable; null where its own answer says that. */
+  join(): Promise<void> | null {
+    if (!this.#terms.group || this.#session === null || this.#session.recovering) return null
+    const durable = this.#commits.flushes.join()
+    durable.catch(() => {})
+    return durable
+  }
+
+  /**
+   * Waits until it is certain what became of the COMMIT.
+   *
+   * @param mayRetry what went before it may be done again
+   * @throws ConnectionLostError where it was not committed, or nobody can tell
+   */
+  async confirm(
+    answered: Promise<EndAnswer>,
+    durable: Promise<void> | null,
+    mayRetry: boolean,
+  ): Promise<EndAnswer> {
+    const done = this.#commits.expect()
+    try {
+      const answer = await answered
+      if (durable === null || answer.tag !== 'COMMIT') return answer
+      await durable
+      this.#commits.counters.groupCommits++
+      return answer
+    } catch (error) {
+      const isOpen = error instanceof ConnectionLostError && error.commitOutcome === 'unknown'
+      if (this.#terms.verify === false || !isOpen) throw error
+      await this.#verify(error, mayRetry)
+      return { tag: 'COMMIT', failedBefore: null }
+    } finally {
+      done()
+    }
+  }
+
+  async #verify({ cause }: ConnectionLostError, mayRetry: boolean): Promise<void> {
+    const verdict = await this.#verdict()
+    if (verdict.outcome === 'committed') return
+    const isNone = verdict.outcome === 'none'
+    if (isNone && mayRetry) this.#requests.transaction.mayHaveCommitted = false
+    throw new ConnectionLostError({
+      commitOutcome: verdict.outcome,
+      retrySafe: isNone && mayRetry,
+      cause,
+      verification: isNone ? 'the server says that it was not committed' : verdict.reason,
+    })
+  }
+
+  #verdict(): Promise<Verdict> | Verdict {
+    if (this.#evidence !== null) return this.#commits.verify(this.#evidence)
+    return this.#takesEffectLate
+      ? notKnown('NOTIFY and held cursors take effect at COMMIT, and leave nothing to ask for')
+      : NOT_COMMITTED
+  }
+}

@@ -1,0 +1,195 @@
+/** Commits that wait for the disk or a standby: what is confirmed has to last, whoever dies in between. */
+import assert from 'node:assert/strict'
+import { ManagedConnection, type ManagedConnectionOptions } from 'pg-managed-connection'
+import { outcome } from '../support/caught.js'
+import { startServer, type PostgresServer } from '../support/postgres.js'
+import { leakTest } from '../support/suite.js'
+import { until, within } from '../support/wait.js'
+import pg from 'pg'
+
+const test = leakTest({ resources: false })
+
+/** A server that writes to its disk when it is asked to and not before, and nobody's COMMIT goes along with another's. */
+const LAZY = [
+  'wal_writer_delay = 10s',
+  'wal_writer_flush_after = 1GB',
+  'autovacuum = off',
+  'checkpoint_timeout = 1h',
+]
+
+async function connect(server: PostgresServer): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: server.conninfo() })
+  client.on('error', () => {})
+  await client.connect()
+  return client
+}
+
+async function ids(server: PostgresServer): Promise<number[]> {
+  const client = await connect(server)
+  const { rows } = await client.query<{ id: number }>('SELECT id FROM payment ORDER BY id')
+  await client.end()
+  return rows.map(({ id }) => id)
+}
+
+/** Pays with many tasks until the server is stopped as in a crash. Gives what was confirmed. */
+async function payUntilCrash(server: PostgresServer, options: ManagedConnectionOptions): Promise<number[]> {
+  const manager = new ManagedConnection(server.conninfo(), { ...options, reconnectTimeoutMillis: 1 })
+  await manager.query('CREATE TABLE IF NOT EXISTS payment (id int)')
+  const confirmed: number[] = []
+  let next = 0
+  let isOver = false
+  const task = async (): Promise<void> => {
+    while (!isOver) {
+      const id = next++
+      const paid = await outcome(
+        manager.transaction((connection) => connection.query('INSERT INTO payment VALUES ($1)', [id])),
+      )
+      if (paid.status === 'fulfilled') confirmed.push(id)
+    }
+  }
+  const tasks = Array.from({ length: 16 }, task)
+  await until(() => confirmed.length > 500, { what: '500 payments', timeoutMillis: 30_000 })
+  await server.stop('immediate')
+  isOver = true
+  await Promise.all(tasks)
+  await manager.end({ timeoutMillis: 1 })
+  return confirmed
+}
+
+test('what was committed together and confirmed is there after a crash', async () => {
+  await using server = await startServer({ conf: LAZY })
+  const confirmed = await payUntilCrash(server, { groupCommit: true })
+  await server.start()
+  const stored = new Set(await ids(server))
+  const missing = confirmed.filter((id) => !stored.has(id))
+  assert.deepEqual(missing, [])
+})
+
+test('the crash is one that loses what was not flushed, or the test above would prove nothing', async () => {
+  await using server = await startServer({ conf: [...LAZY, 'synchronous_commit = off'] })
+  const confirmed = await payUntilCrash(server, {})
+  await server.start()
+  const client = await connect(server)
+  const exists = await client.query("SELECT to_regclass('payment') AS there")
+  await client.end()
+  const stored = new Set(exists.rows[0].there === null ? [] : await ids(server))
+  assert.notDeepEqual(
+    confirmed.filter((id) => !stored.has(id)),
+    [],
+  )
+})
+
+/** Each COMMIT waits for a standby that does not exist, until it is allowed not to. */
+async function startWaiting(): Promise<
+  { server: PostgresServer; admin: pg.Client; release(): Promise<void> } & AsyncDisposable
+> {
+  const server = await startServer()
+  const admin = await connect(server)
+  await admin.query('CREATE TABLE payment (id int)')
+  await admin.query("ALTER SYSTEM SET synchronous_standby_names TO 'nobody'")
+  await admin.query('SELECT pg_reload_conf()')
+  const release = async (): Promise<void> => {
+    await admin.query("ALTER SYSTEM SET synchronous_standby_names TO ''")
+    await admin.query('SELECT pg_reload_conf()')
+  }
+  const dispose = async (): Promise<void> => {
+    await admin.end()
+    await server[Symbol.asyncDispose]()
+  }
+  return { server, admin, release, [Symbol.asyncDispose]: dispose }
+}
+
+async function waitsForStandby(admin: pg.Client, text: string): Promise<number> {
+  return until(
+    async () => {
+      const { rows } = await admin.query<{ pid: number }>(
+        `SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE $1`,
+        [`%${text}%`],
+      )
+      return rows[0]?.pid ?? false
+    },
+    { what: `${text} to wait for the standby` },
+  )
+}
+
+test('a flush whose wait for the standby is cancelled has promised nothing: another one does', async () => {
+  await using waiting = await startWaiting()
+  const { server, admin, release } = waiting
+  await using manager = new ManagedConnection(server.conninfo(), { groupCommit: true })
+  await manager.use(
+    async (connection) => {
+      await connection.query('SET synchronous_commit = off')
+    },
+    { autocommit: true },
+  )
+  // The check at the first use is a flush as well.
+  await manager.transaction((connection) => connection.query('SELECT 1'))
+  await manager.query('SET synchronous_commit = on')
+  let done = false
+  const paid = manager
+    .transaction((connection) => connection.query('INSERT INTO payment VALUES (1)'))
+    .then(() => (done = true))
+  for (let time = 0; time < 2; time++) {
+    const pid = await waitsForStandby(admin, 'pg_logical_emit_message')
+    await admin.query('SELECT pg_cancel_backend($1)', [pid])
+    await until(() => manager.stats.flushes >= 1 || true, { what: 'a moment' })
+    assert.equal(done, false)
+  }
+  await waitsForStandby(admin, 'pg_logical_emit_message')
+  assert.equal(done, false)
+  await release()
+  await within(paid, 'the payment')
+})
+
+for (const verifyCommit of ['by its id', 'by a receipt'] as const) {
+  test(`a COMMIT that hung in a standby and was terminated is committed here alone: ${verifyCommit}, it is confirmed once it has reached the standby`, async () => {
+    await using waiting = await startWaiting()
+    const { server, admin, release } = waiting
+    await admin.query('SET synchronous_commit = off')
+    await admin.query('CREATE TABLE receipts (id uuid PRIMARY KEY)')
+    await using manager = new ManagedConnection(server.conninfo(), {
+      verifyCommit: verifyCommit === 'by its id' ? true : { table: 'receipts' },
+    })
+    let done = false
+    const paid = manager
+      .transaction((connection) => connection.query('INSERT INTO payment VALUES (2)'))
+      .then(() => (done = true))
+    const pid = await waitsForStandby(admin, 'COMMIT')
+    await admin.query('SELECT pg_terminate_backend($1)', [pid])
+    await waitsForStandby(admin, 'pg_logical_emit_message')
+    assert.deepEqual((await admin.query('SELECT id FROM payment')).rows, [{ id: 2 }])
+    assert.equal(done, false)
+    await release()
+    await within(paid, 'the payment')
+    assert.equal(manager.stats.verifiedCommitted, 1)
+  })
+}
+
+test('a crash in between makes an id worthless, and a receipt not', async () => {
+  for (const verifyCommit of [true, { table: 'receipts' }]) {
+    await using waiting = await startWaiting()
+    const { server, admin } = waiting
+    await admin.query('SET synchronous_commit = off')
+    await admin.query('CREATE TABLE receipts (id uuid PRIMARY KEY)')
+    await using manager = new ManagedConnection(server.conninfo(), {
+      verifyCommit,
+      reconnectTimeoutMillis: 20_000,
+    })
+    const paid = outcome(
+      manager.transaction((connection) => connection.query('INSERT INTO payment VALUES (3)')),
+    )
+    await waitsForStandby(admin, 'COMMIT')
+    await admin.query("ALTER SYSTEM SET synchronous_standby_names TO ''")
+    await server.stop('immediate')
+    await server.start()
+    const settled = await within(paid, 'the payment', 30_000)
+    const isStored = (await ids(server)).includes(3)
+    if (verifyCommit === true) {
+      assert.equal(isStored, true)
+      assert.equal(settled.status, 'rejected')
+      const { commitOutcome, verification } = (settled as PromiseRejectedResult).reason
+      assert.equal(commitOutcome, 'unknown')
+      assert.match(verification, /crash/)
+    } else assert.equal(settled.status === 'fulfilled', isStored)
+  }
+})

@@ -1,0 +1,184 @@
+/** `groupCommit`: many commits wait for one flush, and each resolves only when it is durable. */
+import assert from 'node:assert/strict'
+import { ConnectionLostError, UnsupportedServerError } from 'pg-managed-connection'
+import { caught, createGate, outcome } from '../support/caught.js'
+import { toConninfo } from '../support/address.js'
+import { ManagedConnection } from '../support/managed.js'
+import { openConnected, openProxied } from '../support/proxied.js'
+import { openSuite } from '../support/suite.js'
+import { until } from '../support/wait.js'
+
+const { test, database } = await openSuite()
+const { admin } = database
+await admin.query('CREATE TABLE payment (id int)')
+
+const INSERT = 'INSERT INTO payment VALUES ($1)'
+const FLUSH = /pg_logical_emit_message/
+
+test('many commits share a few flushes, and all are stored', async () => {
+  await using manager = new ManagedConnection(database.conninfo, { groupCommit: true })
+  const pay = (id: number): Promise<unknown> =>
+    id % 2 === 0
+      ? manager.transaction((connection) => connection.query(INSERT, [id]))
+      : manager.batch([{ text: INSERT, values: [id] }])
+  await Promise.all(Array.from({ length: 64 }, (_, id) => pay(id)))
+  assert.equal((await admin.rows('SELECT DISTINCT id FROM payment')).length, 64)
+  await until(() => manager.stats.groupCommits === 64, { what: 'the figures' })
+  const { flushes } = manager.stats
+  assert.ok(flushes >= 1 && flushes <= 16, `${flushes} flushes`)
+})
+
+test('the transaction runs with synchronous_commit off, the session stays as it was', async () => {
+  await using manager = new ManagedConnection(database.conninfo, { groupCommit: true })
+  const show = 'SHOW synchronous_commit'
+  const inside = await manager.transaction(async (connection) => {
+    const first = await connection.query(show)
+    await connection.transaction((inner) => inner.query(INSERT, [1]))
+    return [...first.rows, ...(await connection.query(show)).rows]
+  })
+  assert.deepEqual(inside, [{ synchronous_commit: 'off' }, { synchronous_commit: 'off' }])
+  for (const options of [{ groupCommit: false }, { accessMode: 'read only' }] as const) {
+    const outside = await manager.transaction((connection) => connection.query(show), options)
+    assert.deepEqual(outside.rows, [{ synchronous_commit: 'on' }])
+  }
+  assert.deepEqual((await manager.query(show)).rows, [{ synchronous_commit: 'on' }])
+})
+
+test('a text, a BEGIN of the user’s or modes of the transaction change nothing of that', async () => {
+  await using manager = new ManagedConnection(database.conninfo, { groupCommit: true })
+  const show = 'SELECT current_setting($$synchronous_commit$$) AS level'
+  const seen: unknown[] = []
+  await manager.transaction(async (connection) => {
+    await connection.query(`SELECT 1; ${show}`)
+    seen.push(...(await connection.query(show)).rows)
+  })
+  await manager.transaction(async (connection) => seen.push(...(await connection.query(show)).rows), {
+    isolationLevel: 'serializable',
+  })
+  assert.deepEqual(seen, [{ level: 'off' }, { level: 'off' }])
+})
+
+test(
+  'it resolves behind the answer to a flush, and not behind that to its COMMIT',
+  { needs: ['wire'] },
+  async () => {
+    await using wire = await openConnected(database, { groupCommit: true })
+    const { manager, proxy } = wire
+    await manager.transaction((connection) => connection.query('SELECT 1'))
+    const flushing = createGate()
+    proxy.onChunk = (direction, chunk) => {
+      if (direction === 'toServer' && FLUSH.test(chunk.toString('latin1'))) {
+        proxy.onChunk = null
+        proxy.pause('toServer')
+        flushing.open()
+      }
+      return chunk
+    }
+    let done = false
+    const paid = manager.transaction((connection) => connection.query(INSERT, [1])).then(() => (done = true))
+    await flushing.opened
+    assert.equal(done, false)
+    proxy.resume('toServer')
+    await paid
+    assert.equal(done, true)
+  },
+)
+
+test('whoever takes no part is served behind a flush', { needs: ['wire'] }, async () => {
+  await using wire = await openProxied(database, { groupCommit: true })
+  const { manager, recording } = wire
+  await manager.transaction((connection) => connection.query('SELECT 1'))
+  const others = {
+    'a one-shot': () => manager.query('SELECT 11 AS other'),
+    'a holder': () =>
+      manager.use((connection) => connection.query('SELECT 12 AS other'), { autocommit: true }),
+    'a transaction': () =>
+      manager.transaction((connection) => connection.query('SELECT 13 AS other'), { groupCommit: false }),
+  }
+  for (const [who, ask] of Object.entries(others)) {
+    recording.clear()
+    const paid = manager.transaction((connection) => connection.query(INSERT, [1]))
+    await Promise.all([paid, ask()])
+    const texts = recording.sent().map((message) => JSON.stringify(message))
+    const commit = texts.findIndex((text) => /COMMIT/.test(text))
+    const flush = texts.findIndex((text) => FLUSH.test(text))
+    const other = texts.findIndex((text) => /AS other/.test(text))
+    assert.ok(commit < flush && flush < other, `${who}: ${texts.join('\n')}`)
+  }
+})
+
+test('commits do not wait for ever behind a line that does not end', async () => {
+  await using manager = new ManagedConnection(database.conninfo, { groupCommit: true })
+  let isOver = false
+  const pay = async (): Promise<unknown> =>
+    isOver ? null : manager.transaction((connection) => connection.query(INSERT, [1]))
+  await pay()
+  const first = pay().then(() => (isOver = true))
+  // Each asks for the next one before it is confirmed itself.
+  const line = async (): Promise<void> => {
+    const asked: Promise<unknown>[] = []
+    while (!isOver) {
+      asked.push(pay(), pay())
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    await Promise.all(asked)
+  }
+  await Promise.all([first, line()])
+})
+
+test('lost before it is durable, nobody knows whether it will last', { needs: ['wire'] }, async () => {
+  await using wire = await openConnected(database, { groupCommit: true })
+  const { manager, proxy } = wire
+  await manager.transaction((connection) => connection.query('SELECT 1'))
+  proxy.onChunk = (direction, chunk, connection) => {
+    if (direction !== 'toServer' || !FLUSH.test(chunk.toString('latin1'))) return chunk
+    proxy.onChunk = null
+    connection.cut('reset')
+    return null
+  }
+  const paid = manager.transaction((connection) => connection.query(INSERT, [1]))
+  const error = await caught(paid, ConnectionLostError)
+  assert.equal(error.commitOutcome, 'unknown')
+  assert.equal(error.retrySafe, false)
+})
+
+test('a transaction that fails waits for nobody’s flush', async () => {
+  await using manager = new ManagedConnection(database.conninfo, { groupCommit: true })
+  const settled = await Promise.all([
+    outcome(manager.transaction(() => Promise.reject(new Error('own')))),
+    outcome(manager.transaction((connection) => connection.query('SELECT 1 / 0'))),
+    outcome(manager.batch([{ text: INSERT, values: [1] }, 'SELECT 1 / 0'])),
+    outcome(manager.transaction((connection) => connection.query(INSERT, [700]))),
+  ])
+  assert.deepEqual(
+    settled.map(({ status }) => status),
+    ['rejected', 'rejected', 'rejected', 'fulfilled'],
+  )
+  assert.equal(((settled[2] as PromiseRejectedResult).reason as { index: number }).index, 1)
+  assert.deepEqual(await admin.rows('SELECT id FROM payment WHERE id = 700'), [{ id: 700 }])
+})
+
+test('a server that cannot flush is refused before anything is done', { needs: ['users'] }, async () => {
+  const role = `unflushing_${process.pid}`
+  const [{ signature }] = (await admin.rows(
+    `SELECT oid::regprocedure::text AS signature FROM pg_proc
+     WHERE proname = 'pg_logical_emit_message' AND prorettype = 'pg_lsn'::regtype
+       AND proargtypes[2] = 'text'::regtype`,
+  )) as [{ signature: string }]
+  await admin.query(`CREATE ROLE ${role} LOGIN; GRANT INSERT ON payment TO ${role};
+    REVOKE EXECUTE ON FUNCTION ${signature} FROM PUBLIC`)
+  try {
+    const conninfo = toConninfo({ ...database.login, user: role }, database.name)
+    await using manager = new ManagedConnection(conninfo, { groupCommit: true })
+    const error = await caught(
+      manager.transaction((connection) => connection.query(INSERT, [99])),
+      UnsupportedServerError,
+    )
+    assert.match(error.message, /groupCommit.*pg_logical_emit_message/)
+    assert.deepEqual(await admin.rows('SELECT 1 FROM payment WHERE id = 99'), [])
+    await manager.query(INSERT, [98])
+  } finally {
+    await admin.query(`GRANT EXECUTE ON FUNCTION ${signature} TO PUBLIC`)
+    await admin.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+  }
+})
