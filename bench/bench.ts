@@ -16,6 +16,7 @@ import { startProxy } from '../test/support/proxy.js'
 import { describeEnvironment } from './environment.js'
 import { isWanted, readFlags, type Flags } from './flags.js'
 import { measureFootprint } from './footprint.js'
+import { onGround } from './grounds/ground.js'
 import type { Place } from './place.js'
 import { writeProfiles } from './profile.js'
 import { Progress } from './progress.js'
@@ -74,12 +75,18 @@ async function measureAll(database: TestDatabase, flags: Flags): Promise<Results
   return { environment, settings, rows, footprint, notes }
 }
 
-/** Straight to the server, or through a proxy that takes its time. */
+/** Straight to the server, through a proxy that takes its time, or on a server of the row's own. */
 async function runRowThere(
   row: Row,
   course: Omit<Course, 'place'>,
   direct: Place,
 ): Promise<RowResult | null> {
+  if (row.ground !== undefined) {
+    return onGround(row.ground, async ({ name, login, admin }, about) => {
+      course.note(`${row.id}: ${about}`)
+      return runRow(row, { ...course, admin, place: { login, database: name } })
+    })
+  }
   if (row.delayMillis === 0) return runRow(row, { ...course, place: direct })
   await using proxy = await startProxy(direct.login)
   proxy.delayMillis = row.delayMillis

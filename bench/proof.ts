@@ -1,7 +1,7 @@
 /** Makes sure that a contestant does what is measured: each operation a committed transaction of its own. */
 import type { Admin } from '../test/support/admin.js'
 import type { Contestant, Setting } from './contestants/contestant.js'
-import { insertProof } from './work.js'
+import { insertNumber } from './work.js'
 
 /** As many as pgbench sends together. */
 const OPERATIONS = 50
@@ -15,7 +15,7 @@ interface Trace {
 export async function prove(contestant: Contestant, setting: Setting, admin: Admin): Promise<void> {
   const { statements } = setting.work
   await admin.query('TRUNCATE proof')
-  const entrant = await contestant({ ...setting, work: insertProof(statements) })
+  const entrant = await contestant({ ...setting, work: insertNumber(statements) })
   try {
     await entrant.attempt(OPERATIONS)
   } finally {

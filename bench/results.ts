@@ -27,6 +27,7 @@ export interface RowResult extends Pick<Row, 'id' | 'title' | 'unit' | 'tasks' |
 export interface EntryResult {
   readonly name: string
   readonly tasks: number
+  readonly ours?: true
   /** Operations per second, round by round. */
   readonly rates: readonly number[]
   readonly median: number

@@ -1,35 +1,38 @@
 /** The rows of the table, and what we want to see in them. */
 import { managedBatch, managedQuery, managedTransaction, managedUse } from './contestants/managed.js'
-import { clientTransaction } from './contestants/pg-client.js'
+import {
+  clientTransaction,
+  namedPipelinedQuery,
+  namedPipelinedTransaction,
+  pipelinedQuery,
+  pipelinedTransaction,
+} from './contestants/pg-client.js'
 import {
   namedPoolQuery,
   namedPoolTransaction,
   poolOfTenQuery,
   poolQuery,
   poolTransaction,
+  poolTransactionOf,
 } from './contestants/pg-pool.js'
 import { pgbenchPipeline, pgbenchTransaction } from './contestants/pgbench.js'
 import { pgPromiseTransaction } from './contestants/pg-promise.js'
 import { postgresJsQuery, postgresJsTransaction } from './contestants/postgres-js.js'
 import { slonikTransaction } from './contestants/slonik.js'
 import { workersFiveMessages, workersQuery, workersTransaction } from './contestants/workers.js'
-import type { Entry, Row } from './row.js'
+import { durableRows } from './durable-rows.js'
+import { OURSELVES, TRANSACTIONS, type Entry, type Row } from './row.js'
 import { SELECT_ITEMS, SELECT_SLOWLY, selectNumber } from './work.js'
-
-/** How this library is called in tables and charts. */
-const OURSELVES = 'pg-managed-connection'
 
 const PGBENCH = 'pgbench -c1 -M prepared'
 const PGBENCH_PIPELINE = 'pgbench, 50 transactions a pipeline'
 
-/** What is the same in most rows. */
-const TRANSACTIONS = {
-  unit: 'transactions',
-  work: selectNumber(),
-  tasks: 64,
-  delayMillis: 0,
-  kind: 'race',
-} as const
+/** More than one connection, and one on which nobody waits for an answer: other ways out of the same trouble. */
+const TEN_OR_PIPELINED: readonly Entry[] = [
+  { name: 'pg.Pool max: 10', contestant: poolTransactionOf(10) },
+  { name: 'pg.Client pipeline: true', contestant: pipelinedTransaction },
+]
+const NAMED_PIPELINE = 'pg.Client pipeline: true, named'
 
 const QUERIES = { ...TRANSACTIONS, unit: 'queries' } as const
 
@@ -47,6 +50,8 @@ export function allRows(quick: boolean): readonly Row[] {
         { name: OURSELVES, contestant: managedTransaction },
         { name: 'pg.Pool max: 1', contestant: poolTransaction, target: 3 },
         { name: 'pg.Pool max: 1, named', contestant: namedPoolTransaction },
+        ...TEN_OR_PIPELINED,
+        { name: NAMED_PIPELINE, contestant: namedPipelinedTransaction },
         { name: 'postgres.js max: 1, begin', contestant: postgresJsTransaction, target: 4 },
         { name: 'pg-promise max: 1, tx', contestant: pgPromiseTransaction },
         { name: 'slonik pool of 1', contestant: slonikTransaction },
@@ -62,6 +67,8 @@ export function allRows(quick: boolean): readonly Row[] {
         { name: OURSELVES, contestant: managedTransaction },
         { name: 'pg.Pool max: 1', contestant: poolTransaction, target: 2 },
         { name: 'pg.Pool max: 1, named', contestant: namedPoolTransaction },
+        ...TEN_OR_PIPELINED,
+        { name: NAMED_PIPELINE, contestant: namedPipelinedTransaction },
         { name: 'postgres.js max: 1, begin', contestant: postgresJsTransaction },
         { name: PGBENCH, contestant: pgbenchTransaction },
       ],
@@ -73,8 +80,11 @@ export function allRows(quick: boolean): readonly Row[] {
       delayMillis: 1,
       entries: [
         { name: OURSELVES, contestant: managedTransaction },
+        { name: 'the same, batch()', contestant: managedBatch, ours: true },
         { name: 'pg.Pool max: 1', contestant: poolTransaction, target: 2.7 },
         { name: 'pg.Pool max: 1, named', contestant: namedPoolTransaction },
+        ...TEN_OR_PIPELINED,
+        { name: NAMED_PIPELINE, contestant: namedPipelinedTransaction },
         { name: 'postgres.js max: 1, begin', contestant: postgresJsTransaction },
         { name: 'pg-promise max: 1, tx', contestant: pgPromiseTransaction },
         { name: 'slonik pool of 1', contestant: slonikTransaction },
@@ -89,6 +99,7 @@ export function allRows(quick: boolean): readonly Row[] {
         { name: OURSELVES, contestant: managedUse },
         { name: 'pg.Pool max: 1', contestant: poolTransaction, target: 1.5 },
         { name: 'pg.Pool max: 1, named', contestant: namedPoolTransaction },
+        ...TEN_OR_PIPELINED,
       ],
     },
     { ...QUERIES, id: 'query', title: 'query()', entries: queryEntries(2.5) },
@@ -109,6 +120,7 @@ export function allRows(quick: boolean): readonly Row[] {
         { name: OURSELVES, contestant: managedQuery },
         { name: 'pg.Pool max: 1', contestant: poolQuery },
         { name: 'pg.Pool max: 10', contestant: poolOfTenQuery },
+        { name: 'pg.Client pipeline: true', contestant: pipelinedQuery },
       ],
     },
     {
@@ -131,6 +143,8 @@ export function allRows(quick: boolean): readonly Row[] {
       entries: [
         { name: OURSELVES, contestant: managedBatch },
         { name: PGBENCH_PIPELINE, contestant: pgbenchPipeline, target: 0.9 },
+        ...TEN_OR_PIPELINED,
+        { name: NAMED_PIPELINE, contestant: namedPipelinedTransaction },
       ],
     },
     {
@@ -141,6 +155,8 @@ export function allRows(quick: boolean): readonly Row[] {
       entries: [
         { name: OURSELVES, contestant: managedBatch },
         { name: PGBENCH_PIPELINE, contestant: pgbenchPipeline, target: 0.8 },
+        ...TEN_OR_PIPELINED,
+        { name: NAMED_PIPELINE, contestant: namedPipelinedTransaction },
       ],
     },
     {
@@ -151,6 +167,7 @@ export function allRows(quick: boolean): readonly Row[] {
       entries: [
         { name: OURSELVES, contestant: managedTransaction },
         { name: 'bare pg.Client', contestant: clientTransaction, target: 1 },
+        { name: 'pg.Client pipeline: true', contestant: pipelinedTransaction },
       ],
     },
     {
@@ -208,6 +225,7 @@ export function allRows(quick: boolean): readonly Row[] {
         { name: 'in a worker', contestant: workersTransaction },
       ],
     },
+    ...durableRows(),
   ]
 }
 
@@ -217,5 +235,8 @@ function queryEntries(target: number): readonly Entry[] {
     { name: 'postgres.js max: 1', contestant: postgresJsQuery, target },
     { name: 'pg.Pool max: 1', contestant: poolQuery },
     { name: 'pg.Pool max: 1, named', contestant: namedPoolQuery },
+    { name: 'pg.Pool max: 10', contestant: poolOfTenQuery },
+    { name: 'pg.Client pipeline: true', contestant: pipelinedQuery },
+    { name: NAMED_PIPELINE, contestant: namedPipelinedQuery },
   ]
 }

@@ -5,7 +5,7 @@ import type { Place } from './place.js'
 import { prove } from './proof.js'
 import { compare, type EntryResult, type RowResult, type Settings } from './results.js'
 import type { Entry, Row } from './row.js'
-import { summarise } from './statistics.js'
+import { ratios, summarise } from './statistics.js'
 
 export interface Course {
   readonly place: Place
@@ -37,6 +37,7 @@ export async function runRow(row: Row, course: Course): Promise<RowResult | null
     for (const { entrant } of runners) await entrant.close()
   }
   noteLatency(row, runners, course)
+  noteOthers(row, runners, course)
   return conclude(row, runners)
 }
 
@@ -48,6 +49,18 @@ function noteLatency({ id, addedMicros }: Row, [first, ...others]: readonly Runn
     const { median } = summarise(added)
     const verdict = median <= addedMicros ? 'met' : 'MISSED'
     course.note(`${id}: ${entry.name} +${Math.round(median)} µs (target <= ${addedMicros}: ${verdict})`)
+  }
+}
+
+/** What the ratios are with another entry as the first. */
+function noteOthers({ id, alsoFirst = [] }: Row, runners: readonly Runner[], course: Course): void {
+  for (const one of runners.filter(({ entry }) => alsoFirst.includes(entry.name))) {
+    const others = runners.filter((other) => other !== one)
+    const compared = others.map(({ entry, rates }) => {
+      const { median, low, high } = summarise(ratios(one.rates, rates))
+      return `${median.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)}) × ${entry.name}`
+    })
+    course.note(`${id}: ${one.entry.name} is ${compared.join('; ')}`)
   }
 }
 
@@ -86,6 +99,7 @@ function conclude(row: Row, runners: readonly Runner[]): RowResult {
     return {
       name: entry.name,
       tasks,
+      ...(entry.ours && { ours: entry.ours }),
       rates: rates.map(Math.round),
       median: summarise(rates).median,
       comparison,

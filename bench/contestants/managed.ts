@@ -1,8 +1,8 @@
 /** This library, with every option at its default. */
-import { ManagedConnection } from 'pg-managed-connection'
+import { ManagedConnection, type TransactionOptions } from 'pg-managed-connection'
 import { conninfoOf, type Place } from '../place.js'
 import type { Work } from '../work.js'
-import { inProcess, type Client } from './contestant.js'
+import { inProcess, type Client, type Contestant } from './contestant.js'
 
 // A hundred thousand tasks wait longer than the default allows on a slow machine.
 const ACQUIRE_TIMEOUT_MILLIS = 600_000
@@ -12,16 +12,24 @@ type Once = (manager: ManagedConnection, work: Work) => Client['once']
 const managed = (once: Once) => inProcess((place, work) => connect(place, work, once))
 
 /** `transaction()`, its statements one after the other. */
-export const managedTransaction = managed((manager, work) => (n) => {
-  const { text, statements } = work
-  const values = [work.value(n)]
-  return manager.transaction(async (connection) => {
-    for (let index = 0; index < statements; index++) {
-      const { rows } = await connection.query(text, values)
-      work.check(rows, n)
-    }
-  })
-})
+const transaction =
+  (options?: TransactionOptions): Once =>
+  (manager, work) =>
+  (n) => {
+    const { text, statements } = work
+    const values = [work.value(n)]
+    return manager.transaction(async (connection) => {
+      for (let index = 0; index < statements; index++) {
+        const { rows } = await connection.query(text, values)
+        work.check(rows, n)
+      }
+    }, options)
+  }
+
+export const managedTransaction = managed(transaction())
+
+/** The same with options that the library may not have yet; then it is left out. */
+export const managedTransactionWith = (options: object): Contestant => managed(transaction(options))
 
 /** `use()` with one statement and `commit()`. */
 export const managedUse = managed((manager, work) => (n) => {

@@ -1,4 +1,4 @@
-/** `pg.Pool` with one client: what most applications would use instead. And once with ten, where one is not enough. */
+/** `pg.Pool` with one client: what most applications would use instead. And with more of them, where they may. */
 import pg from 'pg'
 import { configOf } from '../place.js'
 import type { Work } from '../work.js'
@@ -39,6 +39,8 @@ const NAMED = { name: 'work' }
 
 export const poolTransaction = pooled(transaction, {})
 export const namedPoolTransaction = pooled(transaction, NAMED)
+/** With so many connections. */
+export const poolTransactionOf = (max: number): Contestant => pooled(transaction, {}, max)
 export const poolQuery = pooled(query, {})
 export const namedPoolQuery = pooled(query, NAMED)
 export const poolOfTenQuery = pooled(query, {}, 10)

@@ -1,25 +1,29 @@
-/** postgres.js with one connection; it prepares by itself. */
+/** postgres.js with one connection, or more where they may; it prepares by itself. */
 import { loadPeer, type PostgresJs } from '../peers.js'
 import { configOf, type Place } from '../place.js'
 import { partsOf } from '../work.js'
-import { inProcess } from './contestant.js'
+import { inProcess, type Contestant } from './contestant.js'
 
-export const postgresJsTransaction = inProcess(async (place, work) => {
-  const sql = await connect(place)
-  const parts = partsOf(work)
-  return {
-    once: (n) =>
-      sql.begin(async (transaction) => {
-        for (let index = 0; index < work.statements; index++) {
-          work.check(await transaction(parts, work.value(n)), n)
-        }
-      }),
-    close: () => sql.end(),
-  }
-})
+/** `sql.begin()`, with so many connections. */
+export const postgresJsTransactionOf = (max: number): Contestant =>
+  inProcess(async (place, work) => {
+    const sql = await connect(place, max)
+    const parts = partsOf(work)
+    return {
+      once: (n) =>
+        sql.begin(async (transaction) => {
+          for (let index = 0; index < work.statements; index++) {
+            work.check(await transaction(parts, work.value(n)), n)
+          }
+        }),
+      close: () => sql.end(),
+    }
+  })
+
+export const postgresJsTransaction = postgresJsTransactionOf(1)
 
 export const postgresJsQuery = inProcess(async (place, work) => {
-  const sql = await connect(place)
+  const sql = await connect(place, 1)
   const parts = partsOf(work)
   return {
     once: async (n) => work.check(await sql(parts, work.value(n)), n),
@@ -27,8 +31,8 @@ export const postgresJsQuery = inProcess(async (place, work) => {
   }
 })
 
-async function connect(place: Place): Promise<PostgresJs> {
+async function connect(place: Place, max: number): Promise<PostgresJs> {
   const { default: postgres } = await loadPeer('postgres')
   const { user, ...config } = configOf(place)
-  return postgres({ ...config, username: user, max: 1 })
+  return postgres({ ...config, username: user, max })
 }

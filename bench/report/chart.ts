@@ -92,7 +92,7 @@ function drawGroup(row: RowResult, top: number): string {
 
 function drawBar({ kind, entries }: RowResult, entry: EntryResult, top: number, fastest: number): string {
   const length = Math.max(1, Math.round((entry.median / fastest) * LONGEST))
-  const ours = kind === 'growth' || entry === entries[0]
+  const ours = kind === 'growth' || entry === entries[0] || entry.ours
   const baseline = top + BAR_HEIGHT - 3
   const parts = [
     text('', MARGIN, baseline, entry.name),

@@ -13,6 +13,7 @@ export type CutKind = 'reset' | 'fin' | 'deaf' | 'half open'
 /** What a link asks of its proxy while bytes pass. */
 export interface LinkRules {
   delayMillis(): number
+  slackMillis(): number
   splitBytes(): number
   pieceMillis(): number
   /** A promise while bytes of this direction are kept back. */
@@ -156,7 +157,7 @@ class Lane {
   /** Waits for a parcel's delay and for the gate. Rejects when the connection is cut meanwhile. */
   async #travel({ due }: Parcel): Promise<void> {
     // Timers may fire a little early.
-    for (let wait; (wait = due - performance.now()) > 0;)
+    for (let wait; (wait = due - performance.now()) > this.#rules.slackMillis();)
       await sleep(wait, undefined, { signal: this.#signal })
     for (;;) {
       const gate = this.#rules.passGate(this.#direction)

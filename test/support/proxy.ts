@@ -56,6 +56,8 @@ export class Proxy implements Address, AsyncDisposable {
   readonly bytes: Record<Direction, number> = { toServer: 0, toClient: 0 }
   /** How long every chunk is on its way, in each direction. */
   delayMillis = 0
+  /** Chunks may be so early. Timers fire a millisecond apart: with none, chunks come at most once in one. */
+  slackMillis = 0
   /** Chunks are delivered in pieces of at most so many bytes, with a pause in between. */
   splitBytes = Infinity
   /** How long the pause between such pieces is; 0 is a turn of the event loop. */
@@ -146,6 +148,7 @@ export class Proxy implements Address, AsyncDisposable {
   #join(client: Socket): void {
     const link: Link = new Link(++this.accepted, client, connectTo(this.#target), {
       delayMillis: () => this.delayMillis,
+      slackMillis: () => this.slackMillis,
       splitBytes: () => this.splitBytes,
       pieceMillis: () => this.pieceMillis,
       passGate: (direction) => this.#gates[direction].passed(),

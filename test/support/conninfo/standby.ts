@@ -3,6 +3,7 @@ import { execFile } from 'node:child_process'
 import { readFile, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import type { Address } from '../address.js'
 import { startServer, type PostgresServer } from '../postgres.js'
 
 /** Lines of pg_hba.conf that let the standby in. */
@@ -12,8 +13,13 @@ export const REPLICATION_HBA =
 /**
  * Makes a standby that follows the primary. There is no pg_basebackup among the binaries, so the primary is stopped
  * for a moment and its folder copied.
+ *
+ * @param upstream where it reaches the primary, such as a proxy
  */
-export async function startStandby(primary: PostgresServer): Promise<PostgresServer> {
+export async function startStandby(
+  primary: PostgresServer,
+  upstream: Address = primary,
+): Promise<PostgresServer> {
   const standby = await startServer()
   await standby.stop('immediate')
   const own = await readFile(join(standby.dataFolder, 'postgresql.conf'), 'utf8')
@@ -22,7 +28,7 @@ export async function startStandby(primary: PostgresServer): Promise<PostgresSer
   await promisify(execFile)('cp', ['-a', primary.dataFolder, standby.dataFolder])
   await primary.start()
   await standby.writeFile('postgresql.conf', own)
-  await standby.configure([`primary_conninfo = 'host=${primary.host} port=${primary.port} user=postgres'`])
+  await standby.configure([`primary_conninfo = 'host=${upstream.host} port=${upstream.port} user=postgres'`])
   await standby.writeFile('standby.signal', '')
   await standby.start()
   return standby
