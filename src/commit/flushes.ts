@@ -11,6 +11,7 @@ import { ControlRequest } from '../pipeline/control-request.js'
 import { TRAITS, type Request } from '../pipeline/request.js'
 import { SEND_COMMITTING, type RequestOwner } from '../pipeline/request-owner.js'
 import { now } from '../util/clock.js'
+import { memberOf } from '../util/thrown.js'
 import type { Backend } from '../backend/backend.js'
 import type { ReadyStatus } from '../api/statement.js'
 
@@ -25,6 +26,9 @@ export const GROUPED: readonly string[] = ['SET LOCAL synchronous_commit TO off'
  */
 const LONGEST_WAIT_MILLIS = 20
 const LONGEST_WAIT_FLUSHES = 10
+
+/** query_canceled */
+const CANCELLED = '57014'
 
 /** COMMITs that one flush makes durable. */
 class Group {
@@ -48,6 +52,8 @@ export class Flushes implements RequestOwner {
   /** What the next flush makes durable; null where no COMMIT waits for one. */
   #waiting: Group | null = null
   readonly #sent = new Map<Request, Group>()
+  /** The last one was sent on it. */
+  #backend: Backend | null = null
   /** How long the last one took, in milliseconds. */
   #lastMillis = 0
   /** The server has warned of something while it flushed: what it promised is not certain. */
@@ -72,6 +78,7 @@ export class Flushes implements RequestOwner {
     // One at a time: the next makes durable all that was committed meanwhile.
     if (next !== 'other' && this.#sent.size > 0) return
     this.#waiting = null
+    this.#backend = backend
     group.since = now()
     const traits = { ...TRAITS, endsTransaction: true, limitMillis: this.#statementMillis }
     const request = new ControlRequest(this, FLUSH_TEXT, traits, true)
@@ -105,7 +112,12 @@ export class Flushes implements RequestOwner {
     const group = this.#take(request)
     const succeeded = request.error === null && !this.#doubted && status === 'idle'
     this.#doubted = false
-    if (!succeeded) return this.#joinAgain(group)
+    if (!succeeded) {
+      this.#joinAgain(group)
+      // What the server refuses once it may refuse for ever: another connection is asked, or nobody can tell.
+      if (request.error !== null && memberOf(request.error, 'code') !== CANCELLED) this.#giveUp(request.error)
+      return
+    }
     this.count++
     this.#lastMillis = now() - group.since
     group.resolve()
@@ -114,6 +126,12 @@ export class Flushes implements RequestOwner {
   /** It goes with the next flush: one that somebody has cancelled, say. */
   #joinAgain(group: Group): void {
     this.join().then(group.resolve, group.reject)
+  }
+
+  #giveUp(error: Error): void {
+    this.#backend?.lose(
+      new Error(`what was committed could not be made durable: ${error.message}`, { cause: error }),
+    )
   }
 
   onWithdrawn(request: Request): void {

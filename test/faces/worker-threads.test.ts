@@ -210,11 +210,13 @@ function wired(text: unknown, values: unknown = null, name: unknown = null): unk
   return [text, values, name, false, false, 0, false]
 }
 
-const TERMS = [false, 'BEGIN', false]
+const TERMS = [false, 'BEGIN', false, null]
 const ASK = ['ask', 900, 'wait', TERMS, 10_000, null]
 const LISTEN = ['listen', 900, 'channel', 10, 10_000]
 
-const batchOf = (...statements: unknown[]): unknown[] => [['batch', 900, statements, null, 10_000, false]]
+const batchOf = (...statements: unknown[]): unknown[] => [
+  ['batch', 900, statements, null, 10_000, false, null],
+]
 
 const NONSENSE: readonly unknown[] = [
   'a text',
@@ -226,7 +228,9 @@ const NONSENSE: readonly unknown[] = [
   [['commit', 1, -1]],
   [['ask', 900, 'own', TERMS, 10_000, null]],
   [['ask', 900, 'wait', TERMS, 'soon', null]],
-  [['ask', 900, 'wait', [false, 'DROP TABLE t', false], 10_000, null]],
+  [['ask', 900, 'wait', [false, 'DROP TABLE t', false, null], 10_000, null]],
+  [['ask', 900, 'wait', [false, 'BEGIN', true, [true]], 10_000, null]],
+  [['ask', 900, 'wait', [false, 'BEGIN', true, [false, { table: 'receipts' }]], 10_000, null]],
   [['query', 900, wired('SELECT $1', [{}]), 10_000]],
   [['query', 900, wired('SELECT 1', null, { callback: 'me' }), 10_000]],
   [['query', 900, wired('SELECT 1\0'), 10_000]],
@@ -238,7 +242,7 @@ const NONSENSE: readonly unknown[] = [
   batchOf(),
   batchOf(wired('SELECT 1'), wired('COMMIT')),
   batchOf(wired('COPY t FROM STDIN')),
-  [['batch', 900, withHole(wired('SELECT 1')), null, 10_000, false]],
+  [['batch', 900, withHole(wired('SELECT 1')), null, 10_000, false, null]],
   [['query', 900, wired('SELECT $1, $2', withHole('value')), 10_000]],
   new Map([['commit', 1]]),
 ]
@@ -250,7 +254,7 @@ test('what is sent as nonsense is so for its one fault', async () => {
   const port = share(manager)
   const remote = attach(port)
   port.postMessage([LISTEN, ['query', 901, wired('SELECT $1', ['1'], 'name'), 10_000]])
-  port.postMessage([['batch', 902, [wired('SELECT 1'), wired('SELECT 2')], null, 10_000, false]])
+  port.postMessage([['batch', 902, [wired('SELECT 1'), wired('SELECT 2')], null, 10_000, false, null]])
   port.postMessage([ASK])
   await until(() => manager.stats.held, { what: 'the lease' })
   assert.deepEqual(errors, [])

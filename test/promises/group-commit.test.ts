@@ -177,6 +177,17 @@ test('a server that cannot flush is refused before anything is done', { needs: [
     assert.match(error.message, /groupCommit.*pg_logical_emit_message/)
     assert.deepEqual(await admin.rows('SELECT 1 FROM payment WHERE id = 99'), [])
     await manager.query(INSERT, [98])
+    // It may have been allowed when it was looked at, and not be any more.
+    await admin.query(`GRANT EXECUTE ON FUNCTION ${signature} TO PUBLIC`)
+    await manager.transaction((connection) => connection.query(INSERT, [97]))
+    await admin.query(`REVOKE EXECUTE ON FUNCTION ${signature} FROM PUBLIC`)
+    const lost = await caught(
+      manager.transaction((connection) => connection.query(INSERT, [96])),
+      ConnectionLostError,
+    )
+    assert.equal(lost.commitOutcome, 'unknown')
+    assert.match(lost.message, /could not be made durable/)
+    await manager.query(INSERT, [95])
   } finally {
     await admin.query(`GRANT EXECUTE ON FUNCTION ${signature} TO PUBLIC`)
     await admin.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
