@@ -9,7 +9,7 @@
 import { AbandonedOpeningError } from '../backend/backend-keeper.js'
 import { ResetRequest } from '../backend/reset.js'
 import { AcquireTimeoutError, ConnectError, ManagerEndedError, TooManyWaitingError } from '../errors.js'
-import { Commits } from '../commit/commits.js'
+import { Commits, type CommitsOwner } from '../commit/commits.js'
 import { watchHold } from '../lease/hold-watch.js'
 import { controlLimits, type ControlLimits, type LeaseOwner } from '../lease/lease-owner.js'
 import { Lease } from '../lease/lease.js'
@@ -32,7 +32,7 @@ import type { BrokerWaiter, LeaseWaiter } from './waiters.js'
 /** What pg writes and reads, whatever a holder has set. */
 const RESTORE_ENCODING = "SET client_encoding TO 'UTF8'"
 
-export class Dispatcher implements LeaseOwner {
+export class Dispatcher implements LeaseOwner, CommitsOwner {
   readonly deadlines = new Deadlines()
   readonly counters = { acquires: 0, releases: 0, rollbacks: 0, timeouts: 0, disconnects: 0 }
   readonly ending = new Ending()
@@ -61,9 +61,7 @@ export class Dispatcher implements LeaseOwner {
     this.subscriptions = subscriptions
     this.limits = controlLimits(options)
     this.life = new BackendLife(plan, this)
-    const open = (): Promise<unknown> =>
-      this.ending.abandoned ? Promise.reject(new ManagerEndedError()) : this.life.keeper.open()
-    this.commits = new Commits(options, events, open, () => this.advance())
+    this.commits = new Commits(options, events, this)
   }
 
   get backend(): Backend | null {
@@ -192,6 +190,12 @@ export class Dispatcher implements LeaseOwner {
       this.events.tell('release', { heldMillis: now() - lease.grantedAt })
     }
     this.advance()
+  }
+
+  /** Opens the backend for the library's own sake: who waits for it has asked for that. */
+  async open(): Promise<void> {
+    if (this.ending.abandoned) throw new ManagerEndedError()
+    await this.life.keeper.open()
   }
 
   /** The lease's backend is gone, and its opening is to be sent on a new one. */

@@ -7,7 +7,7 @@ import { QueryRequest } from '../pipeline/query-request.js'
 import { ownStatement } from '../pipeline/statement-part.js'
 import { TRAITS, type Request } from '../pipeline/request.js'
 import { SEND, type RequestOwner } from '../pipeline/request-owner.js'
-import { FLUSH_TEXT } from './flushes.js'
+import { FLUSH_CHECK_TEXT } from './flushes.js'
 import { tableFault, TABLE_TEXT, type TableFacts } from './receipt-table.js'
 import { identityOf, IDENTITY_COLUMNS, type ServerIdentity } from './server-identity.js'
 import type { QueryResult } from 'pg'
@@ -44,13 +44,9 @@ const TRANSACTION_IDS: Check = {
   fault: () => null,
 }
 
-/** On a standby, where nothing can be written, there is nothing to flush. */
-const FLUSH: Check = {
-  key: 'flush',
-  option: 'groupCommit',
-  needs: 'pg_logical_emit_message() (PostgreSQL 9.6)',
-  text: `SELECT CASE WHEN NOT pg_catalog.pg_is_in_recovery() THEN (${FLUSH_TEXT}) END`,
-  fault: () => null,
+function flush(option: Check['option']): Check {
+  const needs = 'pg_logical_emit_message() (PostgreSQL 9.6)'
+  return { key: 'flush', option, needs, text: FLUSH_CHECK_TEXT, fault: () => null }
 }
 
 function receipts(table: string): Check {
@@ -106,7 +102,7 @@ export class CommitChecks {
   *#checksFor({ group, verify }: CommitTerms): Generator<Check> {
     yield IDENTITY
     if (this.#maybePooled && group) yield directly('groupCommit')
-    if (group) yield FLUSH
+    yield flush(group ? 'groupCommit' : 'verifyCommit')
     if (verify === true && this.#maybePooled) yield directly('verifyCommit')
     if (verify === true) yield TRANSACTION_IDS
     if (typeof verify === 'object') yield receipts(verify.table)

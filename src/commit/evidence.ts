@@ -13,6 +13,8 @@ export interface IdEvidence {
 export interface ReceiptEvidence {
   readonly kind: 'receipt'
   readonly session: ServerIdentity
+  /** No pooler is between, which would have given the session to somebody else by now. */
+  readonly isOwn: boolean
   /** The table, quoted. */
   readonly table: string
   /** The row's id, a UUID. */
@@ -28,12 +30,18 @@ export type Evidence = IdEvidence | ReceiptEvidence
 /** What was found out. */
 export type Verdict =
   | { readonly outcome: 'committed' }
-  | { readonly outcome: 'none' }
-  /** With the reason why it is not to be known. */
-  | { readonly outcome: 'unknown'; readonly reason: string }
+  /** With what says so, or the reason why it is not to be known. */
+  | { readonly outcome: 'none' | 'unknown'; readonly reason: string }
 
 export const COMMITTED: Verdict = { outcome: 'committed' }
-export const NOT_COMMITTED: Verdict = { outcome: 'none' }
+export const NOT_COMMITTED: Verdict = {
+  outcome: 'none',
+  reason: 'the server says that it was not committed',
+}
+export const NOTHING_WRITTEN: Verdict = {
+  outcome: 'none',
+  reason: 'nothing had been written that could have been committed',
+}
 
 export function notKnown(reason: string): Verdict {
   return { outcome: 'unknown', reason }

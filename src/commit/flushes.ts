@@ -15,7 +15,19 @@ import { memberOf } from '../util/thrown.js'
 import type { Backend } from '../backend/backend.js'
 import type { ReadyStatus } from '../api/statement.js'
 
-export const FLUSH_TEXT = "SELECT pg_catalog.pg_logical_emit_message(true, 'pg-managed-connection', '')"
+/**
+ * Its transaction must not be spared the warning that a wait for a standby has ended too early, whatever the session has
+ * set: see `onNotice`.
+ */
+const FLUSH_TEXT = `
+  SELECT pg_catalog.set_config('client_min_messages', 'warning', true),
+    pg_catalog.pg_logical_emit_message(true, 'pg-managed-connection', '')`
+
+/** Whether it is there and may be called is looked at although it is never called. */
+export const FLUSH_CHECK_TEXT = `
+  SELECT CASE WHEN pg_catalog.pg_is_in_recovery() IS NULL THEN
+    pg_catalog.pg_logical_emit_message(true, 'pg-managed-connection', '')
+  END`
 
 /** Begins each grouped transaction: its COMMIT does not wait for the disk. */
 export const GROUPED: readonly string[] = ['SET LOCAL synchronous_commit TO off']
@@ -29,6 +41,9 @@ const LONGEST_WAIT_FLUSHES = 10
 
 /** query_canceled */
 const CANCELLED = '57014'
+
+/** Class 01, "warning", and class 57, "operator intervention": the words for people may be translated. */
+const WARNING = /^(?:01|57)/
 
 /** COMMITs that one flush makes durable. */
 class Group {
@@ -92,7 +107,16 @@ export class Flushes implements RequestOwner {
 
   /** The backend is gone, and with it the flush that would have come. */
   onBackendLost(cause: Error): void {
-    this.#waiting?.reject(lostError(cause))
+    this.#rejectWaiting(lostError(cause))
+  }
+
+  /** There is no backend, and none could be opened. */
+  onOpenFailed(error: Error): void {
+    this.#rejectWaiting(error)
+  }
+
+  #rejectWaiting(error: Error): void {
+    this.#waiting?.reject(error)
     this.#waiting = null
   }
 
@@ -100,8 +124,8 @@ export class Flushes implements RequestOwner {
    * A notice has come. A wait for a standby that somebody cancelled ends with one, and then the record is on this
    * server alone.
    */
-  onNotice(head: Request | null, { severity }: { severity?: string | undefined }): void {
-    if (head !== null && this.#sent.has(head) && severity === 'WARNING') this.#doubted = true
+  onNotice(head: Request | null, { code = '' }: { code?: string | undefined }): void {
+    if (head !== null && this.#sent.has(head) && WARNING.test(code)) this.#doubted = true
   }
 
   admit(): typeof SEND_COMMITTING {

@@ -42,6 +42,14 @@ export const IDENTITY_COLUMNS = `
     extract(epoch FROM pg_catalog.clock_timestamp())::pg_catalog.float8 AS time,
     pg_catalog.current_setting('default_transaction_read_only') OPERATOR(pg_catalog.=) 'on' AS "readOnly"`
 
+/** Ends a session of this process number ($1), where what follows holds, too: the number may be another's by now. */
+export const TERMINATE = `
+  SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
+  WHERE pid OPERATOR(pg_catalog.=) $1::pg_catalog.int4 AND`
+
+/** It began at that moment ($2). */
+export const BEGAN_THEN = 'extract(epoch FROM backend_start)::pg_catalog.text OPERATOR(pg_catalog.=) $2'
+
 /** What the server has answered, just now. */
 export function identityOf(row: object | undefined): ServerIdentity {
   return { ...(row as Omit<ServerIdentity, 'readAt'>), readAt: clock.wallNow() }

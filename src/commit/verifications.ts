@@ -4,7 +4,6 @@ import { ask as askClient } from '../pg/ask.js'
 import { now } from '../util/clock.js'
 import { pause } from '../util/pause.js'
 import { notKnown, type Evidence, type Verdict } from './evidence.js'
-import { FLUSH_TEXT } from './flushes.js'
 import { readIdentity, type Ask, type ServerIdentity } from './server-identity.js'
 import { verifyByID } from './verify-by-id.js'
 import { verifyByReceipt } from './verify-by-receipt.js'
@@ -24,12 +23,9 @@ export class Verifications {
   readonly #pending = new Set<Pending>()
   /** Opens the connection, or joins the attempt under way. */
   readonly #open: () => Promise<unknown>
-  readonly #patienceMillis: number
 
-  /** @param patienceMillis how long a server is looked for, and the transaction's end waited for */
-  constructor(open: () => Promise<unknown>, patienceMillis: number) {
+  constructor(open: () => Promise<unknown>) {
     this.#open = open
-    this.#patienceMillis = patienceMillis
   }
 
   /** A connection is needed to find something out. */
@@ -37,10 +33,13 @@ export class Verifications {
     return this.#pending.size > 0
   }
 
-  /** Finds out what became of the transaction. Never rejects. */
-  verify(evidence: Evidence): Promise<Verdict> {
+  /**
+   * Finds out what became of the transaction. Never rejects.
+   *
+   * @param deadline until when its end is waited for, on the clock of `now()`
+   */
+  verify(evidence: Evidence, deadline: number): Promise<Verdict> {
     return new Promise((resolve) => {
-      const deadline = now() + this.#patienceMillis
       const pending: Pending = {
         evidence,
         deadline,
@@ -81,13 +80,9 @@ export class Verifications {
       await pause(PAUSE_MILLIS)
     }
     try {
-      const verdict =
-        evidence.kind === 'id'
-          ? await verifyByID(ask, evidence, here, wait)
-          : await verifyByReceipt(ask, evidence, here, wait)
-      // It may have been committed here and not yet on the standby that the COMMIT waited for.
-      if (verdict.outcome === 'committed') await ask(FLUSH_TEXT)
-      return verdict
+      return evidence.kind === 'id'
+        ? await verifyByID(ask, evidence, here, wait)
+        : await verifyByReceipt(ask, evidence, here, wait)
     } catch (error) {
       if (error instanceof StillOpenError) return notKnown(error.message)
       throw error

@@ -1,19 +1,17 @@
 /** Finds out by its transaction id whether a transaction was committed (manual, "Transaction ID and Snapshot Information"). */
 import { memberOf } from '../util/thrown.js'
 import { COMMITTED, NOT_COMMITTED, notKnown, type IdEvidence, type Verdict } from './evidence.js'
-import type { Ask, ServerIdentity } from './server-identity.js'
+import { BEGAN_THEN, TERMINATE, type Ask, type ServerIdentity } from './server-identity.js'
 
 /** null: it is too long ago for the server to know. */
 type Status = 'in progress' | 'committed' | 'aborted' | 'in the future' | null
 
 const STATUS_TEXT = 'SELECT pg_catalog.pg_xact_status($1::pg_catalog.xid8) AS status'
 
-/** The session that has the transaction open, and no other that was given the same number since. */
-const TERMINATE_TEXT = `
-  SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-  WHERE pid OPERATOR(pg_catalog.=) $1::pg_catalog.int4
-    AND ($2::pg_catalog.text IS NULL OR extract(epoch FROM backend_start)::pg_catalog.text OPERATOR(pg_catalog.=) $2)
-    AND backend_xid::pg_catalog.text OPERATOR(pg_catalog.=) ($3::pg_catalog.xid8)::pg_catalog.xid::pg_catalog.text`
+/** It has this very transaction open. A session's beginning is hidden from the role that it has changed to. */
+const TERMINATE_TEXT = `${TERMINATE}
+  ($2::pg_catalog.text IS NULL OR ${BEGAN_THEN}) AND
+  backend_xid::pg_catalog.text OPERATOR(pg_catalog.=) ($3::pg_catalog.xid8)::pg_catalog.xid::pg_catalog.text`
 
 /** invalid_parameter_value: "transaction ID is in the future" */
 const IN_THE_FUTURE = '22023'

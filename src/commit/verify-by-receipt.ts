@@ -1,18 +1,13 @@
 /** Finds out by its receipt whether a transaction was committed: whether the row is there, and can no longer come. */
 import { memberOf } from '../util/thrown.js'
 import { COMMITTED, NOT_COMMITTED, notKnown, type ReceiptEvidence, type Verdict } from './evidence.js'
-import type { Ask, ServerIdentity } from './server-identity.js'
+import { BEGAN_THEN, TERMINATE, type Ask, type ServerIdentity } from './server-identity.js'
 
 /** How long receipts are kept at least, in seconds. */
 const RECEIPT_SECONDS = 24 * 60 * 60
 
 /** How long an insert may wait for a session that has the same row open, in milliseconds. */
 const LOCK_MILLIS = 1_000
-
-const TERMINATE_TEXT = `
-  SELECT pg_catalog.pg_terminate_backend(pid) FROM pg_catalog.pg_stat_activity
-  WHERE pid OPERATOR(pg_catalog.=) $1::pg_catalog.int4
-    AND extract(epoch FROM backend_start)::pg_catalog.text OPERATOR(pg_catalog.=) $2`
 
 const UNIQUE_VIOLATION = '23505'
 const LOCK_NOT_AVAILABLE = '55P03'
@@ -24,11 +19,14 @@ export async function verifyByReceipt(
   here: ServerIdentity,
   pause: () => Promise<void>,
 ): Promise<Verdict> {
-  const { session, sentAt } = evidence
+  const { session, sentAt, isOwn } = evidence
+  if (here.system !== session.system) {
+    return notKnown('another database cluster answers now, which knows nothing of the receipts of this one')
+  }
   if (here.time - sentAt > RECEIPT_SECONDS) return notKnown('its receipt is more than 24 hours old')
   for (;;) {
-    // A session that has the row open would be waited for. Another cluster's process numbers mean nothing here.
-    if (here.system === session.system) await ask(TERMINATE_TEXT, [session.processID, session.startedAt])
+    // It would be waited for, if it has the row open still.
+    if (isOwn) await ask(`${TERMINATE} ${BEGAN_THEN}`, [session.processID, session.startedAt])
     const verdict = await insertInItsPlace(ask, evidence)
     if (verdict !== null) return verdict
     await pause()

@@ -230,11 +230,9 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
   #commitment(options: TransactionOptions | BatchOptions): CommitTerms | null {
     const { groupCommit, verifyCommit } = this.#broker.options
     const verify = options.verifyCommit ?? verifyCommit
-    // What writes nothing has nothing to wait for, and leaves no receipt.
-    const writes = options.accessMode !== 'read only'
-    const group = writes && (options.groupCommit ?? groupCommit)
-    if (!group && verify === false) return null
-    return { group, verify: writes || verify === false ? verify : true }
+    // What writes nothing has nothing to wait for.
+    const group = options.accessMode !== 'read only' && (options.groupCommit ?? groupCommit)
+    return group || verify !== false ? { group, verify } : null
   }
 
   /** Checks a call, before anything is done for it, and reads how long it waits. */

@@ -3,12 +3,12 @@
  * the outcome can be found out if the answer is lost.
  */
 import { randomUUID } from 'node:crypto'
-import { NOT_COMMITTED, notKnown, type Evidence, type Verdict } from '../commit/evidence.js'
+import { NOTHING_WRITTEN, notKnown, type Evidence, type Verdict } from '../commit/evidence.js'
 import { ConnectionLostError } from '../errors.js'
 import { QueryRequest, StatementsRequest } from '../pipeline/query-request.js'
 import { TRAITS, type Request } from '../pipeline/request.js'
 import { ownStatement } from '../pipeline/statement-part.js'
-import { clock } from '../util/clock.js'
+import { clock, now } from '../util/clock.js'
 import { Question } from './question.js'
 import type { QueryResult } from 'pg'
 import type { Statement } from '../api/statement.js'
@@ -22,7 +22,7 @@ const ID_TEXT = 'SELECT pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.
 const ID_QUESTION = ownStatement(ID_TEXT, { preparable: true })
 const READ_ONLY_TEXT = "SELECT pg_catalog.current_setting('transaction_read_only') AS answer"
 
-/** NOTIFY and held cursors take effect at COMMIT, and have no transaction id before. */
+/** NOTIFY and held cursors take effect at COMMIT, and have no transaction id before; functions may do such things unseen. */
 const TAKES_EFFECT_LATE = /notify|hold/i
 const MAY_MAKE_READ_ONLY = /read[\s_]+only/i
 
@@ -38,11 +38,13 @@ export class Commitment {
   #isCurrent = false
   #lastSent: Request | null = null
   #takesEffectLate = false
-  #mayBeReadOnly = false
+  #mayBeReadOnly: boolean
   #evidence: Evidence | null = null
 
-  constructor(terms: CommitTerms, requests: LeaseRequests, commits: Commits) {
+  /** @param begin the text of its BEGIN */
+  constructor(terms: CommitTerms, begin: string, requests: LeaseRequests, commits: Commits) {
     this.#terms = terms
+    this.#mayBeReadOnly = MAY_MAKE_READ_ONLY.test(begin)
     this.#requests = requests
     this.#commits = commits
   }
@@ -71,7 +73,7 @@ export class Commitment {
   /** A statement is being sent: the question for the transaction's id, where that can go along. */
   questionBehind(request: Request): Statement | null {
     if (this.#terms.verify === false) return null
-    if (TAKES_EFFECT_LATE.test(request.text)) this.#takesEffectLate = true
+    if (request.traits.harmful || TAKES_EFFECT_LATE.test(request.text)) this.#takesEffectLate = true
     if (MAY_MAKE_READ_ONLY.test(request.text)) this.#mayBeReadOnly = true
     this.#isCurrent = false
     this.#lastSent = request
@@ -131,7 +133,8 @@ export class Commitment {
     const name = this.#commits.checks.tableName(backend, table)
     const id = randomUUID()
     const sentAt = session.time + (clock.wallNow() - session.readAt) / 1_000
-    this.#evidence = { kind: 'receipt', session, table: name, id, mark: randomUUID(), sentAt }
+    const isOwn = session.processID === backend.processID
+    this.#evidence = { kind: 'receipt', session, isOwn, table: name, id, mark: randomUUID(), sentAt }
     const statement = ownStatement(`INSERT INTO ${name} (id) VALUES ($1)`, { values: [id], preparable: true })
     // Where the transaction had failed before, this fails as well, and COMMIT tells why.
     const traits = { ...TRAITS, precedesCommit: true, limitMillis: this.#commits.limitMillis }
@@ -176,7 +179,9 @@ export class Commitment {
   }
 
   async #verify({ cause }: ConnectionLostError, mayRetry: boolean): Promise<void> {
+    const startedAt = now()
     const verdict = await this.#verdict()
+    this.#commits.tell(verdict, now() - startedAt)
     if (verdict.outcome === 'committed') return
     const isNone = verdict.outcome === 'none'
     if (isNone && mayRetry) this.#requests.transaction.mayHaveCommitted = false
@@ -184,14 +189,14 @@ export class Commitment {
       commitOutcome: verdict.outcome,
       retrySafe: isNone && mayRetry,
       cause,
-      verification: isNone ? 'the server says that it was not committed' : verdict.reason,
+      verification: verdict.reason,
     })
   }
 
   #verdict(): Promise<Verdict> | Verdict {
     if (this.#evidence !== null) return this.#commits.verify(this.#evidence)
     return this.#takesEffectLate
-      ? notKnown('NOTIFY and held cursors take effect at COMMIT, and leave nothing to ask for')
-      : NOT_COMMITTED
+      ? notKnown('NOTIFY, held cursors and functions may take effect at COMMIT, and leave nothing to ask for')
+      : NOTHING_WRITTEN
   }
 }

@@ -64,7 +64,8 @@ export class LeaseRequests implements RequestOwner {
     this.transaction = new TransactionState(terms)
     this.#owner = owner
     const { commitment } = terms
-    this.commitment = commitment === null ? null : new Commitment(commitment, this, owner.commits)
+    this.commitment =
+      commitment === null ? null : new Commitment(commitment, terms.begin, this, owner.commits)
     this.#locals = commitment?.group === true ? GROUPED : NO_LOCALS
   }
 

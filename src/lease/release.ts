@@ -109,19 +109,30 @@ export async function commit(lease: Lease, close: boolean): Promise<void> {
   }
   const early = !close && owner.options.closeOn !== 'database-error' && !owner.life.replacementDue
   const { retrySafe } = lease
-  const sent = requests.end('COMMIT')!
-  const answered = commitment === null ? sent : commitment.confirm(sent, commitment.join(), retrySafe)
+  const answered = requests.end('COMMIT')!
+  const confirmed =
+    commitment === null ? answered : commitment.confirm(answered, commitment.join(), retrySafe)
   if (early) owner.passOn(lease)
-  let failure: unknown
-  let answer: EndAnswer | null = null
-  try {
-    answer = await answered
-  } catch (error) {
-    failure = error
+  else {
+    confirmed.catch(() => {}) // it is waited for below
+    await passOnBehind(answered, lease, close)
   }
-  if (!early) await passOn(lease, { left: answer === null ? 'threw' : 'returned', error: failure, close })
-  if (answer === null) return withCallersFrames(failure)
+  let answer: EndAnswer
+  try {
+    answer = await confirmed
+  } catch (error) {
+    return withCallersFrames(error)
+  }
   lease.checkCommitted(answer)
+}
+
+/** Whatever has to be found out about a COMMIT, or flushed behind it, needs the connection. */
+async function passOnBehind(answered: Promise<unknown>, lease: Lease, close: boolean): Promise<void> {
+  const failure = await answered.then(
+    () => null,
+    (error: unknown) => ({ error }),
+  )
+  await passOn(lease, { left: failure === null ? 'returned' : 'threw', error: failure?.error, close })
 }
 
 async function rollBack(lease: Lease, caller: CallerOutcome, leaving: Leaving): Promise<void> {

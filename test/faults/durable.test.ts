@@ -99,14 +99,23 @@ async function startWaiting(): Promise<
   return { server, admin, release, [Symbol.asyncDispose]: dispose }
 }
 
-async function waitsForStandby(admin: pg.Client, text: string): Promise<number> {
+/** A session that waits for the standby. */
+interface Waiter {
+  readonly pid: number
+  /** When its statement began. */
+  readonly since: string
+}
+
+/** Waits for one whose statement has this in it and, where another went before, is a later one. */
+async function waitsForStandby(admin: pg.Client, text: string, before?: Waiter): Promise<Waiter> {
   return until(
     async () => {
-      const { rows } = await admin.query<{ pid: number }>(
-        `SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep' AND query LIKE $1`,
-        [`%${text}%`],
+      const { rows } = await admin.query<Waiter>(
+        `SELECT pid, query_start::text AS since FROM pg_stat_activity
+         WHERE wait_event = 'SyncRep' AND query LIKE $1 AND query_start > $2::timestamptz`,
+        [`%${text}%`, before?.since ?? '-infinity'],
       )
-      return rows[0]?.pid ?? false
+      return rows[0]
     },
     { what: `${text} to wait for the standby` },
   )
@@ -116,26 +125,17 @@ test('a flush whose wait for the standby is cancelled has promised nothing: anot
   await using waiting = await startWaiting()
   const { server, admin, release } = waiting
   await using manager = new ManagedConnection(server.conninfo(), { groupCommit: true })
-  await manager.use(
-    async (connection) => {
-      await connection.query('SET synchronous_commit = off')
-    },
-    { autocommit: true },
-  )
-  // The check at the first use is a flush as well.
-  await manager.transaction((connection) => connection.query('SELECT 1'))
-  await manager.query('SET synchronous_commit = on')
+  await manager.query('SET client_min_messages TO error')
   let done = false
   const paid = manager
     .transaction((connection) => connection.query('INSERT INTO payment VALUES (1)'))
     .then(() => (done = true))
-  for (let time = 0; time < 2; time++) {
-    const pid = await waitsForStandby(admin, 'pg_logical_emit_message')
-    await admin.query('SELECT pg_cancel_backend($1)', [pid])
-    await until(() => manager.stats.flushes >= 1 || true, { what: 'a moment' })
+  let waiter: Waiter | undefined
+  for (let time = 0; time < 3; time++) {
+    waiter = await waitsForStandby(admin, 'pg_logical_emit_message', waiter)
     assert.equal(done, false)
+    if (time < 2) await admin.query('SELECT pg_cancel_backend($1)', [waiter.pid])
   }
-  await waitsForStandby(admin, 'pg_logical_emit_message')
   assert.equal(done, false)
   await release()
   await within(paid, 'the payment')
@@ -147,16 +147,22 @@ for (const verifyCommit of ['by its id', 'by a receipt'] as const) {
     const { server, admin, release } = waiting
     await admin.query('SET synchronous_commit = off')
     await admin.query('CREATE TABLE receipts (id uuid PRIMARY KEY)')
+    await admin.query('ALTER ROLE postgres SET synchronous_commit TO off')
     await using manager = new ManagedConnection(server.conninfo(), {
       verifyCommit: verifyCommit === 'by its id' ? true : { table: 'receipts' },
+      // The flush is one of the session as this leaves it, and hears of its warnings all the same.
+      onConnect: (client) => client.query('SET synchronous_commit TO on; SET client_min_messages TO error'),
     })
     let done = false
     const paid = manager
       .transaction((connection) => connection.query('INSERT INTO payment VALUES (2)'))
       .then(() => (done = true))
-    const pid = await waitsForStandby(admin, 'COMMIT')
-    await admin.query('SELECT pg_terminate_backend($1)', [pid])
-    await waitsForStandby(admin, 'pg_logical_emit_message')
+    const committing = await waitsForStandby(admin, 'COMMIT')
+    await admin.query('SELECT pg_terminate_backend($1)', [committing.pid])
+    // Who cancels the wait has confirmed nothing.
+    const flushing = await waitsForStandby(admin, 'pg_logical_emit_message')
+    await admin.query('SELECT pg_cancel_backend($1)', [flushing.pid])
+    await waitsForStandby(admin, 'pg_logical_emit_message', flushing)
     assert.deepEqual((await admin.query('SELECT id FROM payment')).rows, [{ id: 2 }])
     assert.equal(done, false)
     await release()
@@ -193,3 +199,29 @@ test('a crash in between makes an id worthless, and a receipt not', async () => 
     } else assert.equal(settled.status === 'fulfilled', isStored)
   }
 })
+
+for (const verifyCommit of [true, { table: 'receipts' }]) {
+  test(`another cluster that answers knows nothing: ${JSON.stringify(verifyCommit)}`, async () => {
+    await using waiting = await startWaiting()
+    await using other = await startServer()
+    const { server, admin } = waiting
+    const stranger = await connect(other)
+    await admin.query('SET synchronous_commit = off')
+    for (const client of [admin, stranger]) {
+      await client.query('CREATE TABLE IF NOT EXISTS payment (id int)')
+      await client.query('CREATE TABLE receipts (id uuid PRIMARY KEY)')
+    }
+    await stranger.end()
+    const hosts = [server, other].map(({ tcp }) => `${tcp.host}:${tcp.port}`).join(',')
+    await using manager = new ManagedConnection(`postgres://postgres@${hosts}/postgres`, { verifyCommit })
+    const paid = outcome(
+      manager.transaction((connection) => connection.query('INSERT INTO payment VALUES (4)')),
+    )
+    await waitsForStandby(admin, 'COMMIT')
+    await server.stop('immediate')
+    const settled = await within(paid, 'the payment', 30_000)
+    const { commitOutcome, verification } = (settled as PromiseRejectedResult).reason
+    assert.equal(commitOutcome, 'unknown')
+    assert.match(verification, /another database cluster/)
+  })
+}

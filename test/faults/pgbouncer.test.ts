@@ -6,10 +6,14 @@ import {
   ManagedConnection,
   ManagedConnectionError,
   StatementTimeoutError,
+  UnsupportedServerError,
 } from 'pg-managed-connection'
-import { caught } from '../support/caught.js'
+import { caught, createGate } from '../support/caught.js'
 import { toConninfo } from '../support/address.js'
 import { Ledger } from '../support/ledger.js'
+import { loseCommit } from '../support/lost-commit.js'
+import { conninfoThrough } from '../support/proxied.js'
+import { startProxy } from '../support/proxy.js'
 import { startPgBouncer, type PgBouncer } from '../support/pgbouncer.js'
 import { whyNoPgBouncer } from '../support/pgbouncer-program.js'
 import { until } from '../support/wait.js'
@@ -268,6 +272,49 @@ test(
         assert.deepEqual(ledger.compare(stored.map((row) => row.id)), [])
         t.diagnostic(`${ledger.count('confirmed')} confirmed, ${ledger.count('refused')} refused (26000)`)
       })
+    } finally {
+      await endAll(bouncer)
+    }
+  },
+)
+
+test(
+  'in transaction mode a COMMIT is found out about by its receipt, and nobody else’s session is ended',
+  { resources: false, skip: missing },
+  async () => {
+    await admin.query('CREATE TABLE receipts (id uuid PRIMARY KEY)')
+    const bouncer = await startPgBouncer(database.login, 'transaction')
+    try {
+      await using proxy = await startProxy(bouncer)
+      const conninfo = conninfoThrough(proxy, { login: bouncer, name: database.name })
+      const options = { ...FOR_TRANSACTION_MODE, verifyCommit: { table: 'receipts' } }
+      await using manager = new ManagedConnection(conninfo, options)
+      await manager.transaction((connection) => connection.query('INSERT INTO rows VALUES (70)'))
+      await manager.transaction((connection) => connection.query('SELECT 1'), { accessMode: 'read only' })
+      // It has the server's session as soon as the COMMIT is over.
+      await using stranger = new ManagedConnection(through(bouncer), FOR_TRANSACTION_MODE)
+      const isIn = createGate()
+      const gate = createGate()
+      loseCommit(proxy, 'the answer')
+      const paid = manager.transaction((connection) => connection.query('INSERT INTO rows VALUES (71)'))
+      const theirs = stranger.transaction(async (connection) => {
+        await connection.query('INSERT INTO rows VALUES (72)')
+        isIn.open()
+        await gate.opened
+        await connection.query('INSERT INTO rows VALUES (73)')
+      })
+      await isIn.opened
+      await paid
+      gate.open()
+      await theirs
+      assert.equal((await admin.rows('SELECT 1 FROM rows WHERE id BETWEEN 70 AND 73')).length, 4)
+      for (const asked of [{ groupCommit: true }, { verifyCommit: true }] as const) {
+        const error = await caught(
+          manager.transaction((connection) => connection.query('SELECT 1'), asked),
+          UnsupportedServerError,
+        )
+        assert.match(error.message, /pooler: 'session'/)
+      }
     } finally {
       await endAll(bouncer)
     }

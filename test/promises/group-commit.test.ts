@@ -1,12 +1,13 @@
 /** `groupCommit`: many commits wait for one flush, and each resolves only when it is durable. */
 import assert from 'node:assert/strict'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ConnectionLostError, UnsupportedServerError } from 'pg-managed-connection'
 import { caught, createGate, outcome } from '../support/caught.js'
 import { toConninfo } from '../support/address.js'
 import { ManagedConnection } from '../support/managed.js'
 import { openConnected, openProxied } from '../support/proxied.js'
 import { openSuite } from '../support/suite.js'
-import { until } from '../support/wait.js'
+import { until, within } from '../support/wait.js'
 
 const { test, database } = await openSuite()
 const { admin } = database
@@ -106,6 +107,25 @@ test('whoever takes no part is served behind a flush', { needs: ['wire'] }, asyn
     assert.ok(commit < flush && flush < other, `${who}: ${texts.join('\n')}`)
   }
 })
+
+for (const [what, options, ofTheCall] of [
+  ['that closes the connection', {}, { close: true }],
+  ['whose failure would close it', { closeOn: 'database-error' }, {}],
+  ['on a connection that is to be replaced', { maxLifetimeMillis: 1 }, {}],
+] as const) {
+  test(`a transaction ${what} is flushed before that`, async () => {
+    await using manager = new ManagedConnection(database.conninfo, { groupCommit: true, ...options })
+    const paid = manager.transaction(async (connection) => {
+      await connection.query(INSERT, [800])
+      await sleep(5)
+    }, ofTheCall)
+    await within(paid, 'the payment', 5_000)
+    await until(() => manager.stats.groupCommits === 1 && manager.stats.flushes === 1, {
+      what: 'the figures',
+    })
+    await within(manager.query('SELECT 1'), 'the next', 5_000)
+  })
+}
 
 test('commits do not wait for ever behind a line that does not end', async () => {
   await using manager = new ManagedConnection(database.conninfo, { groupCommit: true })

@@ -14,6 +14,7 @@ import { loseCommit, type Lost } from '../support/lost-commit.js'
 import { ManagedConnection } from '../support/managed.js'
 import { openConnected, openProxied } from '../support/proxied.js'
 import { openSuite } from '../support/suite.js'
+import { until } from '../support/wait.js'
 
 const { test, database } = await openSuite()
 const { admin } = database
@@ -232,6 +233,8 @@ for (const [way, verifyCommit] of WAYS) {
         })
         const error = await caught(read, ConnectionLostError)
         assert.equal(error.commitOutcome, 'none')
+        assert.match(error.verification!, /nothing had been written/)
+        await until(() => manager.stats.verifiedNone === 1, { what: 'the figures' })
       }
     },
   )
@@ -251,6 +254,28 @@ for (const [way, verifyCommit] of WAYS) {
       })
       assert.equal(await stored(id), 1)
       assert.equal(manager.stats.verifiedCommitted, 1)
+    },
+  )
+}
+
+for (const [way, verifyCommit] of WAYS) {
+  test(
+    `${way}: a function that notifies is not taken for one that only reads`,
+    { needs: ['wire'] },
+    async () => {
+      await admin.query(`CREATE OR REPLACE FUNCTION announce() RETURNS int LANGUAGE plpgsql AS $$
+      BEGIN PERFORM pg_notify('announced', 'x'); RETURN 1; END $$`)
+      await using wire = await openConnected(database, { verifyCommit })
+      const { manager, proxy } = wire
+      const outcomes: string[] = []
+      manager.on('commitVerified', (event) => outcomes.push(event.outcome))
+      loseCommit(proxy, 'the answer')
+      const settled = await outcome(
+        manager.transaction((connection) => connection.query('SELECT announce()')),
+      )
+      if (verifyCommit !== true) assert.equal(settled.status, 'fulfilled')
+      else assert.equal((errorOf(settled) as ConnectionLostError).commitOutcome, 'unknown')
+      assert.deepEqual(outcomes, [verifyCommit === true ? 'unknown' : 'committed'])
     },
   )
 }
