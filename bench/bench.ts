@@ -2,7 +2,7 @@
  * Compares sharing one connection with other ways of using one: `make bench`.
  *
  * ```
- * node --expose-gc build/bench/bench.js [--quick] [--only=PART]… [--rounds=N] [--profile]
+ * node --expose-gc build/bench/bench.js [--quick] [--only=PART]… [--rounds=N] [--name=NAME] [--profile]
  * ```
  *
  * The server is the one that PGHOST, PGHOSTADDR or PGPORT name, otherwise one of our own. A target that is missed
@@ -47,8 +47,13 @@ async function measure(database: TestDatabase, flags: Flags): Promise<void> {
   const results = await measureAll(database, flags)
   const { met, all } = countTargets(results)
   say(`\n${textTable(results)}\n\n${met} of ${all} targets met`)
-  const name = flags.only.length > 0 ? 'partial' : results.settings.mode === 'quick' ? 'quick' : FULL_RUN
-  for (const file of await save(results, name)) say(`wrote ${relative(process.cwd(), file)}`)
+  for (const file of await save(results, flags.name ?? usualName(flags)))
+    say(`wrote ${relative(process.cwd(), file)}`)
+}
+
+function usualName({ only, settings }: Flags): string {
+  if (only.length > 0) return 'partial'
+  return settings.mode === 'quick' ? 'quick' : FULL_RUN
 }
 
 async function measureAll(database: TestDatabase, flags: Flags): Promise<Results> {

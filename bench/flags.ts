@@ -7,6 +7,8 @@ export interface Flags {
   /** Parts of the ids or titles of the rows that are wanted; none means all. */
   readonly only: readonly string[]
   readonly profile: boolean
+  /** What the files are called that results are written to; null is the usual name. */
+  readonly name: string | null
 }
 
 const FULL: Settings = { mode: 'full', rounds: 9, sampleMillis: 800, warmUpMillis: 1_000 }
@@ -20,6 +22,7 @@ export function readFlags(args?: string[]): Flags {
       only: { type: 'string', multiple: true, default: [] },
       rounds: { type: 'string' },
       profile: { type: 'boolean', default: false },
+      name: { type: 'string' },
     },
   })
   const preset = values.quick ? QUICK : FULL
@@ -27,7 +30,11 @@ export function readFlags(args?: string[]): Flags {
   if (!Number.isInteger(rounds) || rounds < 1) {
     throw new RangeError(`--rounds takes a whole number from 1, but was given ${values.rounds}`)
   }
-  return { settings: { ...preset, rounds }, only: values.only, profile: values.profile }
+  const { only, profile, name = null } = values
+  if (name !== null && !/^[a-z]+$/.test(name)) {
+    throw new RangeError(`--name takes small letters, but was given ${name}`)
+  }
+  return { settings: { ...preset, rounds }, only, profile, name }
 }
 
 /** Whether something with this id and title was asked for. */

@@ -22,7 +22,7 @@ export interface Row {
   readonly kind: 'race' | 'growth'
   /** How many microseconds longer one operation alone may take with each other entry than with the first. */
   readonly addedMicros?: number
-  /** The names of entries that are compared with all others, too, in a note. */
+  /** The names of entries of ours that are compared with all others' as well, in a note. */
   readonly alsoFirst?: readonly string[]
   readonly entries: readonly Entry[]
 }

@@ -55,7 +55,7 @@ function noteLatency({ id, addedMicros }: Row, [first, ...others]: readonly Runn
 /** What the ratios are with another entry as the first. */
 function noteOthers({ id, alsoFirst = [] }: Row, runners: readonly Runner[], course: Course): void {
   for (const one of runners.filter(({ entry }) => alsoFirst.includes(entry.name))) {
-    const others = runners.filter((other) => other !== one)
+    const others = runners.filter(({ entry }, index) => index > 0 && !entry.ours)
     const compared = others.map(({ entry, rates }) => {
       const { median, low, high } = summarise(ratios(one.rates, rates))
       return `${median.toFixed(2)} (${low.toFixed(2)} to ${high.toFixed(2)}) × ${entry.name}`

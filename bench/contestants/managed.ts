@@ -1,5 +1,5 @@
 /** This library, with every option at its default. */
-import { ManagedConnection, type TransactionOptions } from 'pg-managed-connection'
+import { createReceiptTable, ManagedConnection, type TransactionOptions } from 'pg-managed-connection'
 import { conninfoOf, type Place } from '../place.js'
 import type { Work } from '../work.js'
 import { inProcess, type Client, type Contestant } from './contestant.js'
@@ -28,8 +28,14 @@ const transaction =
 
 export const managedTransaction = managed(transaction())
 
-/** The same with options that the library may not have yet; then it is left out. */
-export const managedTransactionWith = (options: object): Contestant => managed(transaction(options))
+/** The same with options, and with the table that they may name. */
+export const managedTransactionWith = (options: TransactionOptions): Contestant =>
+  inProcess(async (place, work) => {
+    const manager = open(place)
+    const { verifyCommit } = options
+    if (typeof verifyCommit === 'object') await createReceiptTable(manager, verifyCommit.table)
+    return { once: transaction(options)(manager, work), close: () => manager.end() }
+  })
 
 /** `use()` with one statement and `commit()`. */
 export const managedUse = managed((manager, work) => (n) => {
@@ -57,6 +63,10 @@ export const managedBatch = managed((manager, work) => async (n) => {
 })
 
 function connect(place: Place, work: Work, once: Once): Client {
-  const manager = new ManagedConnection(conninfoOf(place), { acquireTimeoutMillis: ACQUIRE_TIMEOUT_MILLIS })
+  const manager = open(place)
   return { once: once(manager, work), close: () => manager.end() }
+}
+
+function open(place: Place): ManagedConnection {
+  return new ManagedConnection(conninfoOf(place), { acquireTimeoutMillis: ACQUIRE_TIMEOUT_MILLIS })
 }

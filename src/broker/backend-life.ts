@@ -171,13 +171,13 @@ export class BackendLife implements KeeperOwner {
       if (request.owner !== requests) request.owner.onLost(request, cause)
     const own = (request: Request): boolean => request.owner === requests
     requests?.backendLost(cause, sent.filter(own), unsent.filter(own))
-    this.#dispatcher.commits.flushes.onBackendLost(cause)
     this.#gone(cause)
     this.#dispatcher.advance()
   }
 
   #gone(...error: [] | [Error]): void {
     this.#dispatcher.counters.disconnects++
+    this.#dispatcher.commits.flushes.onBackendLost(error[0] ?? new Error('the connection was closed'))
     this.#dispatcher.subscriptions.onSessionGone()
     this.#dispatcher.events.tell('disconnect', ...error)
   }

@@ -159,8 +159,9 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
 
   /** What was committed together becomes durable before anyone else is served. */
   #flushBefore(first: BrokerWaiter | null): void {
-    const next = first === null && !this.life.replacementDue ? 'nobody' : first?.grouped ? 'grouped' : 'other'
-    this.commits.flushes.sendIfDue(this.backend, next)
+    const { replacementDue } = this.life
+    const next = first === null ? 'nobody' : first.grouped ? 'grouped' : 'other'
+    this.commits.flushes.sendIfDue(this.backend, replacementDue ? 'other' : next)
   }
 
   grant(

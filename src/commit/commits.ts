@@ -1,16 +1,12 @@
 /** What the transactions of one broker commit with: shared flushes, and answers to what became of a lost COMMIT. */
 import { ConnectionLostError } from '../errors.js'
 import { now } from '../util/clock.js'
-import { pause } from '../util/pause.js'
 import { CommitChecks } from './checks.js'
 import { notKnown, type Evidence, type Verdict } from './evidence.js'
 import { Flushes } from './flushes.js'
 import { Verifications } from './verifications.js'
 import type { EventSink } from '../api/ports.js'
 import type { ResolvedOptions } from '../options.js'
-
-/** Before a connection that was lost behind a verdict is asked for anew, in milliseconds. */
-const PAUSE_MILLIS = 50
 
 /** What commits need of the broker. */
 export interface CommitsOwner {
@@ -74,11 +70,10 @@ export class Commits {
       if (verdict.outcome !== 'committed') return verdict
       const reason = await this.#flush()
       if (reason === null) return verdict
-      // Another crash may have undone it.
+      // Another crash may have undone it: it is asked for again at once, so that no connection is opened without that.
       if (!(reason instanceof ConnectionLostError) || now() >= deadline) {
         return notKnown(`it was committed, but could not be made durable: ${reason.message}`)
       }
-      await pause(PAUSE_MILLIS)
     }
   }
 

@@ -49,8 +49,9 @@ export class Verifications {
         },
       }
       this.#pending.add(pending)
-      this.#open().catch((error: Error) =>
-        pending.settle(notKnown(`no server could be asked: ${error.message}`)),
+      this.#open().then(
+        () => pending.settle(notKnown('the connection had been opened before it could be asked')),
+        (error: Error) => pending.settle(notKnown(`no server could be asked: ${error.message}`)),
       )
     })
   }
@@ -71,7 +72,7 @@ export class Verifications {
         'the server is in recovery; what became of a COMMIT is asked of the primary',
       )
     }
-    for (const pending of [...this.#pending]) pending.settle(await this.#find(ask, pending, here))
+    for (const pending of this.#pending) pending.settle(await this.#find(ask, pending, here))
   }
 
   async #find(ask: Ask, { evidence, deadline }: Pending, here: ServerIdentity): Promise<Verdict> {

@@ -104,8 +104,10 @@ export async function commit(lease: Lease, close: boolean): Promise<void> {
   if (preparing !== null) {
     await preparing
     throwIfRevoked(lease)
-    if (requests.loss !== null)
-      return thenThrow(passOn(lease, { left: 'threw', close }), requests.lossError(requests.loss))
+  }
+  // Meanwhile, or since the last statement of a batch was answered.
+  if (requests.loss !== null) {
+    return thenThrow(passOn(lease, { left: 'threw', close }), requests.lossError(requests.loss))
   }
   const early = !close && owner.options.closeOn !== 'database-error' && !owner.life.replacementDue
   const { retrySafe } = lease

@@ -80,6 +80,7 @@ for (const [name, program] of Object.entries(SMALL_PROGRAMS)) {
       const chooser = new SystematicChooser(wanted)
       do await exploration.explore(program, chooser, time, name)
       while (exploration.figures.schedules < wanted && chooser.advance())
+      assert.ok(exploration.figures.confirmed > 0, 'nothing was ever stored')
       exploration.report(t)
     },
   )

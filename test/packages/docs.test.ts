@@ -172,6 +172,36 @@ plainTest('the figures and the chart of README.md are those of the last full run
   }
 })
 
+plainTest(
+  'the figures of commits that wait, and of pools of ten, are those of the results that are kept',
+  () => {
+    const page = read('bench/README.md')
+    const kept = (name: string): Results => JSON.parse(read(`bench/results/${name}.json`)) as Results
+    const figure = (results: Results, id: string, name: string): string => {
+      const { entries } = results.rows.find((row) => row.id === id)!
+      return count(entries.find((entry) => entry.name === name)!.median)
+    }
+    const durable = kept('durable')
+    for (const [name, flush, , standby] of readTable(page, 'commits per second')) {
+      assert.equal(flush, figure(durable, 'durable-flush', name!), name)
+      assert.equal(standby, figure(durable, 'durable-standby', name!), name)
+    }
+    for (const [name, rate] of readTable(page, 'nothing to wait for')) {
+      assert.equal(rate, figure(durable, 'durable-cost', name!), name)
+    }
+    const ten = kept('ten')
+    for (const [title, ours, pool] of readTable(page, 'row')) {
+      const { id, entries } = ten.rows.find((row) => row.title === title)!
+      assert.equal(ours, figure(ten, id, entries[0]!.name), title)
+      assert.equal(pool, figure(ten, id, 'pg.Pool max: 10'), title)
+    }
+    const readme = texts.get('README.md')!
+    for (const name of ['the same by default', 'pg-managed-connection, groupCommit', 'pg.Pool max: 10']) {
+      assert.ok(readme.includes(` ${figure(durable, 'durable-flush', name)} `), name)
+    }
+  },
+)
+
 plainTest('the options are those of the source, with their defaults and units', () => {
   const rows = readTable(read('docs/options.md'), 'option').map(([name, unit, value]) => ({
     name: quoted(name!)[0]!,

@@ -46,18 +46,30 @@ export const backend = {
   commandComplete: (tag: string) => message('C', tag),
   error: (code: string, text: string, severity = 'ERROR') => fields('E', severity, code, text),
   notice: (code: string, text: string, severity = 'WARNING') => fields('N', severity, code, text),
-  /** Columns of type text. */
-  rowDescription: (names: readonly string[]) =>
+  /** A column that is a name alone is of type text. */
+  rowDescription: (columns: readonly (string | { readonly name: string; readonly type: number })[]) =>
     message(
       'T',
-      int16(names.length),
-      ...names.flatMap((name) => [name, 0, int16(0), 25, int16(-1), -1, int16(0)]),
+      int16(columns.length),
+      ...columns
+        .map((column) => (typeof column === 'string' ? { name: column, type: 25 } : column))
+        .flatMap(({ name, type }): readonly (string | number | Buffer)[] => [
+          name,
+          0,
+          int16(0),
+          type,
+          int16(-1),
+          -1,
+          int16(0),
+        ]),
     ),
-  dataRow: (values: readonly string[]) =>
+  dataRow: (values: readonly (string | null)[]) =>
     message(
       'D',
       int16(values.length),
-      ...values.flatMap((value) => [int32(Buffer.byteLength(value)), Buffer.from(value)]),
+      ...values.flatMap((value): readonly Buffer[] =>
+        value === null ? [int32(-1)] : [int32(Buffer.byteLength(value)), Buffer.from(value)],
+      ),
     ),
   notification: (processID: number, channel: string, payload: string) =>
     message('A', processID, channel, payload),

@@ -5,7 +5,8 @@
 import { Duplex } from 'node:stream'
 import { FrontendParser, type WireMessage } from '../wire.js'
 import { backend } from '../backend-messages.js'
-import { ModelSession, type ModelDatabase, type SessionWatch } from './model-session.js'
+import type { ModelDatabase } from './model-database.js'
+import { ModelSession, type SessionWatch } from './model-session.js'
 
 /** What is told of a link, besides what its session tells. */
 export interface LinkWatch extends SessionWatch {

@@ -1,17 +1,13 @@
 /**
  * A model of one PostgreSQL session, as far as the library's messages reach: the extended and the simple protocol,
- * transaction blocks, savepoints, implicit transactions, prepared statements, one table, one deferred constraint
- * and one transaction-local setting. It decides nothing: the same messages are always answered alike, and
+ * transaction blocks, savepoints, implicit transactions, prepared statements, one table, one deferred constraint,
+ * receipts, and two transaction-local settings. It decides nothing: the same messages are always answered alike, and
  * `model-fidelity.test.ts` compares the answers with those of the real server.
  */
 import { backend } from '../backend-messages.js'
 import type { WireMessage } from '../wire.js'
-
-/** What all sessions share: the rows that were committed. */
-export class ModelDatabase {
-  readonly rows: number[] = []
-  processes = 0
-}
+import type { ModelDatabase } from './model-database.js'
+import { selectOf, type Column } from './model-selects.js'
 
 /** What happens in a transaction, told to whoever checks. */
 export interface SessionWatch {
@@ -30,25 +26,19 @@ class SqlError extends Error {
 
 interface Answer {
   readonly tag: string
-  readonly columns?: readonly string[]
-  readonly row?: readonly string[]
+  readonly row?: readonly (string | null)[]
 }
 
 interface Savepoint {
   readonly name: string
   readonly rows: number
+  readonly receipts: number
   readonly mark: string
+  readonly waitsForDisk: boolean
   readonly violated: boolean
 }
 
 type Block = 'none' | 'open' | 'failed'
-
-const COLUMNS: readonly [RegExp, readonly string[]][] = [
-  [/^SELECT set_config/, ['set_config']],
-  [/^SELECT coalesce/, ['mark']],
-  [/^SELECT 1\/0/, ['?column?']],
-  [/^SELECT \d/, ['?column?']],
-]
 
 const EXIT = /^(COMMIT|ROLLBACK)/
 
@@ -58,13 +48,19 @@ export class ModelSession {
   readonly output: Buffer[] = []
   /** Terminate was read, or the session was killed. */
   over = false
-  readonly #database: ModelDatabase
+  readonly database: ModelDatabase
   readonly #watch: SessionWatch | null
   #unflushed: Buffer[] = []
   #block: Block = 'none'
   /** Rows of the transaction that is open. */
   #rows: number[] = []
-  #mark = ''
+  #receipts: string[] = []
+  /** The transaction's id, once it has written. */
+  transactionID: number | null = null
+  /** A setting of the transaction's. */
+  mark = ''
+  /** Its COMMIT does. */
+  #waitsForDisk = true
   /** The deferred constraint is violated. */
   #violated = false
   #savepoints: Savepoint[] = []
@@ -72,6 +68,8 @@ export class ModelSession {
   #portal: { readonly text: string; readonly values: readonly string[] } | null = null
   /** After an error everything up to Sync is read and thrown away. */
   #skipping = false
+  /** A statement has been executed since the last Sync: the next is in a transaction block of a kind. */
+  #pipelining = false
   /** For each BEGIN, how many messages had been put out with its answer. */
   readonly begunAt: number[] = []
   /** The same for each COMMIT and ROLLBACK. */
@@ -79,9 +77,10 @@ export class ModelSession {
   #count = 0
 
   constructor(database: ModelDatabase, watch: SessionWatch | null = null) {
-    this.#database = database
+    this.database = database
     this.#watch = watch
-    this.processID = ++database.processes
+    this.processID = database.giveProcess()
+    database.sessions.add(this)
   }
 
   /** The letter of ReadyForQuery. */
@@ -93,6 +92,21 @@ export class ModelSession {
   kill(): void {
     this.over = true
     this.#rollBack()
+    this.database.sessions.delete(this)
+  }
+
+  /** It has written a receipt of this id, and its transaction is open. */
+  hasReceipt(id: string): boolean {
+    return this.#receipts.includes(id)
+  }
+
+  /** The transaction has something to commit. */
+  write(): void {
+    this.transactionID ??= this.database.giveID()
+  }
+
+  readonly fail = (code: string, text: string): never => {
+    throw new SqlError(code, text)
   }
 
   /** Reads one message. */
@@ -156,7 +170,7 @@ export class ModelSession {
     const { name, values } = readBind(payload)
     const text = this.#prepared.get(name)
     if (text === undefined) throw new SqlError('26000', `prepared statement "${name}" does not exist`)
-    if (values.length !== (text.includes('$1') ? 1 : 0))
+    if (values.length !== new Set(text.match(/\$\d/g)).size)
       throw new SqlError('08P01', 'wrong number of parameters')
     this.#refuseInFailed(text)
     // Planning folds constants, and fails there.
@@ -175,6 +189,7 @@ export class ModelSession {
     if (text === '') return this.#put(backend.emptyQuery)
     try {
       this.#tell(this.#run(text, values))
+      this.#pipelining = !EXIT.test(text)
       if (text.startsWith('BEGIN')) this.begunAt.push(this.#count)
     } finally {
       this.#noteEnd(text)
@@ -215,9 +230,10 @@ export class ModelSession {
     this.#ready()
   }
 
-  #run(text: string, values: readonly string[]): Answer {
+  #run(sent: string, values: readonly string[]): Answer {
+    const text = sent.trim()
     this.#refuseInFailed(text)
-    const [verb = ''] = text.split(' ')
+    const [verb = ''] = text.split(/\s/)
     switch (verb) {
       case 'BEGIN':
         return this.#begin()
@@ -236,6 +252,8 @@ export class ModelSession {
         return this.#insert(text, values)
       case 'SELECT':
         return this.#select(text, values)
+      case 'SET':
+        return this.#setLocal(text)
       default:
         throw new SqlError('42601', `syntax error at or near "${verb}"`)
     }
@@ -272,14 +290,20 @@ export class ModelSession {
   /** Makes the open rows last; fails where the deferred constraint does. */
   #commit(): void {
     const violated = this.#violated
-    if (!violated) this.#database.rows.push(...this.#rows)
+    const { transactionID: id } = this
+    if (!violated && id !== null) {
+      this.database.commit({ id, rows: this.#rows, receipts: this.#receipts }, this.#waitsForDisk)
+    }
     this.#rollBack()
     if (violated) throw new SqlError('23505', 'duplicate key value violates unique constraint')
   }
 
   #rollBack(): void {
     this.#rows = []
-    this.#mark = ''
+    this.#receipts = []
+    this.transactionID = null
+    this.mark = ''
+    this.#waitsForDisk = true
     this.#violated = false
     this.#savepoints = []
     this.#block = 'none'
@@ -288,7 +312,14 @@ export class ModelSession {
   #save(name: string): Answer {
     if (this.#block === 'none')
       throw new SqlError('25P01', 'SAVEPOINT can only be used in transaction blocks')
-    this.#savepoints.push({ name, rows: this.#rows.length, mark: this.#mark, violated: this.#violated })
+    this.#savepoints.push({
+      name,
+      rows: this.#rows.length,
+      receipts: this.#receipts.length,
+      mark: this.mark,
+      waitsForDisk: this.#waitsForDisk,
+      violated: this.#violated,
+    })
     return { tag: 'SAVEPOINT' }
   }
 
@@ -307,17 +338,21 @@ export class ModelSession {
 
   #rollBackTo(text: string): Answer {
     const index = this.#find(lastWord(text), 'ROLLBACK TO SAVEPOINT')
-    const { rows, mark, violated } = this.#savepoints[index]!
+    const { rows, receipts, mark, waitsForDisk, violated } = this.#savepoints[index]!
     this.#savepoints.length = index + 1
     this.#rows.length = rows
-    this.#mark = mark
+    this.#receipts.length = receipts
+    this.mark = mark
+    this.#waitsForDisk = waitsForDisk
     this.#violated = violated
     this.#block = 'open'
     return { tag: 'ROLLBACK' }
   }
 
   #insert(text: string, values: readonly string[]): Answer {
+    this.write()
     if (text.includes('failing')) this.#violated = true
+    else if (text.includes('receipts')) this.#leaveReceipt(values[0]!)
     else {
       const row = Number(values[0] ?? /\((\d+)\)/.exec(text)?.[1])
       this.#rows.push(row)
@@ -326,13 +361,28 @@ export class ModelSession {
     return { tag: 'INSERT 0 1' }
   }
 
+  /** One that another has open is waited for as long as `lock_timeout` allows, in which nothing can happen here. */
+  #leaveReceipt(id: string): void {
+    const holder = this.database.receiptOf(id)
+    if (holder === 'committed' || holder === this) this.fail('23505', 'duplicate key value')
+    if (holder !== 'none') this.fail('55P03', 'canceling statement due to lock timeout')
+    this.#receipts.push(id)
+  }
+
+  /** Outside a block it holds until the end of the statement's own transaction. */
+  #setLocal(text: string): Answer {
+    if (this.#block === 'none' && !this.#pipelining)
+      this.#put(backend.notice('25P01', 'SET LOCAL can only be used in transaction blocks'))
+    if (text.includes('synchronous_commit')) this.#waitsForDisk = !text.endsWith('off')
+    return { tag: 'SET' }
+  }
+
   #select(text: string, values: readonly string[]): Answer {
     if (text.startsWith('SELECT 1/0')) throw new SqlError('22012', 'division by zero')
-    if (text.startsWith('SELECT coalesce')) return { tag: 'SELECT 1', row: [this.#mark] }
-    if (!text.startsWith('SELECT set_config')) return { tag: 'SELECT 1', row: [/\d+/.exec(text)![0]] }
-    // Outside a block it holds until the end of the statement's own transaction.
-    this.#mark = values[0]!
-    return { tag: 'SELECT 1', row: [values[0]!] }
+    const select = selectOf(text)
+    if (select === undefined) throw new Error(`the model does not know ${text}`)
+    const row = select.answer(this, values, text)
+    return row === null ? { tag: 'SELECT 0' } : { tag: 'SELECT 1', row }
   }
 
   #fail(error: Error): void {
@@ -344,6 +394,7 @@ export class ModelSession {
 
   #sync(): void {
     this.#skipping = false
+    this.#pipelining = false
     try {
       if (this.#block === 'none') this.#commit()
     } catch (error) {
@@ -384,8 +435,8 @@ export function readBind(payload: Buffer): { name: string; values: string[] } {
   return { name: payload.toString('utf8', nameAt, nameEnd), values }
 }
 
-function columnsOf(text: string): readonly string[] | null {
-  return COLUMNS.find(([pattern]) => pattern.test(text))?.[1] ?? null
+function columnsOf(text: string): readonly Column[] | null {
+  return selectOf(text.trim())?.columns ?? null
 }
 
 function lastWord(text: string): string {

@@ -55,6 +55,8 @@ export interface Program {
   readonly refusals: number
   /** How many times the server may be slow: nothing is answered until it goes on. */
   readonly slow?: number
+  /** How many times the server may crash, and lose what is not on its disk. */
+  readonly crashes?: number
 }
 
 const KINDS: readonly Kind[] = [
@@ -110,6 +112,7 @@ export function randomProgram(random: Random): Program {
     deaths: random.below(3),
     refusals: random.below(2),
     slow: random.below(4),
+    crashes: random.below(2),
   }
 }
 
@@ -143,6 +146,8 @@ function randomOptions(random: Random): ManagedConnectionOptions {
     releaseGraceMillis: random.chance(0.2) ? 20 : 5_000,
     acquireTimeoutMillis: random.chance(0.1) ? 50 : Infinity,
     reconnectTimeoutMillis: random.chance(0.2) ? 0 : 30_000,
+    groupCommit: random.chance(0.3),
+    verifyCommit: random.pick([false, false, true, { table: 'receipts' }]),
   }
 }
 
@@ -203,5 +208,49 @@ export const SMALL_PROGRAMS: Readonly<Record<string, Program>> = {
     tasks: [[{ kind: 'use', steps: ['insert'] }], [{ kind: 'batch', steps: [] }]],
     deaths: 1,
     refusals: 0,
+  },
+  'two grouped transactions and a crash': {
+    options: { groupCommit: true },
+    tasks: [[{ kind: 'transaction', steps: ['insert'] }], [{ kind: 'transaction', steps: ['insert'] }]],
+    deaths: 0,
+    refusals: 0,
+    crashes: 1,
+  },
+  'a grouped transaction that the connection is closed behind, and another one in line': {
+    options: { groupCommit: true },
+    tasks: [
+      [{ kind: 'transaction', steps: ['insert'] }],
+      [{ kind: 'close', steps: [] }],
+      [{ kind: 'transaction', steps: ['insert'] }],
+    ],
+    deaths: 0,
+    refusals: 0,
+  },
+  'a grouped transaction, a one-shot, a crash and a death': {
+    options: { groupCommit: true },
+    tasks: [[{ kind: 'transaction', steps: ['insert'] }], [{ kind: 'query', steps: [] }]],
+    deaths: 1,
+    refusals: 0,
+    crashes: 1,
+  },
+  'transactions that are found out about by id, and two deaths': {
+    options: { verifyCommit: true },
+    tasks: [[{ kind: 'transaction', steps: ['insert'] }], [{ kind: 'batch', steps: [] }]],
+    deaths: 2,
+    refusals: 0,
+  },
+  'transactions that are found out about by id, a death and a crash': {
+    options: { verifyCommit: true, groupCommit: true },
+    tasks: [[{ kind: 'transaction', steps: ['insert'] }], [{ kind: 'transaction', steps: ['insert'] }]],
+    deaths: 1,
+    refusals: 0,
+    crashes: 1,
+  },
+  'transactions that are found out about by receipt, a death and a crash': {
+    options: { verifyCommit: { table: 'receipts' }, groupCommit: true },
+    tasks: [[{ kind: 'transaction', steps: ['insert'] }], [{ kind: 'batch', steps: [] }]],
+    deaths: 1,
+    refusals: 0,
+    crashes: 1,
   },
 }

@@ -17,6 +17,8 @@ const INSERT = 'INSERT INTO rows VALUES ($1)'
 const STATEMENT_MILLIS = 7
 /** Steps whose holder may leave, or give up, before the server has answered. */
 const GIVING_UP: readonly Step[] = ['float', 'insert in time', 'two in time', 'insert two']
+/** The calls whose COMMIT is the library's. */
+const VERIFIED: ReadonlySet<string> = new Set(['transaction', 'batch', 'explicit batch', 'failing batch'])
 /** The calls that take the option `close`. */
 const CLOSING: ReadonlySet<string> = new Set(['use', 'autocommit', 'transaction'])
 
@@ -445,7 +447,7 @@ class ModelCall {
 
   async #batch(options: { signal?: AbortSignal; timeoutMillis?: number }): Promise<void> {
     const { kind } = this.#call
-    const rows = [this.#issue('batched', false), this.#issue('batched', false)]
+    const rows = [1, 2].map(() => this.#issue('batched', this.#commitsApart))
     const statements: { text: string; values?: number[] }[] = rows.map((row) => ({
       text: INSERT,
       values: [row],
@@ -458,6 +460,12 @@ class ModelCall {
     for (const row of rows) this.#settle(row, 'refused', 'the batch fails')
   }
 
+  /** The library sends COMMIT by itself, behind a batch. */
+  get #commitsApart(): boolean {
+    const { groupCommit = false, verifyCommit = false } = this.#world.program.options
+    return VERIFIED.has(this.#call.kind) && (groupCommit || verifyCommit !== false)
+  }
+
   async #shot(rows: readonly number[], answered: Promise<unknown>): Promise<void> {
     try {
       await answered
@@ -467,6 +475,7 @@ class ModelCall {
       if (
         error instanceof ConnectionLostError &&
         error.commitOutcome === 'none' &&
+        !this.#commitsApart &&
         rows.some((row) => this.#world.wasSent(row))
       )
         this.#wrong('was told that nothing was committed, and it had been sent')
@@ -500,6 +509,7 @@ class ModelCall {
   }
 
   #settle(row: number, fate: Fate, why: string): void {
+    if (fate === 'confirmed' && this.#fateOf(row) === 'pending') this.#world.checkDurable(row)
     this.#world.ledger.settle(row, fate, why)
   }
 
@@ -509,7 +519,12 @@ class ModelCall {
 
   /** An error of the server's must be one that the task has asked for; a loss must have had a cause. */
   #checkLoss(error: unknown, unsafe: readonly number[]): void {
-    const facts = { knownBefore: this.#knownDeaths, unsafe, mayGiveUp: this.#mayGiveUp }
+    const facts = {
+      knownBefore: this.#knownDeaths,
+      unsafe,
+      mayGiveUp: this.#mayGiveUp,
+      isVerified: VERIFIED.has(this.#call.kind),
+    }
     this.#world.checkLoss(error, this.#token, facts)
   }
 

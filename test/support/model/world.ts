@@ -7,7 +7,8 @@ import { Ledger } from '../ledger.js'
 import type { WireMessage } from '../wire.js'
 import { TraceHash, type Choice, type Chooser } from './choices.js'
 import { ModelLink, type LinkWatch } from './model-link.js'
-import { ModelDatabase, readBind, type ModelSession } from './model-session.js'
+import { ModelDatabase } from './model-database.js'
+import { readBind, type ModelSession } from './model-session.js'
 import type { Program } from './programs.js'
 import { ModelTask } from './task.js'
 import type { VirtualTime } from './virtual-time.js'
@@ -29,6 +30,8 @@ export interface LossFacts {
   readonly unsafe: readonly number[]
   /** It may have given up itself. */
   readonly mayGiveUp: boolean
+  /** The library finds out what became of its COMMIT. */
+  readonly isVerified: boolean
 }
 
 export class World implements LinkWatch {
@@ -56,7 +59,9 @@ export class World implements LinkWatch {
   /** How many deaths there were so far. */
   died = 0
   refused = 0
+  crashed = 0
   #slow: number
+  #crashes: number
   readonly #busy = new Set<ModelLink>()
   #asked = 0
   #lastServed = 0
@@ -70,6 +75,7 @@ export class World implements LinkWatch {
     this.#deaths = program.deaths
     this.#refusals = program.refusals
     this.#slow = program.slow ?? 0
+    this.#crashes = program.crashes ?? 0
     const conninfo: ConnectionParameters = {
       host: 'model',
       user: 'model',
@@ -171,6 +177,21 @@ export class World implements LinkWatch {
       add('serve one', 3, () => link.serve(true))
     }
     if (this.#deaths > 0 && link.state === 'open' && !this.#ending) this.#deathsOf(link, add)
+    if (this.#crashes > 0 && link.state === 'open' && !this.#ending) this.#crashesOf(link, add)
+  }
+
+  /** The server crashes, and is back at once: what was not on its disk is lost, or had just been written. */
+  #crashesOf(link: ModelLink, add: (name: string, weight: number, happen: () => void) => void): void {
+    const crashing = (inTime: boolean) => () => {
+      this.#crashes--
+      this.crashed++
+      this.died++
+      this.#dead.add(link)
+      this.#database.crash(inTime)
+      link.reset()
+    }
+    add('crash', 0.6, crashing(false))
+    add('crash in time', 0.2, crashing(true))
   }
 
   /** A statement, or a COMMIT, that takes its time: timers fire before it is answered. */
@@ -311,12 +332,17 @@ export class World implements LinkWatch {
     this.#holder = owner
   }
 
+  /** Its caller is told that it is stored: no crash may undo that. */
+  checkDurable(row: number): void {
+    if (!this.#database.isDurable(row)) this.wrong.push(`row ${row} was confirmed before it was durable`)
+  }
+
   leave(owner: string): void {
     if (this.#holder === owner) this.#holder = null
   }
 
   /** A loss must have had a cause, and "unknown" a COMMIT or the like that was sent. */
-  checkLoss(error: unknown, owner: string, { knownBefore, unsafe, mayGiveUp }: LossFacts): void {
+  checkLoss(error: unknown, owner: string, { knownBefore, unsafe, mayGiveUp, isVerified }: LossFacts): void {
     if (!(error instanceof ConnectionLostError)) return
     if (!mayGiveUp && /still running|cancelled statement/.test(String(error.cause)))
       this.wrong.push(`${owner} paid for another who gave up: ${String(error.cause)}`)
@@ -327,6 +353,23 @@ export class World implements LinkWatch {
     if (error.commitOutcome !== 'unknown') return
     if (!this.commitWasSentFor(owner) && !unsafe.some((row) => this.wasSent(row)))
       this.wrong.push(`${owner} was told "unknown", and nothing that commits was sent for it`)
+    if (isVerified) this.#checkVerification(error, owner)
+  }
+
+  /** What could be found out was, and else the reason is a true one. */
+  #checkVerification(error: ConnectionLostError, owner: string): void {
+    const verification = error.verification ?? ''
+    const { verifyCommit = false, reconnectTimeoutMillis = 30_000 } = this.program.options
+    const patienceIsOver = this.#ending || this.#timeFlew
+    const reasons: readonly [RegExp, boolean][] = [
+      [/^$/, verifyCommit === false],
+      [/crash/, verifyCommit === true && this.crashed > 0],
+      [/no server could be asked/, this.refused > 0 || reconnectTimeoutMillis === 0 || patienceIsOver],
+      [/could not be made durable/, this.died > 1 || this.refused > 0 || patienceIsOver],
+      [/take effect at COMMIT/, verifyCommit === true],
+    ]
+    if (!reasons.some(([pattern, isTrue]) => isTrue && pattern.test(verification)))
+      this.wrong.push(`${owner} was told "unknown" without a good reason: "${verification}"`)
   }
 
   /** So much time passed that the library itself may have given up a connection. */
