@@ -1,17 +1,21 @@
 /** What a manager tells its listeners. */
 
+/** Why the library rolls back, as in the settlement table. */
+export type RollbackReason =
+  | 'error'
+  | 'uncommitted'
+  | 'unfinished'
+  | 'ended'
+  | 'hold timeout'
+  /** The worker thread that had the connection is gone. */
+  | 'holder gone'
+  | 'one-shot'
+
 /** The library rolled something back, or could not. */
 export interface RollbackEvent {
-  /** Why: as in the settlement table. */
-  readonly reason:
-    | 'error'
-    | 'uncommitted'
-    | 'unfinished'
-    | 'ended'
-    | 'hold timeout'
-    /** The worker thread that had the connection is gone. */
-    | 'holder gone'
-    | 'one-shot'
+  readonly reason: RollbackReason
+  /** The `label` of the one whose work it was. */
+  readonly label: string | null
   /** The statement that had opened the transaction, if it is known. */
   readonly statement: string | null
   /** Why the rollback itself failed, where it did; the connection was dropped then. */
@@ -22,8 +26,12 @@ export interface RollbackEvent {
 export interface HoldWarningEvent {
   /** How long it has had it so far, or had it in all, in milliseconds. */
   readonly heldMillis: number
+  /** The `label` with which it acquired it. */
+  readonly label: string | null
   /** Where it acquired it. */
   readonly stack: string | null
+  /** The statement that the server runs for it, the first 200 characters; null when it runs none. */
+  readonly statement: string | null
   /** False at first; true in a second event, when it has returned the connection after all. */
   readonly returned: boolean
 }
@@ -45,6 +53,38 @@ export interface ConnectEvent {
   readonly openedMillis: number
 }
 
+/** A statement, or a batch, is over. */
+export interface StatementEvent {
+  /** The `label` of the call, or of the turn. */
+  readonly label: string | null
+  /** The text; of a batch the texts, with `; ` between them. */
+  readonly text: string
+  /** From the call to the answer, in milliseconds, waiting included. */
+  readonly millis: number
+  /** How long it waited in line of that; null in a turn, and in worker threads, where it is not known. */
+  readonly waitedMillis: number | null
+  /** How many rows it gave or changed; null where the server did not say. */
+  readonly rowCount: number | null
+  /** What it failed with; null where it did not. */
+  readonly error: unknown
+}
+
+/** `end()` waits for others. */
+export interface EndWaitingEvent {
+  /** How long it has waited so far, in milliseconds. */
+  readonly millis: number
+  /** The `label` of the present holder; null where nobody holds the connection, or it has none. */
+  readonly label: string | null
+  /** How long the present holder has had the connection, in milliseconds; null where nobody holds it. */
+  readonly heldMillis: number | null
+  /** Where it acquired it, with `traceHolders` or `holdWarningMillis`. */
+  readonly stack: string | null
+  /** The statement that the server runs, the first 200 characters; null when it runs none. */
+  readonly statement: string | null
+  /** How many wait in line. */
+  readonly waiting: number
+}
+
 /** A message from the server that is not an error. */
 export interface NoticeEvent {
   readonly severity?: string | undefined
@@ -61,12 +101,16 @@ export interface ManagedConnectionEvents {
   /** It is gone, with the error if it was lost; session state such as advisory locks is gone with it. */
   disconnect: [error?: Error]
   /** A holder was given its turn, after so many milliseconds. */
-  acquire: [event: { readonly waitedMillis: number }]
+  acquire: [event: { readonly waitedMillis: number; readonly label: string | null }]
   /** A holder's turn is over, after so many milliseconds (a fraction, since most are short). */
-  release: [event: { readonly heldMillis: number }]
+  release: [event: { readonly heldMillis: number; readonly label: string | null }]
+  /** A statement or a batch is over. It takes time, so listen only if you want to know. */
+  statement: [event: StatementEvent]
   /** The library rolled back. */
   rollback: [event: RollbackEvent]
   holdWarning: [event: HoldWarningEvent]
+  /** `end()` has waited for others for a second. Where nobody listens, it is a warning of the process. */
+  endWaiting: [event: EndWaitingEvent]
   /** With `verifyCommit`: it was found out, or not, what became of a COMMIT whose answer was lost. */
   commitVerified: [event: CommitVerifiedEvent]
   /** The server sent a notice. */

@@ -20,6 +20,7 @@ export type {
   StreamOptions,
 } from './api/query.js'
 export type * from './api/subscription.js'
+export type * from './api/tracing.js'
 export type { ConnectionParameters } from './conninfo/parameters.js'
 export type * from './events.js'
-export type { ManagedConnectionOptions, VerifyCommit } from './options.js'
+export type { Logger, ManagedConnectionOptions, VerifyCommit } from './options.js'

@@ -83,6 +83,14 @@ export interface ManagedConnectionOptions {
    * `holdWarningMillis`. Default: false.
    */
   readonly traceHolders?: boolean | undefined
+  /** Tell the values of parameters to tracing channels; they may be secret. Default: false. */
+  readonly traceValues?: boolean | undefined
+  /**
+   * Is told of connecting (`debug`), of closing and losing the connection (`info`), and of forced rollbacks and late
+   * holders (`warn`), with the texts of statements and without values. `NODE_DEBUG=pg-managed-connection` writes the same
+   * to stderr. Default: none.
+   */
+  readonly logger?: Logger | undefined
   /** An idle connection does not keep the process alive; a subscription does. Default: true. */
   readonly allowExitOnIdle?: boolean | undefined
   /**
@@ -103,13 +111,20 @@ export interface ManagedConnectionOptions {
   readonly verifyCommit?: VerifyCommit | undefined
 }
 
+/** What writes a log: `console`, and loggers of its shape such as pino's. */
+export interface Logger {
+  debug(message: string): unknown
+  info(message: string): unknown
+  warn(message: string): unknown
+}
+
 /** By transaction id, or by a receipt in a table. */
 export type VerifyCommit = boolean | { readonly table: string }
 
 /** The options with every default filled in; frozen. */
 export type ResolvedOptions = Readonly<
   Required<{
-    [K in keyof Omit<ManagedConnectionOptions, 'onConnect' | 'pooler'>]: Exclude<
+    [K in keyof Omit<ManagedConnectionOptions, 'onConnect' | 'pooler' | 'logger'>]: Exclude<
       ManagedConnectionOptions[K],
       undefined
     >
@@ -117,6 +132,7 @@ export type ResolvedOptions = Readonly<
 > & {
   readonly onConnect: ManagedConnectionOptions['onConnect']
   readonly pooler: ManagedConnectionOptions['pooler']
+  readonly logger: ManagedConnectionOptions['logger']
 }
 
 /** Throws a TypeError or RangeError that names the option and its value. */
@@ -146,7 +162,9 @@ const OPTIONS: OptionTable<ResolvedOptions> = {
   preparedLifetimeMillis: [1_000, checkMillis],
   heartbeatMillis: [30_000, checkMillis],
   traceHolders: [false, checkBoolean],
+  traceValues: [false, checkBoolean],
   allowExitOnIdle: [true, checkBoolean],
+  logger: [undefined, checkLogger],
   pooler: [undefined, oneOf('none', 'session', 'transaction')],
   groupCommit: [false, checkBoolean],
   verifyCommit: [false, checkVerifyCommit],
@@ -241,6 +259,16 @@ function oneOf(...allowed: readonly string[]): Check {
     if (typeof value === 'string' && allowed.includes(value)) return
     const words = allowed.map((word) => `'${word}'`).join(' or ')
     throw new TypeError(`${name} must be ${words}, but is ${show(value)}`)
+  }
+}
+
+function checkLogger(name: string, value: unknown): void {
+  const logger = value as Partial<Logger> | null
+  const missing = (['debug', 'info', 'warn'] as const).find((level) => typeof logger?.[level] !== 'function')
+  if (missing !== undefined) {
+    throw new TypeError(
+      `${name} must have the methods debug, info and warn, as console has, but ${missing} is missing`,
+    )
   }
 }
 

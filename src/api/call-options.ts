@@ -17,8 +17,17 @@ export interface WaitOptions {
   readonly detached?: boolean | undefined
 }
 
+/** What a call is called. */
+export interface LabelOptions {
+  /**
+   * A name for the one who asks, for people: it stands in `AcquireTimeoutError`, `holdWarning`, `stats`, events and
+   * traces. Default: none.
+   */
+  readonly label?: string | undefined
+}
+
 /** Options of `acquire` and `tryAcquire`. */
-export interface AcquireOptions extends WaitOptions {
+export interface AcquireOptions extends WaitOptions, LabelOptions {
   /** No implicit BEGIN: each statement commits by itself. Default: the option `autocommit`. */
   readonly autocommit?: boolean | undefined
 }
@@ -38,7 +47,7 @@ export interface CommitOptions {
 }
 
 /** Options of `transaction`. */
-export interface TransactionOptions extends WaitOptions, TransactionModes, CommitOptions {
+export interface TransactionOptions extends WaitOptions, LabelOptions, TransactionModes, CommitOptions {
   /**
    * How many times `work` is run again when the transaction fails with 40001 (serialization) or 40P01 (deadlock), or
    * when `verifyCommit` has found out that its COMMIT was lost, with backoff; the turn is given up meanwhile and asked for again at the end of the line. Default: 0.
@@ -49,7 +58,7 @@ export interface TransactionOptions extends WaitOptions, TransactionModes, Commi
 }
 
 /** Options of `batch`. */
-export interface BatchOptions extends WaitOptions, TransactionModes, CommitOptions {}
+export interface BatchOptions extends WaitOptions, LabelOptions, TransactionModes, CommitOptions {}
 
 /** Options of `listen`. */
 export interface ListenOptions extends WaitOptions {

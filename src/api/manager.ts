@@ -8,6 +8,7 @@ import type {
   UseOptions,
 } from './call-options.js'
 import type { Connection, TransactionStatus } from './connection.js'
+import type { RollbackReason } from '../events.js'
 import type { BatchResults, OneShotQuery, QueryConfig } from './query.js'
 import type { Subscription } from './subscription.js'
 
@@ -128,8 +129,14 @@ export interface ManagerStats {
   readonly held: boolean
   /** For how long, in milliseconds; null when nobody does. */
   readonly heldMillis: number | null
+  /** The `label` of the one who does; null when nobody does, or it has none. */
+  readonly holderLabel: string | null
+  /** The text of the statement that the server runs, the first 200 characters of it; null when it runs none. */
+  readonly statement: string | null
   /** How many wait in line. */
   readonly waiting: number
+  /** How long the first of them has waited, in milliseconds; null when nobody waits. */
+  readonly longestWaitMillis: number | null
   /** How many statements are unanswered. */
   readonly inFlight: number
   /** The server process; null when closed. */
@@ -150,6 +157,8 @@ export interface ManagerStats {
   readonly verifiedUnknown: number
   /** How many times a server connection was opened. */
   readonly connects: number
+  /** How many of these times the manager had been connected before. */
+  readonly reconnects: number
   /** How many times one was closed or lost. */
   readonly disconnects: number
   /** How many turns were granted. */
@@ -158,6 +167,8 @@ export interface ManagerStats {
   readonly releases: number
   /** How many times the library rolled back. */
   readonly rollbacks: number
+  /** The same by the reason that the event `rollback` gives. */
+  readonly rollbacksByReason: Readonly<Record<RollbackReason, number>>
   /** How many waiters left the line because their time had passed. */
   readonly timeouts: number
 }

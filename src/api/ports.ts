@@ -18,6 +18,8 @@ export interface Wait {
   readonly signal?: AbortSignal | undefined
   /** The library's own wish: `maxWaiting` does not bound it. */
   readonly unbounded?: boolean
+  /** What the caller calls it; null or absent: it has not said. */
+  readonly label?: string | null
 }
 
 /** What a lease is for. */
@@ -47,6 +49,7 @@ export interface FaceOptions {
   readonly statementTimeoutMillis: number
   readonly groupCommit: boolean
   readonly verifyCommit: VerifyCommit
+  readonly traceValues: boolean
   /** Leases may be revoked, so that work has to be raced with that. */
   readonly revokes: boolean
 }
@@ -117,6 +120,8 @@ export interface Lease {
   readonly revocation: Error | null
   /** Told when it is revoked. */
   onRevoked: ((error: Error) => void) | null
+  /** Told when others may have the connection, where that is before `release` settles. */
+  onOver: (() => void) | null
   /** Why nothing more may be asked for; null while it may. A loss that undid nothing does not refuse an ending. */
   refusal(forEnding?: boolean): Error | null
   /** Sends a statement; `watch` is told how it went. */

@@ -31,6 +31,11 @@ export interface StatementOptions {
    * false.
    */
   detached?: boolean | undefined
+  /**
+   * A name for the one who asks, for people: in `AcquireTimeoutError`, events and traces. Default: in a turn, that of the
+   * turn.
+   */
+  label?: string | undefined
 }
 
 /** pg's query config, with a statement's limits. */

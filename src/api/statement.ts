@@ -39,4 +39,8 @@ export interface StatementCall {
   readonly limits: StatementLimits
   /** By the extended protocol, whatever the text. */
   readonly extended: boolean
+  /** What the caller calls it; null where it has not said. */
+  readonly label: string | null
+  /** Told when a one-shot, or a batch, is about to be sent. */
+  readonly onSent?: (() => void) | undefined
 }

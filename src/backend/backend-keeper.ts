@@ -21,6 +21,8 @@ import type { ResolvedOptions } from '../options.js'
 import type { BackendOwner } from './backend.js'
 
 export interface KeeperOwner extends BackendOwner, SetUpOwner {
+  /** Tells who wants to know that a backend is being opened. */
+  traceOpening(open: () => Promise<Backend>): Promise<Backend>
   /** A backend is open, set up, and nobody has it yet. */
   onOpened(backend: Backend, openedMillis: number): void
   onNotice(notice: unknown): void
@@ -96,7 +98,9 @@ export class BackendKeeper {
     const abort = new AbortController()
     // As it is now: an abort in the same tick would make this opening wait for itself.
     const before = Promise.all([this.#closing, this.#before])
-    const promise = this.#context.runInAsyncScope(() => this.#open(before, abort.signal))
+    const promise = this.#context.runInAsyncScope(() =>
+      this.#owner.traceOpening(() => this.#open(before, abort.signal)),
+    )
     this.#become({ kind: 'opening', promise, abort })
     // Those who asked handle the rejection. When all of them have left, it must not be an unhandled one.
     promise.catch(() => {})

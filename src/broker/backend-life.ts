@@ -143,6 +143,10 @@ export class BackendLife implements KeeperOwner {
 
   // ---- what happens to it
 
+  traceOpening(open: () => Promise<Backend>): Promise<Backend> {
+    return this.#dispatcher.traceOpening(this.keeper.openings > 0, open)
+  }
+
   onOpened({ processID }: Backend, openedMillis: number): void {
     this.#idleness.forget()
     this.#become('ready')

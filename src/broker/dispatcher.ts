@@ -10,6 +10,8 @@ import { AbandonedOpeningError } from '../backend/backend-keeper.js'
 import { ResetRequest } from '../backend/reset.js'
 import { AcquireTimeoutError, ConnectError, ManagerEndedError, TooManyWaitingError } from '../errors.js'
 import { Commits, type CommitsOwner } from '../commit/commits.js'
+import { describeEndWaiting } from '../diagnostics/logging.js'
+import { traceOpening } from '../diagnostics/opening.js'
 import { watchHold } from '../lease/hold-watch.js'
 import { controlLimits, type ControlLimits, type LeaseOwner } from '../lease/lease-owner.js'
 import { Lease } from '../lease/lease.js'
@@ -17,9 +19,12 @@ import { ClassifiedTexts } from '../sql/classify.js'
 import { reasonOf } from '../util/abort-signals.js'
 import { clock, now } from '../util/clock.js'
 import { Deadlines } from '../util/deadlines.js'
+import { noRollbacks } from '../util/rollback-reasons.js'
+import { timerFor } from '../util/timer.js'
 import { BackendLife } from './backend-life.js'
 import { Ending } from './ending.js'
 import { WaitQueue, type Waiter } from './wait-queue.js'
+import type { Manager } from '../api/manager.js'
 import type { EventSink, Wait } from '../api/ports.js'
 import type { Backend } from '../backend/backend.js'
 import type { ConnectPlan } from '../conninfo/plan.js'
@@ -29,12 +34,21 @@ import type { Subscriptions } from '../listen/subscriptions.js'
 import type { ResolvedOptions } from '../options.js'
 import type { BrokerWaiter, LeaseWaiter } from './waiters.js'
 
+/** When `end()` tells whom it waits for, in milliseconds. */
+const END_WAITING_MILLIS = 1_000
+
+/** How much of a statement figures and events show. */
+const SHOWN_CHARACTERS = 200
+
 /** What pg writes and reads, whatever a holder has set. */
 const RESTORE_ENCODING = "SET client_encoding TO 'UTF8'"
 
 export class Dispatcher implements LeaseOwner, CommitsOwner {
   readonly deadlines = new Deadlines()
-  readonly counters = { acquires: 0, releases: 0, rollbacks: 0, timeouts: 0, disconnects: 0 }
+  readonly counters = {
+    ...{ acquires: 0, releases: 0, rollbacks: 0, timeouts: 0, disconnects: 0 },
+    rollbacksByReason: noRollbacks(),
+  }
   readonly ending = new Ending()
   readonly life: BackendLife
   readonly queue = new WaitQueue<Backend>(this.deadlines)
@@ -70,6 +84,11 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
 
   get first(): Waiter<Backend> | null {
     return this.queue.first
+  }
+
+  /** The statement that the server runs, as much of it as is shown; null where it runs none. */
+  get statement(): string | null {
+    return this.backend?.pipeline.head?.text.slice(0, SHOWN_CHARACTERS) ?? null
   }
 
   /** Nobody holds the backend, waits, or is unanswered. */
@@ -108,16 +127,19 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
     if (this.queue.length === 0 && this.holder === null) this.#rest()
   }
 
-  timedOut(timeoutMillis: number): AcquireTimeoutError {
+  timedOut(timeoutMillis: number, label: string | null): AcquireTimeoutError {
     this.counters.timeouts++
     const lease = this.holder
     const heldMillis = lease === null ? null : Math.round(now() - lease.grantedAt)
     return new AcquireTimeoutError({
       timeoutMillis,
+      label,
       waiting: this.queue.length,
       heldMillis,
-      holder: heldMillis === null ? this.#whyNobody() : `held for ${heldMillis}ms`,
+      whyNobody: heldMillis === null ? this.#whyNobody() : null,
+      holderLabel: lease?.label ?? null,
       holderStack: lease?.stack ?? null,
+      statement: lease === null ? null : this.statement,
     })
   }
 
@@ -166,14 +188,17 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
 
   grant(
     backend: Backend,
-    { terms, stack, waitedMillis }: Pick<LeaseWaiter<unknown>, 'terms' | 'stack' | 'waitedMillis'>,
+    waiter: Pick<LeaseWaiter<unknown>, 'terms' | 'stack' | 'label' | 'waitedMillis'>,
   ): Lease {
     if (this.holder !== null) throw new Error('BUG: the backend was granted to two')
-    const lease = new Lease(backend, terms, stack, this)
+    const lease = new Lease(backend, waiter, this)
     this.#stopWatch = watchHold(lease, this.options, this.#warn)
     this.holder = lease
     this.counters.acquires++
-    if (this.events.listens('acquire')) this.events.tell('acquire', { waitedMillis })
+    if (this.events.listens('acquire')) {
+      const { waitedMillis, label } = waiter
+      this.events.tell('acquire', { waitedMillis, label })
+    }
     return lease
   }
 
@@ -186,11 +211,16 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
     this.holder = null
     this.counters.releases++
     lease.become('over')
+    lease.onOver?.()
     if (lease.requests.used) this.tidySession()
     if (this.events.listens('release')) {
-      this.events.tell('release', { heldMillis: now() - lease.grantedAt })
+      this.events.tell('release', { heldMillis: now() - lease.grantedAt, label: lease.label })
     }
     this.advance()
+  }
+
+  traceOpening(reconnecting: boolean, open: () => Promise<Backend>): Promise<Backend> {
+    return traceOpening(this.events.manager as Manager, reconnecting, open)
   }
 
   /** Opens the backend for the library's own sake: who waits for it has asked for that. */
@@ -222,6 +252,7 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
 
   onRollback(event: RollbackEvent): void {
     this.counters.rollbacks++
+    this.counters.rollbacksByReason[event.reason]++
     this.events.tell('rollback', event)
   }
 
@@ -247,9 +278,25 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
 
   /** Refuses new work, serves who waits, then calls `finish`. After `timeoutMillis` it does not wait any longer. */
   end(timeoutMillis: number, finish: () => Promise<void>): Promise<void> {
+    const watched = this.ending.begun ? undefined : timerFor(END_WAITING_MILLIS, () => this.#tellEndWaiting())
     const ended = this.ending.begin(timeoutMillis, () => this.#abandonAll(), finish)
     clock.queueMicrotask(() => this.advance())
+    this.ending.onOver(() => watched?.stop())
     return ended
+  }
+
+  /** Whoever it waits for, somebody should know. */
+  #tellEndWaiting(): void {
+    const { holder, statement } = this
+    const waiting = this.queue.length
+    if (holder === null && statement === null && waiting === 0) return
+    const facts = { millis: END_WAITING_MILLIS, statement, waiting }
+    const { label, stack } = holder ?? { label: null, stack: null }
+    const heldMillis = holder === null ? null : Math.round(now() - holder.grantedAt)
+    const event = { ...facts, label, heldMillis, stack }
+    const isHeard = this.events.listens('endWaiting')
+    this.events.tell('endWaiting', event)
+    if (!isHeard) process.emitWarning(describeEndWaiting(event), 'ManagedConnectionWarning')
   }
 
   async #abandonAll(): Promise<void> {

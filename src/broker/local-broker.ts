@@ -4,7 +4,7 @@ import { Subscriptions, type SubscriptionOwner } from '../listen/subscriptions.j
 import { now } from '../util/clock.js'
 import { Dispatcher } from './dispatcher.js'
 import { OneShots } from './one-shots.js'
-import { LeaseWaiter, OneShotWaiter, type OneShot } from './waiters.js'
+import { LeaseWaiter, OneShotWaiter, type BrokerWaiter, type OneShot } from './waiters.js'
 import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../api/connection.js'
 import type { ConnectionFacts, ManagerStats } from '../api/manager.js'
@@ -30,9 +30,10 @@ export class LocalBroker implements Broker, SubscriptionOwner {
    */
   constructor(planned: ConnectPlan, plan: () => ConnectPlan, options: ResolvedOptions, events: EventSink) {
     this.#planned = planned
-    const { autocommit, acquireTimeoutMillis, statementTimeoutMillis, groupCommit, verifyCommit } = options
+    const { autocommit, acquireTimeoutMillis, statementTimeoutMillis } = options
+    const { groupCommit, verifyCommit, traceValues } = options
     const waits = { acquireTimeoutMillis, statementTimeoutMillis, revokes: options.maxHoldMillis > 0 }
-    this.options = { autocommit, groupCommit, verifyCommit, ...waits }
+    this.options = { autocommit, groupCommit, verifyCommit, traceValues, ...waits }
     this.dispatcher = new Dispatcher(plan, options, events, new Subscriptions(this, options))
     this.#oneShots = new OneShots(this.dispatcher)
   }
@@ -55,16 +56,22 @@ export class LocalBroker implements Broker, SubscriptionOwner {
     const { backend } = this
     const { holder, queue, counters, life, commits } = this.dispatcher
     const time = now()
+    const first = queue.first as BrokerWaiter | null
     return Object.freeze({
       held: holder !== null,
       heldMillis: holder === null ? null : Math.round(time - holder.grantedAt),
+      holderLabel: holder?.label ?? null,
+      statement: this.dispatcher.statement,
       waiting: queue.length,
+      longestWaitMillis: first?.waitedMillis ?? null,
       inFlight: backend?.pipeline.pending ?? 0,
       processID: backend?.processID ?? null,
       connectedMillis: backend === null ? null : Math.round(time - backend.openedAt),
       prepared: backend?.pipeline.prepared.size ?? 0,
       connects: life.keeper.openings,
+      reconnects: Math.max(0, life.keeper.openings - 1),
       ...counters,
+      rollbacksByReason: Object.freeze({ ...counters.rollbacksByReason }),
       flushes: commits.flushes.count,
       ...commits.counters,
     })
@@ -92,11 +99,11 @@ export class LocalBroker implements Broker, SubscriptionOwner {
   /** Makes one who waits for a lease, whose asker wants more of it than its promise. */
   createWaiter<T>(
     terms: LeaseTerms,
-    { timeoutMillis }: Wait,
+    wait: Wait,
     receive: (lease: Lease) => T,
     stack: string | null,
   ): LeaseWaiter<T> {
-    return new LeaseWaiter<T>(this.dispatcher, { terms, stack, receive, timeoutMillis })
+    return new LeaseWaiter<T>(this.dispatcher, { terms, stack, receive, wait })
   }
 
   /** It is remembered where leases are asked for. */
@@ -129,7 +136,7 @@ export class LocalBroker implements Broker, SubscriptionOwner {
 
   sendInLine<T>(create: (owner: RequestOwner) => Request, wait: Wait): Promise<T> {
     const oneShot: OneShot<RequestOwner> = { call: this.#oneShots, pipelining: 'exclusive', create }
-    return this.#ask(new OneShotWaiter(this.dispatcher, oneShot, wait.timeoutMillis), wait)
+    return this.#ask(new OneShotWaiter(this.dispatcher, oneShot, wait), wait)
   }
 
   #ask<C, T>(waiter: OneShotWaiter<C, T>, wait: Wait): Promise<T> {
@@ -141,20 +148,20 @@ export class LocalBroker implements Broker, SubscriptionOwner {
   /** Makes a one-shot; where it is `abandonable` its asker may do that. */
   createQuery(
     call: StatementCall,
-    { timeoutMillis }: Wait,
+    wait: Wait,
     abandonable = true,
   ): OneShotWaiter<StatementCall, QueryResult> {
-    return new OneShotWaiter(this.dispatcher, this.#oneShots.query(call), timeoutMillis, abandonable)
+    return new OneShotWaiter(this.dispatcher, this.#oneShots.query(call), wait, abandonable)
   }
 
   createBatch(
     calls: readonly StatementCall[],
     begin: string | null,
-    { timeoutMillis, signal }: Wait,
+    wait: Wait,
     abandonable = true,
   ): OneShotWaiter<readonly Statement[], QueryResult[]> {
-    const oneShot = this.#oneShots.batch(calls, begin, signal)
-    return new OneShotWaiter(this.dispatcher, oneShot, timeoutMillis, abandonable)
+    const oneShot = this.#oneShots.batch(calls, begin, wait.signal)
+    return new OneShotWaiter(this.dispatcher, oneShot, wait, abandonable)
   }
 
   // ---- subscriptions

@@ -30,8 +30,10 @@ export class OneShots implements RequestOwner {
   }
 
   /** What is sent here could not be sent again if the connection died behind a COMMIT. */
-  readonly #createQuery = (call: StatementCall, exclusive: boolean): Request =>
-    this.#guarded(createRequest(this, call, false, exclusive), call.limits)
+  readonly #createQuery = (call: StatementCall, exclusive: boolean): Request => {
+    call.onSent?.()
+    return this.#guarded(createRequest(this, call, false, exclusive), call.limits)
+  }
 
   /**
    * Each result is of its own statement; the limits are those of the whole.
@@ -47,8 +49,10 @@ export class OneShots implements RequestOwner {
     return {
       call: calls.map(({ statement }) => statement),
       pipelining: this.#pipelining(begin === null),
-      create: (statements, exclusive) =>
-        this.#guarded(new BatchRequest(this, statements, begin, exclusive), limits),
+      create: (statements, exclusive) => {
+        calls[0]!.onSent?.()
+        return this.#guarded(new BatchRequest(this, statements, begin, exclusive), limits)
+      },
     }
   }
 
@@ -127,7 +131,7 @@ export class OneShots implements RequestOwner {
   #rolledBack(request: Request, failure: Error | null, limit: Failure | null): void {
     const statement = request.text
     const failed = failure === null ? {} : { error: failure }
-    this.#dispatcher.onRollback({ reason: 'one-shot', statement, ...failed })
+    this.#dispatcher.onRollback({ reason: 'one-shot', label: null, statement, ...failed })
     // A batch rejects with its own error, because the open transaction is one that the library began.
     if (request instanceof BatchRequest) this.#report(request)
     else if (limit !== null) request.reject(limit.reason)

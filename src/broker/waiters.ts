@@ -2,7 +2,7 @@
 import { withCallersFrames } from '../util/callers-frames.js'
 import { now } from '../util/clock.js'
 import { Waiter, type WaitQueue } from './wait-queue.js'
-import type { LeaseTerms } from '../api/ports.js'
+import type { LeaseTerms, Wait } from '../api/ports.js'
 import type { Backend } from '../backend/backend.js'
 import type { Lease } from '../lease/lease.js'
 import type { Caller, Pipelining, Request } from '../pipeline/request.js'
@@ -11,15 +11,17 @@ import type { Dispatcher } from './dispatcher.js'
 export abstract class BrokerWaiter extends Waiter<Backend> {
   protected readonly dispatcher: Dispatcher
   readonly #timeoutMillis: number
+  readonly label: string | null
   /** When it joined the queue, in whole milliseconds: a fraction would be an object of its own. 0: it never did. */
   #joinedAt = 0
   #resolve!: (value: unknown) => void
   #reject!: (error: unknown) => void
 
-  constructor(dispatcher: Dispatcher, timeoutMillis: number) {
+  constructor(dispatcher: Dispatcher, { timeoutMillis, label = null }: Wait) {
     super()
     this.dispatcher = dispatcher
     this.#timeoutMillis = timeoutMillis
+    this.label = label
   }
 
   abstract fits(backend: Backend): boolean
@@ -61,7 +63,7 @@ export abstract class BrokerWaiter extends Waiter<Backend> {
   }
 
   override timedOut(): Error {
-    return this.dispatcher.timedOut(this.#timeoutMillis)
+    return this.dispatcher.timedOut(this.#timeoutMillis, this.label)
   }
 }
 
@@ -74,9 +76,9 @@ export class LeaseWaiter<T> extends BrokerWaiter {
 
   constructor(
     dispatcher: Dispatcher,
-    facts: { terms: LeaseTerms; stack: string | null; receive: (lease: Lease) => T; timeoutMillis: number },
+    facts: { terms: LeaseTerms; stack: string | null; receive: (lease: Lease) => T; wait: Wait },
   ) {
-    super(dispatcher, facts.timeoutMillis)
+    super(dispatcher, facts.wait)
     this.terms = facts.terms
     this.stack = facts.stack
     this.#receive = facts.receive
@@ -123,8 +125,8 @@ export class OneShotWaiter<C, T> extends BrokerWaiter implements Caller {
   #request: Request | null = null
 
   /** @param keepsRequest `abandon` may be called for what was sent */
-  constructor(dispatcher: Dispatcher, oneShot: OneShot<C>, timeoutMillis: number, keepsRequest = false) {
-    super(dispatcher, timeoutMillis)
+  constructor(dispatcher: Dispatcher, oneShot: OneShot<C>, wait: Wait, keepsRequest = false) {
+    super(dispatcher, wait)
     this.#oneShot = oneShot
     this.#keepsRequest = keepsRequest
   }

@@ -14,8 +14,12 @@ import { didYouMean } from '../util/nearest-name.js'
 const later: Check = () => {}
 const signal: Check = (_name, value) => checkSignal(value)
 
+const label: Check = (name, value) => {
+  if (typeof value !== 'string') throw new TypeError(`${name} must be a string, but is ${String(value)}`)
+}
+
 const WAIT = { signal, timeoutMillis: checkMillis, detached: checkBoolean }
-const ACQUIRE = { ...WAIT, autocommit: checkBoolean }
+const ACQUIRE = { ...WAIT, label, autocommit: checkBoolean }
 const MODES = { isolationLevel: later, accessMode: later, deferrable: later }
 const COMMIT = { groupCommit: checkBoolean, verifyCommit: checkVerifyCommit }
 
@@ -23,8 +27,8 @@ const OPTIONS = {
   use: { ...ACQUIRE, close: checkBoolean },
   acquire: ACQUIRE,
   tryAcquire: ACQUIRE,
-  transaction: { ...WAIT, ...MODES, ...COMMIT, retries: checkCount, close: checkBoolean },
-  batch: { ...WAIT, ...MODES, ...COMMIT },
+  transaction: { ...WAIT, label, ...MODES, ...COMMIT, retries: checkCount, close: checkBoolean },
+  batch: { ...WAIT, label, ...MODES, ...COMMIT },
   listen: { ...WAIT, maxBuffered: checkCount },
   'connection.transaction': {},
   stream: { batchSize: later, signal: later, timeoutMillis: later, rowMode: later, types: later },

@@ -1,5 +1,6 @@
 /** The manager that owns the connection. */
 import { LocalBroker } from '../broker/local-broker.js'
+import { logged } from '../diagnostics/logging.js'
 import { describeConninfo } from '../conninfo/mask.js'
 import { explainStrayOption } from '../conninfo/other-names.js'
 import { planConnection } from '../conninfo/plan.js'
@@ -38,7 +39,8 @@ export class ManagedConnection extends ManagerFace {
     })
     super(
       { conninfo: describeConninfo(given), title: 'ManagedConnection' },
-      (events) => new LocalBroker(plan, () => planConnection(given), resolved, events),
+      (events) =>
+        new LocalBroker(plan, () => planConnection(given), resolved, logged(events, resolved.logger)),
     )
   }
 }

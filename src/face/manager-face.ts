@@ -4,6 +4,7 @@ import { ManagerEndedError, ReentrantAcquireError } from '../errors.js'
 import { beginText } from '../lease/begin.js'
 import { enclosingScope, runCallback } from '../lease/holder-context.js'
 import { ClassifiedTexts } from '../sql/classify.js'
+import { TracedBroker } from '../trace/traced-broker.js'
 import { withCallersFrames } from '../util/callers-frames.js'
 import { answerBy, callbackOf } from './answer-by.js'
 import { checkChannel, checkOptions, checkWork, NO_OPTIONS, type OptionalCall } from './call-options.js'
@@ -14,7 +15,13 @@ import { repeat } from './retries.js'
 import { SafeEmitter } from './safe-emitter.js'
 import { Instruments } from './shown-calls.js'
 import type { CustomTypesConfig, QueryResult } from 'pg'
-import type { AcquireOptions, BatchOptions, CloseOptions, ListenOptions } from '../api/call-options.js'
+import type {
+  AcquireOptions,
+  BatchOptions,
+  CloseOptions,
+  LabelOptions,
+  ListenOptions,
+} from '../api/call-options.js'
 import type { TransactionOptions, UseOptions, WaitOptions } from '../api/call-options.js'
 import type { Connection, TransactionStatus } from '../api/connection.js'
 import type { ConnectionFacts, EndOptions, Manager, ManagerStats } from '../api/manager.js'
@@ -61,8 +68,10 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
   protected constructor(facts: FaceFacts, createBroker: (events: EventSink) => Broker) {
     super()
     this.#facts = facts
-    this.#broker = createBroker(this.sink())
-    brokers.set(this, this.#broker)
+    const events = this.sink()
+    const broker = createBroker(events)
+    this.#broker = new TracedBroker(broker, events)
+    brokers.set(this, broker)
     const texts = new ClassifiedTexts()
     const timeoutMillis = this.#broker.options.statementTimeoutMillis
     this.#context = {
@@ -147,7 +156,8 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
       const shown = this.#context.instruments.show(asked)
       const call = shown?.calls[0] ?? asked
       const { acquireTimeoutMillis: timeoutMillis } = this.#broker.options
-      const answered = this.#broker.query(call, { timeoutMillis, signal: call.limits.signal })
+      const { limits, label } = call
+      const answered = this.#broker.query(call, { timeoutMillis, signal: limits.signal, label })
       return shown === null ? answered : shown.follow(answered)
     } catch (error) {
       return Promise.reject(error as Error)
@@ -236,12 +246,12 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
   }
 
   /** Checks a call, before anything is done for it, and reads how long it waits. */
-  #admit(call: OptionalCall, options: WaitOptions): Wait {
+  #admit(call: OptionalCall, options: WaitOptions & LabelOptions): Wait {
     // tryAcquire() waits for nobody.
     this.#refuseReentrance(call, call === 'tryAcquire' || (options as WaitOptions | null)?.detached)
     checkOptions(call, options)
-    const { timeoutMillis = this.#broker.options.acquireTimeoutMillis, signal } = options
-    return { timeoutMillis, signal }
+    const { timeoutMillis = this.#broker.options.acquireTimeoutMillis, signal, label = null } = options
+    return { timeoutMillis, signal, label }
   }
 
   #refuseReentrance(member: string, detached: boolean | undefined): void {

@@ -40,6 +40,7 @@ export function readCall(config: unknown, values: unknown, defaults: CallDefault
     },
     text: classified,
     limits: readLimits(given, defaults.timeoutMillis),
+    label: readLabel(given),
     extended: given.queryMode === 'extended' || given.name != null || wireValues.length > 0,
   }
 }
@@ -95,6 +96,12 @@ function readText({ text, name }: Record<string, unknown>): string {
   if (typeof text !== 'string') return ''
   checkTextSize(text)
   return noNul(text, 'text')
+}
+
+function readLabel({ label }: Record<string, unknown>): string | null {
+  if (label === undefined) return null
+  if (typeof label !== 'string') throw new TypeError(`label must be a string, but is ${String(label)}`)
+  return label
 }
 
 function readName({ name }: Record<string, unknown>): string | undefined {

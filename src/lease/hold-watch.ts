@@ -14,16 +14,22 @@ export function watchHold(
   warn: (event: HoldWarningEvent) => void,
 ): (() => void) | null {
   if (holdWarningMillis === 0 && maxHoldMillis === 0) return null
-  const { stack, owner } = lease
+  const { label, stack, owner } = lease
   const { deadlines } = owner
   let warned = false
   const tell = (returned: boolean): void => {
     warned = true
-    warn({ heldMillis: Math.round(now() - lease.grantedAt), stack, returned })
+    const { statement } = returned ? { statement: null } : owner
+    warn({ heldMillis: Math.round(now() - lease.grantedAt), label, stack, statement, returned })
   }
   const warning = deadline(() => tell(false))
   const end = deadline(() => {
-    const error = new HoldTimeoutError({ maxHoldMillis, holderStack: stack, retrySafe: lease.retrySafe })
+    const error = new HoldTimeoutError({
+      maxHoldMillis,
+      label,
+      holderStack: stack,
+      retrySafe: lease.retrySafe,
+    })
     void revoke(lease, error, 'hold timeout')
   })
   if (holdWarningMillis > 0) deadlines.add(warning, holdWarningMillis)

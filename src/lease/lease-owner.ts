@@ -23,6 +23,8 @@ export interface LeaseOwner {
   /** The lease is over: the next in line is served. Does nothing for one that was passed on before. */
   passOn(lease: Lease): void
   onRollback(event: RollbackEvent): void
+  /** The statement that the server runs, as much of it as is shown. */
+  readonly statement: string | null
   readonly commits: Commits
 }
 

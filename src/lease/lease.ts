@@ -42,6 +42,8 @@ const NEXT: Transitions<State> = {
 
 export class Lease implements LeasePort {
   readonly terms: LeaseTerms
+  /** What its holder is called; null where it has not said. */
+  readonly label: string | null
   /** Where it was asked for; null where nobody wants to know. */
   readonly stack: string | null
   readonly owner: LeaseOwner
@@ -50,13 +52,19 @@ export class Lease implements LeasePort {
   readonly grantedAt = now()
   nested = 0
   onRevoked: ((error: Error) => void) | null = null
+  onOver: (() => void) | null = null
   revocation: Error | null = null
   state: State = 'held'
   /** Its settlement, once its holder has left. */
   #departure: Promise<void> | null = null
 
-  constructor(backend: Backend, terms: LeaseTerms, stack: string | null, owner: LeaseOwner) {
+  constructor(
+    backend: Backend,
+    { terms, label, stack }: Pick<Lease, 'terms' | 'label' | 'stack'>,
+    owner: LeaseOwner,
+  ) {
     this.terms = terms
+    this.label = label
     this.stack = stack
     this.owner = owner
     this.requests = new LeaseRequests(backend, terms, owner)

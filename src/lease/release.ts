@@ -142,7 +142,7 @@ async function rollBack(lease: Lease, caller: CallerOutcome, leaving: Leaving): 
   const answered = lease.requests.end('ROLLBACK')!
   const passedOn = passOn(lease, leaving)
   const reason = caller === 'result' || caller === 'own error' || caller === 'lost' ? 'error' : caller
-  lease.owner.onRollback({ reason, statement, ...(await failureOf(answered)) })
+  lease.owner.onRollback({ reason, label: lease.label, statement, ...(await failureOf(answered)) })
   await passedOn
 }
 
@@ -187,5 +187,6 @@ export async function revoke(
   const { serverState } = requests
   const answered = serverState === 'intrans' || serverState === 'inerror' ? requests.end('ROLLBACK') : null
   lease.owner.passOn(lease)
-  if (answered !== null) lease.owner.onRollback({ reason, statement, ...(await failureOf(answered)) })
+  if (answered !== null)
+    lease.owner.onRollback({ reason, label: lease.label, statement, ...(await failureOf(answered)) })
 }

@@ -17,7 +17,7 @@ import type { Notification } from '../api/subscription.js'
 import type { WireThrown } from './wire-error.js'
 
 /** Both sides must come from the same version of this package. */
-export const PROTOCOL = 'pg-managed-connection/4'
+export const PROTOCOL = 'pg-managed-connection/5'
 
 /** The first message of a port. */
 export interface Hello {
@@ -126,7 +126,7 @@ const IN_LEASE = {
 const OUTSIDE = {
   /**
    * A lease is wanted: it stands in line, or takes what is free; the terms are autocommit, BEGIN, whether the library
-   * commits, and how; then come the time limit and the stack. The answer: true once it is granted, null where none is free.
+   * commits, and how; then come the time limit, the stack and the label. The answer: true once it is granted, null where none is free.
    */
   ask: [
     isNumber,
@@ -134,14 +134,27 @@ const OUTSIDE = {
     isTuple(isBoolean, isBegin, isBoolean, isCommitment),
     isMillis,
     orNull(isText),
+    orNull(isText),
   ],
   /** Nobody waits for the lease any more. */
   withdraw: [isNumber],
   /** The answer to `late`: it waits, and its time has passed. */
   expired: [isNumber],
-  query: [isNumber, isStatement, isMillis],
-  /** The statements, their BEGIN, the time limit for the wait, whether a `cancel` may come, and how they are committed. */
-  batch: [isNumber, isListOf(isStatement, 1, Infinity), orNull(isBegin), isMillis, isBoolean, isCommitment],
+  /** The statement, the time limit for the wait, and the label. */
+  query: [isNumber, isStatement, isMillis, orNull(isText)],
+  /**
+   * The statements, their BEGIN, the time limit for the wait, whether a `cancel` may come, how they are committed, and
+   * the label.
+   */
+  batch: [
+    isNumber,
+    isListOf(isStatement, 1, Infinity),
+    orNull(isBegin),
+    isMillis,
+    isBoolean,
+    isCommitment,
+    orNull(isText),
+  ],
   /** The channel, how many notifications are kept, and the time limit. */
   listen: [isNumber, isChannel, isMillis, isMillis],
   /** So many notifications have arrived. */

@@ -39,6 +39,7 @@ export function decodeCall(
     text: classified,
     limits: { timeoutMillis, signal },
     extended,
+    label: null,
   }
 }
 

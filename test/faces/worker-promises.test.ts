@@ -26,6 +26,8 @@ const FILES = [
   'patience',
   'injection',
   'reset',
+  'labels',
+  'tracing',
 ]
 
 useFace({

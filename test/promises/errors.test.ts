@@ -44,8 +44,11 @@ const EXAMPLES: readonly [code: string, error: ManagedConnectionError][] = [
       timeoutMillis: 5,
       waiting: 1,
       heldMillis: 2,
-      holder: 'held',
+      label: 'mine',
+      holderLabel: 'theirs',
+      whyNobody: null,
       holderStack: null,
+      statement: 'SELECT 1',
     }),
   ],
   ['ERR_TOO_MANY_WAITING', new library.TooManyWaitingError({ maxWaiting: 3 })],
@@ -53,7 +56,7 @@ const EXAMPLES: readonly [code: string, error: ManagedConnectionError][] = [
   ['ERR_CONNECTION_RELEASED', new library.ConnectionReleasedError()],
   [
     'ERR_HOLD_TIMEOUT',
-    new library.HoldTimeoutError({ maxHoldMillis: 5, holderStack: null, retrySafe: true }),
+    new library.HoldTimeoutError({ maxHoldMillis: 5, label: null, holderStack: null, retrySafe: true }),
   ],
   [
     'ERR_STATEMENT_TIMEOUT',

@@ -97,10 +97,10 @@ test('rollback: one that the library did, and why; one by the holder is none', a
     }),
   )
   assert.deepEqual(events, [
-    { reason: 'uncommitted', statement: 'SELECT 1' },
-    { reason: 'error', statement: 'SELECT 1 / 0' },
-    { reason: 'unfinished', statement: 'SELECT 2' },
-    { reason: 'error', statement: 'SELECT 3' },
+    { reason: 'uncommitted', label: null, statement: 'SELECT 1' },
+    { reason: 'error', label: null, statement: 'SELECT 1 / 0' },
+    { reason: 'unfinished', label: null, statement: 'SELECT 2' },
+    { reason: 'error', label: null, statement: 'SELECT 3' },
   ])
   assert.equal(manager.stats.rollbacks, 4)
 })

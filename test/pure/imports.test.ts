@@ -15,6 +15,8 @@ const LAYERS: readonly (readonly string[])[] = [
   ['pool/', 'worker/', 'otel/', 'pglite/'],
   ['index.ts'],
   ['face/'],
+  // A broker over a broker.
+  ['trace/'],
   ['broker/'],
   ['lease/', 'listen/'],
   ['commit/'],
@@ -23,10 +25,11 @@ const LAYERS: readonly (readonly string[])[] = [
   ['connect/'],
   ['pg/'],
   ['conninfo/'],
+  ['diagnostics/'],
   // Where the faces and the brokers meet: nothing but types.
   ['api/'],
   ['sql/'],
-  ['errors.ts', 'events.ts', 'options.ts', 'util/'],
+  ['errors.ts', 'errors/', 'events.ts', 'options.ts', 'util/'],
 ]
 
 /** Only here is `pg` imported for more than its types. */

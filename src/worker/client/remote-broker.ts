@@ -73,16 +73,16 @@ export class RemoteBroker implements Broker {
     const { autocommit, begin, owned, commitment } = terms
     const stack = this.#hello.traces ? (new Error('acquired').stack ?? null) : null
     const wire = [autocommit, begin, owned, encodeCommitment(commitment)] as const
-    const entry = ['ask', lease.id, kind, wire, wait.timeoutMillis, stack] as const
+    const entry = ['ask', lease.id, kind, wire, wait.timeoutMillis, stack, wait.label ?? null] as const
     return this.#link.ask(lease, entry, wait.signal)
   }
 
   async query(call: StatementCall, wait: Wait): Promise<QueryResult> {
     this.#check(wait)
-    const { timeoutMillis, signal } = wait
+    const { timeoutMillis, signal, label = null } = wait
     const wire = encodeCall(call)
     const decode = (packed: Packed): QueryResult => unpack(packed, call.statement)
-    return this.#link.call((id) => ['query', id, wire, timeoutMillis], { signal, decode })
+    return this.#link.call((id) => ['query', id, wire, timeoutMillis, label], { signal, decode })
   }
 
   async batch(
@@ -92,14 +92,14 @@ export class RemoteBroker implements Broker {
     commitment: CommitTerms | null,
   ): Promise<QueryResult[]> {
     this.#check(wait)
-    const { timeoutMillis, signal } = wait
+    const { timeoutMillis, signal, label = null } = wait
     const wires = calls.map(encodeCall)
     const wishes = calls.map(({ statement }) => statement)
     const decode = (packed: readonly Packed[]): QueryResult[] =>
       packed.map((one, index) => unpackOne(one, wishes[index]))
     const isAbortable = signal !== undefined
     const how = encodeCommitment(commitment)
-    return this.#link.call((id) => ['batch', id, wires, begin, timeoutMillis, isAbortable, how], {
+    return this.#link.call((id) => ['batch', id, wires, begin, timeoutMillis, isAbortable, how, label], {
       signal,
       decode,
     })

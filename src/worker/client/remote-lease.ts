@@ -35,6 +35,8 @@ export class RemoteLease implements Lease {
   retrySafe = true
   revocation: Error | null = null
   onRevoked: ((error: Error) => void) | null = null
+  /** The owner does not say. */
+  onOver: (() => void) | null = null
   #departure: Promise<void> | null = null
   /** Something was asked for since the last COMMIT or ROLLBACK: one that was given up early may still run. */
   #used = false

@@ -55,14 +55,14 @@ export class HostLease {
   /** Asks the broker for it. Until it is over it stands among its host's leases. */
   constructor(
     host: Host,
-    [, id, , [autocommit, begin, owned, commitment], timeoutMillis, stack]: Entry<'ask'>,
+    [, id, , [autocommit, begin, owned, commitment], timeoutMillis, stack, label]: Entry<'ask'>,
   ) {
     this.id = id
     this.host = host
     this.#timeoutMillis = timeoutMillis
     const { broker, deadlines, waiting } = host.shared
     // How long it waits is agreed on with the worker, unless it does not wait at all.
-    const wait = { timeoutMillis: timeoutMillis === 0 ? 0 : Infinity }
+    const wait = { timeoutMillis: timeoutMillis === 0 ? 0 : Infinity, label }
     const terms = { autocommit, begin, owned, commitment: decodeCommitment(commitment) }
     this.#waiter = broker.createWaiter(terms, wait, (lease) => this.#onGranted(lease), stack)
     host.leases.set(id, this)
@@ -124,7 +124,11 @@ export class HostLease {
     if (this.#start === 'begun') {
       this.#sayRevoked(new ConnectionLostError({ commitOutcome: 'none', retrySafe: true, cause: error }))
     } else if (error !== null) this.host.fail(this.id, error)
-    else this.host.fail(this.id, this.host.shared.broker.dispatcher.timedOut(this.#timeoutMillis))
+    else
+      this.host.fail(
+        this.id,
+        this.host.shared.broker.dispatcher.timedOut(this.#timeoutMillis, this.#waiter.label),
+      )
   }
 
   #sayRevoked(error: Error): void {

@@ -174,14 +174,14 @@ export class Host implements Speaker<unknown> {
     new HostLease(this, entry)
   }
 
-  #query([, id, statement, timeoutMillis]: Entry<'query'>): void {
+  #query([, id, statement, timeoutMillis, label]: Entry<'query'>): void {
     const { broker, texts } = this.shared
-    const wait = this.#wait(id, timeoutMillis, statement[6])
+    const wait = this.#wait(id, timeoutMillis, statement[6], label)
     this.#send(id, broker.createQuery(decodeCall(statement, texts, wait.signal), wait), wait)
   }
 
   /** @throws TypeError for what a worker's face would have refused */
-  #batch([, id, statements, begin, timeoutMillis, abortable, how]: Entry<'batch'>): void {
+  #batch([, id, statements, begin, timeoutMillis, abortable, how, label]: Entry<'batch'>): void {
     const { broker, texts } = this.shared
     const calls = statements.map((statement) => decodeCall(statement, texts, undefined))
     if (calls.some(({ text }) => text.controls || text.kind === 'copy')) {
@@ -190,16 +190,16 @@ export class Host implements Speaker<unknown> {
     const explicit = begin ?? (calls.every(({ text }) => text.kind === 'plain') ? null : 'BEGIN')
     const commitment = decodeCommitment(how)
     if (commitment !== null) {
-      const wait = this.#wait(id, timeoutMillis, true)
+      const wait = this.#wait(id, timeoutMillis, true, label)
       return void this.answer(id, () => broker.batch(calls, explicit, wait, commitment))
     }
-    const wait = this.#wait(id, timeoutMillis, abortable)
+    const wait = this.#wait(id, timeoutMillis, abortable, label)
     this.#send(id, broker.createBatch(calls, explicit, wait), wait)
   }
 
   /** Without a signal where none is needed, because what has one is not pipelined. */
-  #wait(id: number, timeoutMillis: number, abortable: boolean): Wait {
-    return { timeoutMillis, signal: abortable ? this.abortOf(id).signal : undefined }
+  #wait(id: number, timeoutMillis: number, abortable: boolean, label: string | null = null): Wait {
+    return { timeoutMillis, signal: abortable ? this.abortOf(id).signal : undefined, label }
   }
 
   #send<C, T extends QueryResult | QueryResult[]>(id: number, waiter: OneShotWaiter<C, T>, wait: Wait): void {

@@ -1,0 +1,101 @@
+/** What goes wrong with the connection itself, and with what it was asked for. */
+import { ManagedConnectionError, nameErrors, type Outcome } from './base.js'
+
+/** No server connection could be opened. */
+export class ConnectError extends ManagedConnectionError {
+  readonly code = 'ERR_CONNECT'
+  /** What went wrong, one error for each host (and address) that was tried. */
+  readonly errors: readonly Error[]
+
+  constructor(message: string, { errors, cause }: { errors: readonly Error[]; cause?: unknown }) {
+    super(message, { cause: cause ?? errors.at(-1), retrySafe: true })
+    this.errors = errors
+  }
+}
+
+const because = (cause: unknown): string => (cause instanceof Error ? `: ${cause.message}` : '')
+
+/** Whether the transaction may have been committed when the connection died. */
+export type CommitOutcome = 'none' | 'unknown'
+
+/** The server connection died with something open or unanswered. */
+export class ConnectionLostError extends ManagedConnectionError {
+  readonly code = 'ERR_CONNECTION_LOST'
+  /**
+   * `'unknown'` when a COMMIT, an autocommit statement or a batch was sent and not answered; `'none'` when
+   * nothing of what was unanswered can have been committed.
+   */
+  readonly commitOutcome: CommitOutcome
+  /** With `verifyCommit`: what was found out about the COMMIT, or why it is not to be known. Null where nobody looked. */
+  readonly verification: string | null
+
+  constructor(facts: Outcome & { commitOutcome: CommitOutcome; verification?: string }) {
+    const { commitOutcome, verification = null } = facts
+    const what =
+      commitOutcome === 'unknown'
+        ? ' before the server had confirmed what was sent; whether it was committed is not known'
+        : ', and the open transaction with it'
+    const found = verification === null ? '' : ` (${verification})`
+    super(`the connection was lost${what}${found}${because(facts.cause)}`, facts)
+    this.commitOutcome = commitOutcome
+    this.verification = verification
+  }
+}
+
+/** The server, or what is between, cannot do what an option asks for. Nothing was done. */
+export class UnsupportedServerError extends ManagedConnectionError {
+  readonly code = 'ERR_UNSUPPORTED_SERVER'
+
+  constructor(message: string, { cause }: { cause?: unknown } = {}) {
+    super(message, { cause, retrySafe: true })
+  }
+}
+
+/** `end()` was called: the manager takes no more work. */
+export class ManagerEndedError extends ManagedConnectionError {
+  readonly code = 'ERR_MANAGER_ENDED'
+
+  constructor({ cause }: { cause?: unknown } = {}) {
+    super(`end() was called on this manager; it takes no more work${because(cause)}`, {
+      cause,
+      retrySafe: true,
+    })
+  }
+}
+
+/** A subscription was not read fast enough, and its buffer is full. */
+export class SubscriptionOverflowError extends ManagedConnectionError {
+  readonly code = 'ERR_SUBSCRIPTION_OVERFLOW'
+  /** The channel. */
+  readonly channel: string
+  /** How many notifications may wait to be read. */
+  readonly maxBuffered: number
+
+  constructor({ channel, maxBuffered }: { channel: string; maxBuffered: number }) {
+    super(
+      `the subscription of channel "${channel}" fell ${maxBuffered} notifications behind and was ended; ` +
+        'read faster, or raise maxBuffered',
+      { retrySafe: false },
+    )
+    this.channel = channel
+    this.maxBuffered = maxBuffered
+  }
+}
+
+/** A connection string or one of its parts is wrong. The wording is libpq's; secrets are masked. */
+export class ConninfoError extends ManagedConnectionError {
+  readonly code = 'ERR_CONNINFO'
+
+  constructor(message: string, { cause }: { cause?: unknown } = {}) {
+    super(message, { cause, retrySafe: true })
+  }
+}
+
+nameErrors({
+  ConnectError,
+  ConnectionLostError,
+  UnsupportedServerError,
+  ManagerEndedError,
+  SubscriptionOverflowError,
+  ConninfoError,
+})
