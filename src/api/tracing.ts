@@ -42,7 +42,10 @@ export interface WaitContext extends TraceContext {
   readonly label: string | null
 }
 
-/** Of `pg-managed-connection:hold`: a turn, from its grant until others may have the connection. */
+/**
+ * Of `pg-managed-connection:hold`: a turn, from its grant until others may have the connection. It has an error where it was
+ * taken back; what its transaction has failed with is that one's.
+ */
 export interface HoldContext extends TraceContext {
   readonly label: string | null
   /** How it was waited for. */

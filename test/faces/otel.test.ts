@@ -1,5 +1,6 @@
 /** `pg-managed-connection/otel`: the metrics of a connection pool, as the real SDK collects them. */
 import assert from 'node:assert/strict'
+import { tracingChannel } from 'node:diagnostics_channel'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { metrics } from '@opentelemetry/api'
 import {
@@ -124,11 +125,42 @@ test('opening, waiting and holding are timed, in seconds', async () => {
   assert.ok(used.max! >= 0.05 && used.max! < 20 && used.min! < used.max!, String(used.max))
 })
 
+test('one-shots and batches are timed as well: their wait, their use, and the statement', async () => {
+  await using collected = new Collected()
+  await using manager = new ManagedConnection(database.conninfo)
+  using _stop = instrument(manager, { meter: collected.meter })
+  const holding = manager.use(() => sleep(60))
+  const failing = manager.query('SELECT 1 / 0').catch(() => {})
+  await Promise.all([
+    holding,
+    manager.query('SELECT pg_sleep(0.05)'),
+    manager.batch(['SELECT 1', 'SELECT 2']),
+    failing,
+  ])
+  const waited = await collected.histogram('wait_time')
+  assert.equal(waited.count, 4)
+  assert.ok(waited.max! >= 0.05)
+  const used = await collected.histogram('use_time')
+  assert.equal(used.count, 4)
+  const { dataPoints } = (await collected.metrics()).get('db.client.operation.duration')!
+  const told = dataPoints.map(({ attributes }) => [
+    attributes['db.operation.name'],
+    attributes['db.namespace'],
+    attributes['error.type'],
+  ])
+  assert.deepEqual(told.map((one) => one.join(' ')).toSorted(), [
+    `BATCH SELECT ${database.name} `,
+    `SELECT ${database.name} `,
+    `SELECT ${database.name} 22012`,
+  ])
+})
+
 test('names, kinds and units are those of the semantic conventions', async () => {
   await using collected = new Collected()
   await using manager = new ManagedConnection(database.conninfo)
   using _stop = instrument(manager, { meter: collected.meter })
   await manager.use(() => {})
+  await manager.query('SELECT 1')
   const seen = [...(await collected.metrics()).values()]
     .map(({ descriptor: { name, unit }, dataPointType }) => `${name} ${unit} ${DataPointType[dataPointType]}`)
     .sort()
@@ -141,6 +173,7 @@ test('names, kinds and units are those of the semantic conventions', async () =>
     'db.client.connection.timeouts {timeout} SUM',
     'db.client.connection.use_time s HISTOGRAM',
     'db.client.connection.wait_time s HISTOGRAM',
+    'db.client.operation.duration s HISTOGRAM',
   ])
   const monotonic = [...(await collected.metrics())].filter(
     ([, metric]) => metric.dataPointType === DataPointType.SUM && metric.isMonotonic,
@@ -167,11 +200,14 @@ test('each figure bears the name of its pool, by default the connection string w
 test('stopped, it measures no more and leaves no listener', async () => {
   await using collected = new Collected()
   await using manager = new ManagedConnection(database.conninfo)
-  const listeners = (): number[] =>
-    (['connect', 'acquire', 'release'] as const).map((event) => manager.listenerCount(event))
+  const listeners = (): boolean[] =>
+    ['connect', 'wait', 'hold', 'transaction', 'statement'].map(
+      (name) => tracingChannel(`pg-managed-connection:${name}`).hasSubscribers,
+    )
   const before = listeners()
   const stop = instrument(manager, { meter: collected.meter })
   await manager.use(() => {})
+  assert.ok(listeners().every((listens) => listens))
   stop()
   stop()
   assert.deepEqual(listeners(), before)
@@ -193,7 +229,7 @@ test('without a meter the global provider is asked', async () => {
   }
 })
 
-test('what has no events is refused', () => {
+test('what is no manager is refused', () => {
   // @ts-expect-error: the types say so, too
-  assert.throws(() => instrument({}), /takes a ManagedConnection/)
+  assert.throws(() => instrument({}), /takes a manager/)
 })
