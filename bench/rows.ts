@@ -19,6 +19,7 @@ import { pgbenchPipeline, pgbenchTransaction } from './contestants/pgbench.js'
 import { pgPromiseTransaction } from './contestants/pg-promise.js'
 import { postgresJsQuery, postgresJsTransaction } from './contestants/postgres-js.js'
 import { slonikTransaction } from './contestants/slonik.js'
+import { watchedQueries, watchedTransactions } from './contestants/watched.js'
 import { workersFiveMessages, workersQuery, workersTransaction } from './contestants/workers.js'
 import { durableRows } from './durable-rows.js'
 import { OURSELVES, TRANSACTIONS, type Entry, type Row } from './row.js'
@@ -224,6 +225,20 @@ export function allRows(quick: boolean): readonly Row[] {
         { name: "on the owner's thread", contestant: managedTransaction },
         { name: 'in a worker', contestant: workersTransaction },
       ],
+    },
+    {
+      ...TRANSACTIONS,
+      id: 'watched',
+      title: 'transaction(), watched',
+      kind: 'growth',
+      entries: watchedTransactions,
+    },
+    {
+      ...QUERIES,
+      id: 'watched-query',
+      title: 'query(), watched',
+      kind: 'growth',
+      entries: watchedQueries,
     },
     ...durableRows(),
   ]

@@ -20,6 +20,8 @@ export interface Wait {
   readonly unbounded?: boolean
   /** What the caller calls it; null or absent: it has not said. */
   readonly label?: string | null
+  /** Where it was asked for; null or absent: nobody wants to know. */
+  readonly stack?: string | null
 }
 
 /** What a lease is for. */
@@ -50,6 +52,8 @@ export interface FaceOptions {
   readonly groupCommit: boolean
   readonly verifyCommit: VerifyCommit
   readonly traceValues: boolean
+  /** It is remembered where leases are asked for. */
+  readonly traceHolders: boolean
   /** Leases may be revoked, so that work has to be raced with that. */
   readonly revokes: boolean
 }

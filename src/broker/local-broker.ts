@@ -32,8 +32,9 @@ export class LocalBroker implements Broker, SubscriptionOwner {
     this.#planned = planned
     const { autocommit, acquireTimeoutMillis, statementTimeoutMillis } = options
     const { groupCommit, verifyCommit, traceValues } = options
+    const traceHolders = options.traceHolders || options.holdWarningMillis > 0
     const waits = { acquireTimeoutMillis, statementTimeoutMillis, revokes: options.maxHoldMillis > 0 }
-    this.options = { autocommit, groupCommit, verifyCommit, traceValues, ...waits }
+    this.options = { autocommit, groupCommit, verifyCommit, traceValues, traceHolders, ...waits }
     this.dispatcher = new Dispatcher(plan, options, events, new Subscriptions(this, options))
     this.#oneShots = new OneShots(this.dispatcher)
   }
@@ -90,26 +91,15 @@ export class LocalBroker implements Broker, SubscriptionOwner {
   // ---- leases
 
   acquire<T>(terms: LeaseTerms, wait: Wait, receive: (lease: Lease) => T): Promise<T> {
-    const waiter = this.createWaiter(terms, wait, receive, this.traces ? askersFrames() : null)
+    const waiter = this.createWaiter(terms, wait, receive)
     const { promise } = waiter
     this.dispatcher.ask(waiter, wait)
     return promise
   }
 
   /** Makes one who waits for a lease, whose asker wants more of it than its promise. */
-  createWaiter<T>(
-    terms: LeaseTerms,
-    wait: Wait,
-    receive: (lease: Lease) => T,
-    stack: string | null,
-  ): LeaseWaiter<T> {
-    return new LeaseWaiter<T>(this.dispatcher, { terms, stack, receive, wait })
-  }
-
-  /** It is remembered where leases are asked for. */
-  get traces(): boolean {
-    const { traceHolders, holdWarningMillis } = this.dispatcher.options
-    return traceHolders || holdWarningMillis > 0
+  createWaiter<T>(terms: LeaseTerms, wait: Wait, receive: (lease: Lease) => T): LeaseWaiter<T> {
+    return new LeaseWaiter<T>(this.dispatcher, { terms, receive, wait })
   }
 
   async tryAcquire<T>(terms: LeaseTerms, wait: Wait, receive: (lease: Lease) => T): Promise<T | null> {
@@ -196,11 +186,4 @@ export class LocalBroker implements Broker, SubscriptionOwner {
       this.dispatcher.deadlines.clear()
     })
   }
-}
-
-/** Where the holder asked, without this library's own frames. */
-function askersFrames(): string {
-  const frames = (new Error('acquired').stack ?? '').split('\n').slice(1)
-  const own = new URL('..', import.meta.url)
-  return frames.filter((frame) => !frame.includes(own.href) && !frame.includes(own.pathname)).join('\n')
 }

@@ -76,11 +76,11 @@ export class LeaseWaiter<T> extends BrokerWaiter {
 
   constructor(
     dispatcher: Dispatcher,
-    facts: { terms: LeaseTerms; stack: string | null; receive: (lease: Lease) => T; wait: Wait },
+    facts: { terms: LeaseTerms; receive: (lease: Lease) => T; wait: Wait },
   ) {
     super(dispatcher, facts.wait)
     this.terms = facts.terms
-    this.stack = facts.stack
+    this.stack = facts.wait.stack ?? null
     this.#receive = facts.receive
   }
 

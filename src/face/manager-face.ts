@@ -6,6 +6,7 @@ import { enclosingScope, runCallback } from '../lease/holder-context.js'
 import { ClassifiedTexts } from '../sql/classify.js'
 import { TracedBroker } from '../trace/traced-broker.js'
 import { withCallersFrames } from '../util/callers-frames.js'
+import { framesAbove } from './asker.js'
 import { answerBy, callbackOf } from './answer-by.js'
 import { checkChannel, checkOptions, checkWork, NO_OPTIONS, type OptionalCall } from './call-options.js'
 import { createHolder } from './held-connection.js'
@@ -40,6 +41,9 @@ const DB_API: LeaseTerms = { autocommit: false, begin: 'BEGIN', owned: false, co
 const AUTOCOMMIT: LeaseTerms = { ...DB_API, autocommit: true }
 /** The library commits. */
 const OWNED: LeaseTerms = { ...DB_API, owned: true }
+
+/** The verbs of a manager that take options. */
+type Verb = Exclude<OptionalCall, 'stream' | 'connection.transaction'>
 
 type Work<T> = (connection: Connection) => T | PromiseLike<T>
 
@@ -246,12 +250,13 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
   }
 
   /** Checks a call, before anything is done for it, and reads how long it waits. */
-  #admit(call: OptionalCall, options: WaitOptions & LabelOptions): Wait {
+  #admit(call: Verb, options: WaitOptions & LabelOptions): Wait {
     // tryAcquire() waits for nobody.
     this.#refuseReentrance(call, call === 'tryAcquire' || (options as WaitOptions | null)?.detached)
     checkOptions(call, options)
     const { timeoutMillis = this.#broker.options.acquireTimeoutMillis, signal, label = null } = options
-    return { timeoutMillis, signal, label }
+    const stack = this.#broker.options.traceHolders ? framesAbove(this[call]) : null
+    return { timeoutMillis, signal, label, stack }
   }
 
   #refuseReentrance(member: string, detached: boolean | undefined): void {

@@ -1,5 +1,6 @@
 /** The metrics of a connection pool (`db.client.connection.*`) and of statements (`db.client.operation.duration`). */
 import type { Attributes, BatchObservableResult, Meter } from '@opentelemetry/api'
+import { now } from '../util/clock.js'
 import { attributesOf, failureOf, operationOf } from './attributes.js'
 import { watch, type Contexts } from './subscribe.js'
 import type { Manager } from '../index.js'
@@ -76,11 +77,11 @@ function watchTimes<K extends keyof Contexts>(
 ): () => void {
   const begunAt = new WeakMap<Contexts[K], number>()
   return watch(manager, kind, {
-    begin: (context) => void begunAt.set(context, performance.now()),
+    begin: (context) => void begunAt.set(context, now()),
     end: (context) => {
       const from = begunAt.get(context)
       // It had begun before anybody measured.
-      if (from !== undefined) tell((performance.now() - from) / 1_000, context)
+      if (from !== undefined) tell((now() - from) / 1_000, context)
     },
   })
 }

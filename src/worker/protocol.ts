@@ -28,8 +28,6 @@ export interface Hello {
   readonly conninfo: string
   readonly facts: ConnectionFacts
   readonly options: FaceOptions
-  /** The owner wants to know where leases are asked for. */
-  readonly traces: boolean
 }
 
 /** What stands for the reason of a signal that aborted in the worker, where the reason itself is. */

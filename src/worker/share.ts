@@ -57,7 +57,6 @@ function openPort(manager: ManagedConnection, broker: LocalBroker): MessagePort 
     conninfo: String(manager),
     facts: broker.facts,
     options: { ...broker.options, revokes: true },
-    traces: broker.traces,
   }
   port1.postMessage(hello)
   return port2

@@ -295,7 +295,7 @@ plainTest('the events are those of the source, and so are the reasons of a rollb
     readTable(page, 'event').map(([name]) => quoted(name!)[0]),
     names,
   )
-  const reasons = [...before.matchAll(/^ {4}\| ('.+')$/gm)].map(([, reason]) => reason)
+  const reasons = [...before.matchAll(/^ {2}\| ('.+')$/gm)].map(([, reason]) => reason)
   assert.deepEqual(
     readTable(page, 'reason').map(([reason]) => quoted(reason!)[0]),
     reasons,

@@ -1,7 +1,10 @@
 /** How long a holder may keep the connection: warnings, taking it back, and the grace of a release. */
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
+import { runInThisContext } from 'node:vm'
 import {
+  type AcquireTimeoutError,
   HoldTimeoutError,
   UnfinishedStatementError,
   type Connection,
@@ -55,6 +58,20 @@ test('a holder that keeps the connection too long is told of with its stack, and
   assert.ok(warning!.heldMillis >= 95 && warning!.heldMillis < 1_000)
   assert.ok(after!.heldMillis >= 240)
   for (const { stack } of events) assert.match(stack ?? '', /hold\.test/)
+})
+
+test('the frames of the program are its own wherever its code lies, in one file with this package, too', async () => {
+  await using manager = openManager(database.conninfo, { traceHolders: true })
+  await manager.query('SELECT 1')
+  const bundle = fileURLToPath(new URL('bundle.js', import.meta.resolve('pg-managed-connection')))
+  const hold = runInThisContext(
+    '(manager) => function usersOwn() { return manager.use(() => new Promise((r) => setTimeout(r, 60)), { label: "bundled" }) }',
+    { filename: bundle },
+  ) as (manager: ManagedConnection) => () => Promise<void>
+  const holding = hold(manager)()
+  const error = (await reason(manager.use(() => {}, { timeoutMillis: 20 }))) as AcquireTimeoutError
+  await holding
+  assert.match(error.holderStack!, /^\s*at usersOwn .*bundle\.js/)
 })
 
 test('the stack of a warning leads to whoever called acquire() or transaction(), too', async () => {

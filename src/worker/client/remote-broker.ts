@@ -71,9 +71,9 @@ export class RemoteBroker implements Broker {
     this.#check(wait)
     const lease = new RemoteLease(this.#link.createID(), terms, this.#link)
     const { autocommit, begin, owned, commitment } = terms
-    const stack = this.#hello.traces ? (new Error('acquired').stack ?? null) : null
     const wire = [autocommit, begin, owned, encodeCommitment(commitment)] as const
-    const entry = ['ask', lease.id, kind, wire, wait.timeoutMillis, stack, wait.label ?? null] as const
+    const { timeoutMillis, stack = null, label = null } = wait
+    const entry = ['ask', lease.id, kind, wire, timeoutMillis, stack, label] as const
     return this.#link.ask(lease, entry, wait.signal)
   }
 

@@ -62,9 +62,9 @@ export class HostLease {
     this.#timeoutMillis = timeoutMillis
     const { broker, deadlines, waiting } = host.shared
     // How long it waits is agreed on with the worker, unless it does not wait at all.
-    const wait = { timeoutMillis: timeoutMillis === 0 ? 0 : Infinity, label }
+    const wait = { timeoutMillis: timeoutMillis === 0 ? 0 : Infinity, stack, label }
     const terms = { autocommit, begin, owned, commitment: decodeCommitment(commitment) }
-    this.#waiter = broker.createWaiter(terms, wait, (lease) => this.#onGranted(lease), stack)
+    this.#waiter = broker.createWaiter(terms, wait, (lease) => this.#onGranted(lease))
     host.leases.set(id, this)
     this.#waiter.promise.catch((error: unknown) => this.#onRefused(error))
     broker.dispatcher.ask(this.#waiter, wait)
