@@ -69,6 +69,15 @@ export interface ListenOptions extends WaitOptions {
   readonly maxBuffered?: number | undefined
 }
 
+/** Options of `connect`. */
+export interface ConnectOptions extends Pick<WaitOptions, 'signal'> {
+  /**
+   * How long a server is waited for that is not there yet, in milliseconds. 0 = there is one attempt. Default: the option
+   * `reconnectTimeoutMillis`.
+   */
+  readonly timeoutMillis?: number | undefined
+}
+
 /** Options of `close`. */
 export type CloseOptions = Pick<WaitOptions, 'detached'>
 

@@ -3,6 +3,7 @@ import type {
   AcquireOptions,
   BatchOptions,
   CloseOptions,
+  ConnectOptions,
   ListenOptions,
   TransactionOptions,
   UseOptions,
@@ -108,6 +109,13 @@ export interface Manager extends AsyncDisposable {
   readonly status: TransactionStatus | null
   /** A frozen snapshot of the manager's figures, made on access. */
   readonly stats: ManagerStats
+  /**
+   * Opens the connection if it is closed, and rides out a server that is not there yet: for starting up, and for health
+   * checks. It stands in no line, so whoever holds the connection does not delay it.
+   *
+   * @throws `ConnectError`, `ManagerEndedError`, `signal.reason`
+   */
+  connect(options?: ConnectOptions): Promise<void>
   /** Closes the server connection after the present holder; the next use opens it again. */
   close(options?: CloseOptions): Promise<void>
   /** Refuses new work, serves those who wait, closes. Idempotent: every call gets the same ending. */

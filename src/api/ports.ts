@@ -48,6 +48,7 @@ export interface CommitTerms {
 export interface FaceOptions {
   readonly autocommit: boolean
   readonly acquireTimeoutMillis: number
+  readonly reconnectTimeoutMillis: number
   readonly statementTimeoutMillis: number
   readonly groupCommit: boolean
   readonly verifyCommit: VerifyCommit
@@ -91,6 +92,8 @@ export interface Broker {
     commitment: CommitTerms | null,
   ): Promise<QueryResult[]>
   listen(channel: string, maxBuffered: number, wait: Wait): Promise<Subscription>
+  /** Opens the connection, unless it is open; waits so long for a server that is not there yet. */
+  connect(wait: Wait): Promise<void>
   close(): Promise<void>
   end(timeoutMillis: number): Promise<void>
 }

@@ -64,6 +64,8 @@ export class BackendKeeper {
   openings = 0
   /** How many backends in a row died before they were of any use. */
   #earlyDeaths = 0
+  /** Somebody waits so long for a server that is not there yet, on the clock of `now()`; 0: nobody does. */
+  patientUntil = 0
   /** When the last attempt to open one began, on the clock of `now()`. */
   #attemptedAt = 0
 
@@ -163,17 +165,18 @@ export class BackendKeeper {
   async #openWithPatience(signal: AbortSignal): Promise<Backend> {
     // At the first opening, or without a reconnect time, there is one attempt without a deadline.
     const patience = this.openings > 0 ? this.#options.reconnectTimeoutMillis : 0
-    const deadline = patience > 0 ? now() + patience : Infinity
+    const reopenUntil = patience > 0 ? now() + patience : 0
+    const until = (): number => Math.max(reopenUntil, this.patientUntil)
     await this.#pauseAfterEarlyDeaths(signal)
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#openOnce(signal, deadline)
+        return await this.#openOnce(signal, until() || Infinity)
       } catch (error) {
         signal.throwIfAborted()
         if (error instanceof OwnFailure) throw toConnectError(error.cause)
         const wait = backoffMillis(REOPEN_BACKOFF, attempt, Math.random())
-        const late = now() + wait >= deadline
-        if (patience === 0 || late || !isTransientOpenError(error)) throw toConnectError(error)
+        const late = now() + wait >= until()
+        if (late || !isTransientOpenError(error)) throw toConnectError(error)
         await pause(wait, signal)
       }
     }

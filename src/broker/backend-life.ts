@@ -11,6 +11,7 @@ import { isAsWanted, lookAtSocket, validate, wantsWritable } from '../backend/ch
 import { runCallback } from '../lease/holder-context.js'
 import { clock, now } from '../util/clock.js'
 import { become, type Transitions } from '../util/transitions.js'
+import { Connecting } from './connecting.js'
 import { Deferred } from './deferred.js'
 import { Idleness } from './idleness.js'
 import type { Client } from 'pg'
@@ -41,6 +42,7 @@ type Check = (backend: Backend) => Promise<void>
 export class BackendLife implements KeeperOwner {
   readonly keeper: BackendKeeper
   readonly deadlines: Deadlines
+  readonly connecting: Connecting
   readonly #dispatcher: Dispatcher
   readonly #idleness: Idleness
   state: State = 'none'
@@ -51,6 +53,7 @@ export class BackendLife implements KeeperOwner {
     this.#dispatcher = dispatcher
     this.deadlines = dispatcher.deadlines
     this.keeper = new BackendKeeper(() => this.#planFor(plan()), dispatcher.options, this)
+    this.connecting = new Connecting(() => dispatcher.advance())
     this.#idleness = new Idleness(dispatcher.options, () => void this.#close())
   }
 

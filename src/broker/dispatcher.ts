@@ -10,7 +10,6 @@ import { AbandonedOpeningError } from '../backend/backend-keeper.js'
 import { ResetRequest } from '../backend/reset.js'
 import { AcquireTimeoutError, ConnectError, ManagerEndedError, TooManyWaitingError } from '../errors.js'
 import { Commits, type CommitsOwner } from '../commit/commits.js'
-import { describeEndWaiting } from '../diagnostics/logging.js'
 import { traceOpening } from '../diagnostics/opening.js'
 import { watchHold } from '../lease/hold-watch.js'
 import { controlLimits, type ControlLimits, type LeaseOwner } from '../lease/lease-owner.js'
@@ -22,6 +21,7 @@ import { Deadlines } from '../util/deadlines.js'
 import { noRollbacks } from '../util/rollback-reasons.js'
 import { timerFor } from '../util/timer.js'
 import { BackendLife } from './backend-life.js'
+import { tellEndWaiting } from './end-waiting.js'
 import { Ending } from './ending.js'
 import { WaitQueue, type Waiter } from './wait-queue.js'
 import type { Manager } from '../api/manager.js'
@@ -219,6 +219,12 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
     this.advance()
   }
 
+  /** Opens the backend for whoever stands in no line. */
+  async connect(wait: Wait): Promise<void> {
+    if (this.ending.begun) throw new ManagerEndedError()
+    await this.life.connecting.wait(this.life, wait)
+  }
+
   traceOpening(reconnecting: boolean, open: () => Promise<Backend>): Promise<Backend> {
     return traceOpening(this.events.manager as Manager, reconnecting, open)
   }
@@ -266,7 +272,10 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
     const { keeper } = this.life
     const { backend } = keeper
     if (backend === null) {
-      const isWanted = this.commits.uncertain || (this.subscriptions.size > 0 && !this.ending.begun)
+      const isWanted =
+        this.life.connecting.isUnderWay ||
+        this.commits.uncertain ||
+        (this.subscriptions.size > 0 && !this.ending.begun)
       if (keeper.opening && !isWanted) keeper.abortOpening()
     } else if (backend.pipeline.pending > 0 || this.life.state === 'checking') return
     // A subscription keeps the connection, and with it the process.
@@ -278,25 +287,13 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
 
   /** Refuses new work, serves who waits, then calls `finish`. After `timeoutMillis` it does not wait any longer. */
   end(timeoutMillis: number, finish: () => Promise<void>): Promise<void> {
-    const watched = this.ending.begun ? undefined : timerFor(END_WAITING_MILLIS, () => this.#tellEndWaiting())
+    const watched = this.ending.begun
+      ? undefined
+      : timerFor(END_WAITING_MILLIS, () => tellEndWaiting(this, END_WAITING_MILLIS))
     const ended = this.ending.begin(timeoutMillis, () => this.#abandonAll(), finish)
     clock.queueMicrotask(() => this.advance())
     this.ending.onOver(() => watched?.stop())
     return ended
-  }
-
-  /** Whoever it waits for, somebody should know. */
-  #tellEndWaiting(): void {
-    const { holder, statement } = this
-    const waiting = this.queue.length
-    if (holder === null && statement === null && waiting === 0) return
-    const facts = { millis: END_WAITING_MILLIS, statement, waiting }
-    const { label, stack } = holder ?? { label: null, stack: null }
-    const heldMillis = holder === null ? null : Math.round(now() - holder.grantedAt)
-    const event = { ...facts, label, heldMillis, stack }
-    const isHeard = this.events.listens('endWaiting')
-    this.events.tell('endWaiting', event)
-    if (!isHeard) process.emitWarning(describeEndWaiting(event), 'ManagedConnectionWarning')
   }
 
   async #abandonAll(): Promise<void> {

@@ -30,10 +30,11 @@ export class LocalBroker implements Broker, SubscriptionOwner {
    */
   constructor(planned: ConnectPlan, plan: () => ConnectPlan, options: ResolvedOptions, events: EventSink) {
     this.#planned = planned
-    const { autocommit, acquireTimeoutMillis, statementTimeoutMillis } = options
+    const { autocommit, acquireTimeoutMillis, reconnectTimeoutMillis, statementTimeoutMillis } = options
     const { groupCommit, verifyCommit, traceValues } = options
     const traceHolders = options.traceHolders || options.holdWarningMillis > 0
-    const waits = { acquireTimeoutMillis, statementTimeoutMillis, revokes: options.maxHoldMillis > 0 }
+    const revokes = options.maxHoldMillis > 0
+    const waits = { acquireTimeoutMillis, reconnectTimeoutMillis, statementTimeoutMillis, revokes }
     this.options = { autocommit, groupCommit, verifyCommit, traceValues, traceHolders, ...waits }
     this.dispatcher = new Dispatcher(plan, options, events, new Subscriptions(this, options))
     this.#oneShots = new OneShots(this.dispatcher)
@@ -174,6 +175,10 @@ export class LocalBroker implements Broker, SubscriptionOwner {
   }
 
   // ---- closing
+
+  connect(wait: Wait): Promise<void> {
+    return this.dispatcher.connect(wait)
+  }
 
   close(): Promise<void> {
     return this.dispatcher.life.close()

@@ -32,6 +32,7 @@ const OPTIONS = {
   listen: { ...WAIT, maxBuffered: checkCount },
   'connection.transaction': {},
   stream: { batchSize: later, signal: later, timeoutMillis: later, rowMode: later, types: later },
+  connect: { signal, timeoutMillis: checkMillis },
   close: { detached: checkBoolean },
   end: { timeoutMillis: checkMillis, detached: checkBoolean },
 } satisfies Readonly<Record<string, Readonly<Record<string, Check>>>>

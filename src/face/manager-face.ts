@@ -20,6 +20,7 @@ import type {
   AcquireOptions,
   BatchOptions,
   CloseOptions,
+  ConnectOptions,
   LabelOptions,
   ListenOptions,
 } from '../api/call-options.js'
@@ -213,6 +214,12 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     return this.#broker.facts
   }
 
+  async connect(options: ConnectOptions = NO_OPTIONS): Promise<void> {
+    const { signal } = this.#admit('connect', options)
+    const { timeoutMillis = this.#broker.options.reconnectTimeoutMillis } = options
+    await this.#broker.connect({ timeoutMillis, signal })
+  }
+
   async close(options: CloseOptions = NO_OPTIONS): Promise<void> {
     this.#admit('close', options)
     await this.#broker.close()
@@ -251,8 +258,9 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
 
   /** Checks a call, before anything is done for it, and reads how long it waits. */
   #admit(call: Verb, options: WaitOptions & LabelOptions): Wait {
-    // tryAcquire() waits for nobody.
-    this.#refuseReentrance(call, call === 'tryAcquire' || (options as WaitOptions | null)?.detached)
+    // These wait for nobody.
+    const waitsForNobody = call === 'tryAcquire' || call === 'connect'
+    this.#refuseReentrance(call, waitsForNobody || (options as WaitOptions | null)?.detached)
     checkOptions(call, options)
     const { timeoutMillis = this.#broker.options.acquireTimeoutMillis, signal, label = null } = options
     const stack = this.#broker.options.traceHolders ? framesAbove(this[call]) : null

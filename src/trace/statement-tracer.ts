@@ -68,7 +68,7 @@ interface Told {
   readonly error: unknown
 }
 
-export class StatementTrace implements OutcomeWatch {
+class StatementTrace implements OutcomeWatch {
   readonly context: StatementContext
   /** Called once it is over, before its caller is told. */
   onOver: (() => void) | null = null

@@ -119,6 +119,10 @@ export class TracedBroker implements Broker {
     return this.#broker.listen(channel, maxBuffered, wait)
   }
 
+  connect(wait: Wait): Promise<void> {
+    return this.#broker.connect(wait)
+  }
+
   close(): Promise<void> {
     return this.#broker.close()
   }

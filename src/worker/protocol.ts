@@ -158,6 +158,8 @@ const OUTSIDE = {
   /** So many notifications have arrived. */
   heard: [isNumber, isNumber],
   unlisten: [isNumber],
+  /** The time limit for a server that is not there yet, and whether a `cancel` may come. */
+  connect: [isNumber, isMillis, isBoolean],
   close: [isNumber],
   cancel: [isNumber],
   /** The figures are wanted as they are now. */

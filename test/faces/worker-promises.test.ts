@@ -28,6 +28,7 @@ const FILES = [
   'reset',
   'labels',
   'tracing',
+  'connect',
 ]
 
 useFace({

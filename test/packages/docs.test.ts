@@ -227,6 +227,7 @@ const CALLS: Readonly<Record<OptionalCall, true>> = {
   transaction: true,
   batch: true,
   listen: true,
+  connect: true,
   close: true,
   end: true,
   'connection.transaction': true,

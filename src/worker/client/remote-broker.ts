@@ -115,6 +115,12 @@ export class RemoteBroker implements Broker {
     throwIfAborted(signal)
   }
 
+  async connect(wait: Wait): Promise<void> {
+    this.#check(wait)
+    const { timeoutMillis, signal } = wait
+    await this.#link.call((id) => ['connect', id, timeoutMillis, signal !== undefined], { signal })
+  }
+
   async close(): Promise<void> {
     if (!this.#link.closed) await this.#link.call((id) => ['close', id])
   }

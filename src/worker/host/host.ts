@@ -150,6 +150,8 @@ export class Host implements Speaker<unknown> {
         return this.subscriptions.get(entry[1])?.heard(entry[2])
       case 'unlisten':
         return this.subscriptions.get(entry[1])?.leave()
+      case 'connect':
+        return this.#connect(entry)
       case 'close':
         return void this.answer(entry[1], () => this.shared.broker.close())
       case 'look':
@@ -207,6 +209,11 @@ export class Host implements Speaker<unknown> {
     const answered = waiter.ask()
     void this.answer(id, () => answered)
     this.shared.broker.dispatcher.ask(waiter, wait)
+  }
+
+  #connect([, id, timeoutMillis, abortable]: Entry<'connect'>): void {
+    const wait = this.#wait(id, timeoutMillis, abortable)
+    void this.answer(id, () => this.shared.broker.connect(wait))
   }
 
   /** @throws TypeError for a number that is in use */

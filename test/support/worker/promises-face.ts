@@ -14,6 +14,7 @@ const BY_PORT: ReadonlySet<PropertyKey> = new Set<keyof Manager>([
   'closed',
   'status',
   'stats',
+  'connect',
   'close',
 ])
 
