@@ -66,6 +66,10 @@ export class Backend implements PipelineOwner {
   /** How many statements of others than the library have been answered. */
   #answers = 0
   #encoding = UTF8
+  /** Transactions may be read only without saying so, or were at some time. Servers before 14 do not report it. */
+  mayBeReadOnly = false
+  /** This library has ended it, because of what somebody did with it. */
+  isGivenUp = false
   /** Whether it keeps the process alive. */
   #referenced: 'ref' | 'unref' = 'ref'
 
@@ -118,6 +122,7 @@ export class Backend implements PipelineOwner {
    */
   async abandon(cause: Error): Promise<void> {
     const { head } = this.pipeline
+    this.isGivenUp = true
     this.lose(cause)
     if (head !== null && !head.traits.endsTransaction)
       await this.#opened.cancel({ timeoutMillis: CLOSE_MILLIS }).catch(() => {})
@@ -181,12 +186,14 @@ export class Backend implements PipelineOwner {
   }
 
   onBroken(cause: Error): void {
+    this.isGivenUp = true
     this.lose(cause)
   }
 
   /** A setting has another value, by whatever way it got it. */
   #onReport({ parameterName, parameterValue }: ParameterStatus): void {
     if (!WITHOUT_MEANING.has(parameterName)) this.pipeline.prepared.suspend()
+    if (parameterName === 'default_transaction_read_only') this.mayBeReadOnly ||= parameterValue === 'on'
     if (parameterName !== 'client_encoding') return
     this.#encoding = parameterValue
     if (parameterValue !== UTF8) this.#owner.onGarbled(this)

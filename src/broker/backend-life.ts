@@ -153,6 +153,7 @@ export class BackendLife implements KeeperOwner {
   onOpened({ processID }: Backend, openedMillis: number): void {
     this.#idleness.forget()
     this.#become('ready')
+    this.#dispatcher.commits.verifications.onOpened()
     this.#dispatcher.events.tell('connect', {
       processID,
       reconnected: this.keeper.openings > 1,

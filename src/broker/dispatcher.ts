@@ -186,6 +186,14 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
     this.commits.flushes.sendIfDue(this.backend, replacementDue ? 'other' : next)
   }
 
+  /** A holder who has said nothing yet does not keep others from becoming durable; in its transaction no flush can be. */
+  onFlushLate(): void {
+    const { backend, holder } = this
+    if (holder === null) return this.advance()
+    const isQuiet = !holder.requests.used && backend?.pipeline.onlyEndings === true
+    if (isQuiet) this.commits.flushes.sendIfDue(backend, 'other')
+  }
+
   grant(
     backend: Backend,
     waiter: Pick<LeaseWaiter<unknown>, 'terms' | 'stack' | 'label' | 'waitedMillis'>,

@@ -27,12 +27,11 @@ interface Check {
   fault(row: object | undefined, backend: Backend): string | null
 }
 
-const IDENTITY: Check = {
-  key: 'identity',
-  option: 'verifyCommit',
-  needs: 'to know which server it speaks to (PostgreSQL 10)',
-  text: `SELECT ${IDENTITY_COLUMNS}`,
-  fault: () => null,
+const IDENTITY_KEY = 'identity'
+
+function identity(option: Check['option']): Check {
+  const needs = 'to know which server it speaks to (PostgreSQL 10)'
+  return { key: IDENTITY_KEY, option, needs, text: `SELECT ${IDENTITY_COLUMNS}`, fault: () => null }
 }
 
 /** A function that is missing must not be found out when it is too late, so each of them is called here. */
@@ -100,9 +99,10 @@ export class CommitChecks {
   }
 
   *#checksFor({ group, verify }: CommitTerms): Generator<Check> {
-    yield IDENTITY
-    if (this.#maybePooled && group) yield directly('groupCommit')
-    yield flush(group ? 'groupCommit' : 'verifyCommit')
+    const option = group ? 'groupCommit' : 'verifyCommit'
+    yield identity(option)
+    if (this.#maybePooled && group) yield directly(option)
+    yield flush(option)
     if (verify === true && this.#maybePooled) yield directly('verifyCommit')
     if (verify === true) yield TRANSACTION_IDS
     if (typeof verify === 'object') yield receipts(verify.table)
@@ -127,7 +127,7 @@ export class CommitChecks {
 
   /** The server and the session on it. To be asked for behind the checks. */
   identity(backend: Backend): ServerIdentity {
-    return this.#row(backend, IDENTITY.key) as ServerIdentity
+    return this.#row(backend, IDENTITY_KEY) as ServerIdentity
   }
 
   /** The table, quoted and with its schema. */
@@ -154,7 +154,7 @@ function createRequest(
     admit: () => SEND,
     onAnswered: ({ error, outcome }) => {
       const row = error === null ? (outcome as QueryResult<object>).rows[0] : undefined
-      tell(error === null ? { row: key === IDENTITY.key ? identityOf(row) : row } : { error })
+      tell(error === null ? { row: key === IDENTITY_KEY ? identityOf(row) : row } : { error })
     },
     onWithdrawn: () => {},
     onLost: () => {},

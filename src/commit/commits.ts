@@ -14,6 +14,8 @@ export interface CommitsOwner {
   open(): Promise<unknown>
   /** A flush is due, or no COMMIT is uncertain any more. */
   advance(): void
+  /** COMMITs have waited for a flush for long. */
+  onFlushLate(): void
 }
 
 export class Commits {
@@ -31,7 +33,7 @@ export class Commits {
 
   constructor(options: ResolvedOptions, events: EventSink, owner: CommitsOwner) {
     this.limitMillis = options.statementTimeoutMillis
-    this.flushes = new Flushes(this.limitMillis)
+    this.flushes = new Flushes(this.limitMillis, () => owner.onFlushLate())
     this.checks = new CommitChecks(options)
     this.verifications = new Verifications(() => this.#open())
     this.#patienceMillis = options.reconnectTimeoutMillis
@@ -70,7 +72,7 @@ export class Commits {
       if (verdict.outcome !== 'committed') return verdict
       const reason = await this.#flush()
       if (reason === null) return verdict
-      // Another crash may have undone it: it is asked for again at once, so that no connection is opened without that.
+      // Another crash may have undone it: the next connection is asked again. At once, before there is one.
       if (!(reason instanceof ConnectionLostError) || now() >= deadline) {
         return notKnown(`it was committed, but could not be made durable: ${reason.message}`)
       }

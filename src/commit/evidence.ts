@@ -25,7 +25,13 @@ export interface ReceiptEvidence {
   readonly sentAt: number
 }
 
-export type Evidence = IdEvidence | ReceiptEvidence
+/** Its COMMIT was answered, and only the flush behind it was not: it is there, unless the server has crashed since. */
+export interface AnswerEvidence {
+  readonly kind: 'answer'
+  readonly session: ServerIdentity
+}
+
+export type Evidence = IdEvidence | ReceiptEvidence | AnswerEvidence
 
 /** What was found out. */
 export type Verdict =

@@ -11,6 +11,7 @@ import { ControlRequest } from '../pipeline/control-request.js'
 import { TRAITS, type Request } from '../pipeline/request.js'
 import { SEND_COMMITTING, type RequestOwner } from '../pipeline/request-owner.js'
 import { now } from '../util/clock.js'
+import { timerFor, type Timer } from '../util/timer.js'
 import { memberOf } from '../util/thrown.js'
 import type { Backend } from '../backend/backend.js'
 import type { ReadyStatus } from '../api/statement.js'
@@ -49,6 +50,8 @@ const WARNING = /^(?:01|57)/
 class Group {
   /** When the first of them joined, and then when its flush was sent. */
   since = now()
+  /** Comes when its flush is late. */
+  timer: Timer | undefined
   resolve!: () => void
   reject!: (error: Error) => void
   readonly promise = new Promise<void>((resolve, reject) => {
@@ -74,15 +77,27 @@ export class Flushes implements RequestOwner {
   /** The server has warned of something while it flushed: what it promised is not certain. */
   #doubted = false
 
-  /** @param statementMillis how long the server may take for one; 0 = for ever */
-  constructor(statementMillis: number) {
+  readonly #onLate: () => void
+
+  /**
+   * @param statementMillis how long the server may take for one; 0 = for ever
+   * @param onLate is told when COMMITs have waited for a flush for long
+   */
+  constructor(statementMillis: number, onLate: () => void) {
     this.#statementMillis = statementMillis
+    this.#onLate = onLate
   }
 
   /** A grouped COMMIT has been sent. Resolves once it is durable. */
   join(): Promise<void> {
-    this.#waiting ??= new Group()
+    this.#waiting ??= this.#begin()
     return this.#waiting.promise
+  }
+
+  #begin(): Group {
+    const group = new Group()
+    group.timer = timerFor(this.#longestWait, this.#onLate)
+    return group
   }
 
   /** Sends a flush where one is due: when nobody is next, or somebody who does not take part. */
@@ -93,6 +108,7 @@ export class Flushes implements RequestOwner {
     // One at a time: the next makes durable all that was committed meanwhile.
     if (next !== 'other' && this.#sent.size > 0) return
     this.#waiting = null
+    group.timer?.stop()
     this.#backend = backend
     group.since = now()
     const traits = { ...TRAITS, endsTransaction: true, limitMillis: this.#statementMillis }
@@ -116,6 +132,7 @@ export class Flushes implements RequestOwner {
   }
 
   #rejectWaiting(error: Error): void {
+    this.#waiting?.timer?.stop()
     this.#waiting?.reject(error)
     this.#waiting = null
   }

@@ -3,9 +3,9 @@ import { Failure } from '../connect/index.js'
 import { ask as askClient } from '../pg/ask.js'
 import { now } from '../util/clock.js'
 import { pause } from '../util/pause.js'
-import { notKnown, type Evidence, type Verdict } from './evidence.js'
+import { COMMITTED, notKnown, type Evidence, type Verdict } from './evidence.js'
 import { readIdentity, type Ask, type ServerIdentity } from './server-identity.js'
-import { verifyByID } from './verify-by-id.js'
+import { committedIn, verifyByID } from './verify-by-id.js'
 import { verifyByReceipt } from './verify-by-receipt.js'
 import type { Client } from 'pg'
 
@@ -17,6 +17,8 @@ interface Pending {
   /** When nobody waits any longer, on the clock of `now()`. */
   readonly deadline: number
   readonly settle: (verdict: Verdict) => void
+  /** It was found to be committed, on the connection that is being set up. */
+  isCommitted: boolean
 }
 
 export class Verifications {
@@ -43,6 +45,7 @@ export class Verifications {
       const pending: Pending = {
         evidence,
         deadline,
+        isCommitted: false,
         settle: (verdict) => {
           this.#pending.delete(pending)
           resolve(verdict)
@@ -51,7 +54,7 @@ export class Verifications {
       this.#pending.add(pending)
       this.#open().then(
         () => pending.settle(notKnown('the connection had been opened before it could be asked')),
-        (error: Error) => pending.settle(notKnown(`no server could be asked: ${error.message}`)),
+        (error: Error) => pending.settle(notKnown(whyNot(pending, error))),
       )
     })
   }
@@ -72,7 +75,19 @@ export class Verifications {
         'the server is in recovery; what became of a COMMIT is asked of the primary',
       )
     }
-    for (const pending of this.#pending) pending.settle(await this.#find(ask, pending, here))
+    for (const pending of this.#pending) {
+      const verdict = await this.#find(ask, pending, here)
+      pending.isCommitted = verdict.outcome === 'committed'
+      if (!pending.isCommitted) pending.settle(verdict)
+    }
+  }
+
+  /**
+   * The connection that was asked is open. Only now it is told what is committed, so that the flush that makes it last
+   * goes to no other: a server that has crashed in between may know nothing of it.
+   */
+  onOpened(): void {
+    for (const pending of this.#pending) if (pending.isCommitted) pending.settle(COMMITTED)
   }
 
   async #find(ask: Ask, { evidence, deadline }: Pending, here: ServerIdentity): Promise<Verdict> {
@@ -81,14 +96,27 @@ export class Verifications {
       await pause(PAUSE_MILLIS)
     }
     try {
-      return evidence.kind === 'id'
-        ? await verifyByID(ask, evidence, here, wait)
-        : await verifyByReceipt(ask, evidence, here, wait)
+      switch (evidence.kind) {
+        case 'id':
+          return await verifyByID(ask, evidence, here, wait)
+        case 'receipt':
+          return await verifyByReceipt(ask, evidence, here, wait)
+        case 'answer':
+          return committedIn(evidence.session, here)
+        default:
+          return evidence satisfies never
+      }
     } catch (error) {
       if (error instanceof StillOpenError) return notKnown(error.message)
       throw error
     }
   }
+}
+
+function whyNot({ isCommitted }: Pending, error: Error): string {
+  return isCommitted
+    ? `it was committed, but could not be made durable: ${error.message}`
+    : `no server could be asked: ${error.message}`
 }
 
 class StillOpenError extends Error {

@@ -3,6 +3,10 @@ import { memberOf } from '../util/thrown.js'
 import { COMMITTED, NOT_COMMITTED, notKnown, type IdEvidence, type Verdict } from './evidence.js'
 import { BEGAN_THEN, TERMINATE, type Ask, type ServerIdentity } from './server-identity.js'
 
+const OTHER_CLUSTER = notKnown(
+  'another database cluster answers now, in which the transaction id means something else',
+)
+
 /** null: it is too long ago for the server to know. */
 type Status = 'in progress' | 'committed' | 'aborted' | 'in the future' | null
 
@@ -16,6 +20,8 @@ const TERMINATE_TEXT = `${TERMINATE}
 /** invalid_parameter_value: "transaction ID is in the future" */
 const IN_THE_FUTURE = '22023'
 
+const INSUFFICIENT_PRIVILEGE = '42501'
+
 /** @param pause waits before a transaction that is still open is asked for again */
 export async function verifyByID(
   ask: Ask,
@@ -24,26 +30,33 @@ export async function verifyByID(
   pause: () => Promise<void>,
 ): Promise<Verdict> {
   const { session, id } = evidence
-  if (here.system !== session.system) {
-    return notKnown('another database cluster answers now, in which the transaction id means something else')
-  }
+  if (here.system !== session.system) return OTHER_CLUSTER
   for (;;) {
     const status = await statusOf(ask, id)
     switch (status) {
       case 'in progress':
-        await ask(TERMINATE_TEXT, [session.processID, session.startedAt, id])
+        await end(ask, evidence)
         await pause()
         continue
       case 'aborted':
       case 'in the future':
         return NOT_COMMITTED
       case 'committed':
-        return idsAreUnique(session, here)
+        return committedIn(session, here)
       case null:
         return notKnown('the server keeps the outcome of recent transactions only, and this one is too old')
       default:
         return status satisfies never
     }
+  }
+}
+
+/** Where the role may not end that session, it is waited for. */
+async function end(ask: Ask, { session, id }: IdEvidence): Promise<void> {
+  try {
+    await ask(TERMINATE_TEXT, [session.processID, session.startedAt, id])
+  } catch (error) {
+    if (memberOf(error, 'code') !== INSUFFICIENT_PRIVILEGE) throw error
   }
 }
 
@@ -57,8 +70,12 @@ async function statusOf(ask: Ask, id: string): Promise<Status> {
   }
 }
 
-/** A crash or a promotion may have given the id of a transaction that was lost to another, which was committed. */
-function idsAreUnique(session: ServerIdentity, here: ServerIdentity): Verdict {
+/**
+ * What was committed in a session is so still, unless the server was another since: a crash or a promotion may have lost
+ * it, and given its id to another transaction.
+ */
+export function committedIn(session: ServerIdentity, here: ServerIdentity): Verdict {
+  if (here.system !== session.system) return OTHER_CLUSTER
   if (here.timeline !== session.timeline) {
     return notKnown('another copy of the server was promoted, which may have used the transaction id again')
   }

@@ -20,6 +20,9 @@ import type { EndAnswer, LeaseRequests } from './lease-requests.js'
 
 const ID_TEXT = 'SELECT pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text AS answer'
 const ID_QUESTION = ownStatement(ID_TEXT, { preparable: true })
+/** What is written elsewhere, to a foreign table for example, gives the transaction no id here. */
+const ASSIGN_TEXT = 'SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text AS answer'
+const MAY_WRITE = /\b(?:insert|update|delete|merge|copy|truncate|create|alter|drop)\b/i
 const READ_ONLY_TEXT = "SELECT pg_catalog.current_setting('transaction_read_only') AS answer"
 
 /** NOTIFY and held cursors take effect at COMMIT, and have no transaction id before; functions may do such things unseen. */
@@ -38,6 +41,7 @@ export class Commitment {
   #isCurrent = false
   #lastSent: Request | null = null
   #takesEffectLate = false
+  #mayWrite = false
   #mayBeReadOnly: boolean
   #evidence: Evidence | null = null
 
@@ -75,6 +79,7 @@ export class Commitment {
     if (this.#terms.verify === false) return null
     if (request.traits.harmful || TAKES_EFFECT_LATE.test(request.text)) this.#takesEffectLate = true
     if (MAY_MAKE_READ_ONLY.test(request.text)) this.#mayBeReadOnly = true
+    if (MAY_WRITE.test(request.text)) this.#mayWrite = true
     this.#isCurrent = false
     this.#lastSent = request
     const takesIt = request instanceof StatementsRequest && request.traits.pipelining !== 'exclusive'
@@ -106,13 +111,14 @@ export class Commitment {
     const { verify } = this.#terms
     const session = this.#session
     if (verify === false || session === null || session.recovering) return null
-    if (verify === true) return this.#id === null && !this.#isCurrent ? this.#learnID() : this.#keepID()
-    const isDoubtful = session.readOnly || this.#mayBeReadOnly
+    const isKnown = this.#id !== null || (this.#isCurrent && !this.#mayWrite)
+    if (verify === true) return isKnown ? this.#keepID() : this.#learnID()
+    const isDoubtful = session.readOnly || this.#mayBeReadOnly || this.#requests.backend?.mayBeReadOnly
     return isDoubtful ? this.#leaveReceiptIfWritable(verify.table) : this.#leaveReceipt(verify.table)
   }
 
   async #learnID(): Promise<void> {
-    this.#id = (await this.#ask(ID_TEXT)) ?? null
+    this.#id = (await this.#ask(this.#mayWrite ? ASSIGN_TEXT : ID_TEXT)) ?? null
     this.#keepID()
   }
 
@@ -162,15 +168,21 @@ export class Commitment {
     mayRetry: boolean,
   ): Promise<EndAnswer> {
     const done = this.#commits.expect()
+    const { backend } = this.#requests
+    let isAnswered = false
     try {
       const answer = await answered
       if (durable === null || answer.tag !== 'COMMIT') return answer
+      isAnswered = true
       await durable
       this.#commits.counters.groupCommits++
       return answer
     } catch (error) {
+      // Who comes behind it must not cost it its flush: what is given up because of them is no crash.
+      const isOthersFault = isAnswered && backend?.isGivenUp === true
+      if (isOthersFault) this.#evidence ??= { kind: 'answer', session: this.#session! }
       const isOpen = error instanceof ConnectionLostError && error.commitOutcome === 'unknown'
-      if (this.#terms.verify === false || !isOpen) throw error
+      if ((this.#terms.verify === false && !isOthersFault) || !isOpen) throw error
       await this.#verify(error, mayRetry)
       return { tag: 'COMMIT', failedBefore: null }
     } finally {
@@ -181,7 +193,7 @@ export class Commitment {
   async #verify({ cause }: ConnectionLostError, mayRetry: boolean): Promise<void> {
     const startedAt = now()
     const verdict = await this.#verdict()
-    this.#commits.tell(verdict, now() - startedAt)
+    if (this.#terms.verify !== false) this.#commits.tell(verdict, now() - startedAt)
     if (verdict.outcome === 'committed') return
     const isNone = verdict.outcome === 'none'
     if (isNone && mayRetry) this.#requests.transaction.mayHaveCommitted = false

@@ -56,6 +56,8 @@ export class LeaseRequests implements RequestOwner {
   readonly #replay = new Replay()
   #backend: Backend
   #whenQuiet: (() => void)[] = []
+  /** The last that may commit what went before it. */
+  #committing: Request | null = null
   /** The opening was sent again because its prepared statement was stale. */
   #repeated = false
 
@@ -195,6 +197,7 @@ export class LeaseRequests implements RequestOwner {
     const commits = facts.mayCommit || (!transaction.open && !facts.begins)
     const mayCommit = isControl ? request.text === 'COMMIT' : commits
     if (endsTransaction) transaction.open = false
+    if (mayCommit) this.#committing = request
     this.#replay.onSending()
     const trailer = isControl ? null : (this.commitment?.questionBehind(request) ?? null)
     if (!beginIsDue && trailer === null) return mayCommit ? SEND_COMMITTING : SEND
@@ -253,9 +256,9 @@ export class LeaseRequests implements RequestOwner {
     this.#settled()
   }
 
-  /** Called only for a COMMIT or ROLLBACK that was unanswered when the lease was passed on. */
+  /** Called for what was unanswered when the lease was passed on: a COMMIT or ROLLBACK, and a batch before it. */
   onLost(request: Request, cause: Error): void {
-    const committing = mayHaveCommitted(request)
+    const committing = mayHaveCommitted(request) || this.#committing?.sent === true
     this.transaction.lost(committing)
     this.#abandon(request, this.lossError({ cause, outcome: committing ? 'unknown' : 'none' }))
   }

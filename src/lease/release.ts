@@ -111,7 +111,9 @@ export async function commit(lease: Lease, close: boolean): Promise<void> {
   }
   const early = !close && owner.options.closeOn !== 'database-error' && !owner.life.replacementDue
   const { retrySafe } = lease
-  const answered = requests.end('COMMIT')!
+  const answered = requests.end('COMMIT')
+  // A batch that was taken back before it was sent has opened nothing.
+  if (answered === null) return passOn(lease, { left: 'returned', close })
   const confirmed =
     commitment === null ? answered : commitment.confirm(answered, commitment.join(), retrySafe)
   if (early) owner.passOn(lease)

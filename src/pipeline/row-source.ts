@@ -16,8 +16,8 @@ type CursorClass = new (text: string, values: unknown[], config: Partial<Stateme
 
 /** A cursor that was handed over. */
 export interface SubmittedCursor {
-  /** Resolves once it is over, however it ended. */
-  readonly over: Promise<unknown>
+  /** Resolves once it is over, however it ended, with the error if there was one. */
+  readonly over: Promise<Error | null>
   /** Watches the limits of the fetch that begins; null where there are none. */
   watch(): RequestGuard | null
 }
@@ -29,6 +29,8 @@ export class CursorRows implements RowSource {
   #cursor: Cursor | null = null
   #submitted: SubmittedCursor | null = null
   #failed = false
+  /** Rejects the fetch under way. */
+  #onFailed: ((error: Error) => void) | null = null
 
   /** `submit` hands the cursor over. Throws where that is refused. */
   constructor(
@@ -49,7 +51,7 @@ export class CursorRows implements RowSource {
   async read(): Promise<unknown[]> {
     const cursor = this.#cursor ?? (await this.#open())
     const guard = this.#submitted!.watch()
-    const rows = await cursor.read(this.#batchSize).catch((error: Error) => {
+    const rows = await this.#fetch(cursor).catch((error: Error) => {
       this.#failed = true
       throw guard === null ? error : guard.settle(error)!.reason
     })
@@ -59,6 +61,14 @@ export class CursorRows implements RowSource {
     return rows
   }
 
+  /** pg-cursor tells nobody of a connection that dies behind the last row. */
+  #fetch(cursor: Cursor): Promise<unknown[]> {
+    return new Promise((resolve, reject) => {
+      this.#onFailed = reject
+      cursor.read(this.#batchSize).then(resolve, reject)
+    })
+  }
+
   async #open(): Promise<Cursor> {
     const { default: CursorOfPg } = (await import('pg-cursor')) as unknown as { default: CursorClass }
     const { text, values, rowMode, types } = this.#call.statement
@@ -66,6 +76,7 @@ export class CursorRows implements RowSource {
     // It may have been aborted while pg-cursor was loaded.
     throwIfAborted(this.#call.limits.signal)
     this.#submitted = this.#submit(cursor)
+    void this.#submitted.over.then((error) => error !== null && this.#onFailed?.(error))
     return (this.#cursor = cursor)
   }
 

@@ -1,7 +1,9 @@
 /** Commits that wait for the disk or a standby: what is confirmed has to last, whoever dies in between. */
 import assert from 'node:assert/strict'
-import { ManagedConnection, type ManagedConnectionOptions } from 'pg-managed-connection'
+import { ManagedConnection, type ManagedConnectionOptions, type VerifyCommit } from 'pg-managed-connection'
 import { outcome } from '../support/caught.js'
+import { loseCommit } from '../support/lost-commit.js'
+import { startProxy } from '../support/proxy.js'
 import { startServer, type PostgresServer } from '../support/postgres.js'
 import { leakTest } from '../support/suite.js'
 import { until, within } from '../support/wait.js'
@@ -223,5 +225,48 @@ for (const verifyCommit of [true, { table: 'receipts' }]) {
     const { commitOutcome, verification } = (settled as PromiseRejectedResult).reason
     assert.equal(commitOutcome, 'unknown')
     assert.match(verification, /another database cluster/)
+  })
+}
+
+/** Loses the answer to the next COMMIT, and crashes the server while the connection that was asked about it is set up. */
+async function payOverTwoCrashes(
+  verifyCommit: VerifyCommit,
+): Promise<[PromiseSettledResult<unknown>, number[]]> {
+  await using server = await startServer({ conf: LAZY })
+  await using proxy = await startProxy(server)
+  let connects = 0
+  const { host, port } = proxy
+  const manager = new ManagedConnection(
+    { host, port, user: server.user, dbname: 'postgres', sslmode: 'disable' },
+    {
+      groupCommit: true,
+      verifyCommit,
+      onConnect: async () => {
+        if (++connects === 2) await server.restart('immediate')
+      },
+    },
+  )
+  await manager.query('CREATE TABLE payment (id int); CREATE TABLE receipts (id uuid PRIMARY KEY)')
+  await manager.transaction((connection) => connection.query('SELECT 1'))
+  await manager.query('INSERT INTO payment VALUES (0)')
+  loseCommit(proxy, 'the answer')
+  const paid = manager.transaction((connection) => connection.query('INSERT INTO payment VALUES (1)'))
+  // It stands in line, so that no flush goes along with the COMMIT.
+  const next = outcome(manager.transaction((connection) => connection.query('SELECT 1')))
+  const settled = await outcome(paid)
+  await next
+  await manager.end()
+  assert.equal(connects, 3)
+  return [settled, await ids(server)]
+}
+
+for (const [way, verifyCommit] of [
+  ['an id', true],
+  ['a receipt', { table: 'receipts' }],
+] as const) {
+  test(`by ${way}: what one connection says is committed is asked again, if that one dies before its flush`, async () => {
+    const [settled, stored] = await payOverTwoCrashes(verifyCommit)
+    assert.deepEqual(stored, [0])
+    assert.equal(settled.status, 'rejected', 'it was confirmed, and is lost')
   })
 }

@@ -213,3 +213,46 @@ test('a server that cannot flush is refused before anything is done', { needs: [
     await admin.query(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
   }
 })
+
+test(
+  'a batch that is lost together with its COMMIT may have been committed',
+  { needs: ['wire'] },
+  async () => {
+    await using wire = await openConnected(database, { groupCommit: true })
+    const { manager, proxy } = wire
+    await manager.batch(['SELECT 1'])
+    let isCommitting = false
+    proxy.onChunk = (direction, chunk, connection) => {
+      if (direction === 'toServer' && chunk.includes('COMMIT')) {
+        isCommitting = true
+        // By then the server has done both, and nothing of its answers has come back.
+        setTimeout(() => {
+          proxy.onChunk = null
+          connection.cut('reset')
+        }, 1_000)
+      }
+      return direction === 'toClient' && isCommitting ? null : chunk
+    }
+    const error = await caught(
+      // BEGIN is answered early, because the answers do not fit into the server's buffer.
+      manager.batch([`SELECT repeat('x', 30000)`, 'SELECT pg_sleep(0.3)', { text: INSERT, values: [777] }]),
+      ConnectionLostError,
+    )
+    assert.equal((await admin.rows('SELECT 1 FROM payment WHERE id = 777')).length, 1)
+    assert.equal(error.commitOutcome, 'unknown')
+    assert.equal(error.retrySafe, false)
+  },
+)
+
+test('a holder who has not spoken yet does not keep others from becoming durable', async () => {
+  await using manager = new ManagedConnection(database.conninfo, { groupCommit: true })
+  await manager.transaction((connection) => connection.query('SELECT 1'))
+  const before = manager.transaction((connection) => connection.query(INSERT, [1]))
+  await within(
+    manager.transaction(async (connection) => {
+      await before
+      await connection.query('SELECT 1')
+    }),
+    'a transaction that waits for the one before it',
+  )
+})

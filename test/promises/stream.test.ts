@@ -8,9 +8,9 @@ import {
   TransactionOrderError,
   type Connection,
 } from 'pg-managed-connection'
-import { caught } from '../support/caught.js'
+import { caught, reason } from '../support/caught.js'
 import { ManagedConnection } from '../support/managed.js'
-import { openProxied } from '../support/proxied.js'
+import { openConnected, openProxied } from '../support/proxied.js'
 import { openSuite } from '../support/suite.js'
 import { until, within } from '../support/wait.js'
 
@@ -326,3 +326,22 @@ test('rows that are asked for as their nested transaction ends are never fetched
   )
   assert.deepEqual(await admin.rows('SELECT id FROM fetched'), [])
 })
+
+test(
+  'a connection that dies behind the last row ends the stream with an error, and the turn',
+  { needs: ['wire'] },
+  async () => {
+    for (const bytes of [64, 66, 68]) {
+      await using wire = await openConnected(database, {})
+      const { manager, proxy } = wire
+      const reading = manager.transaction(async (connection) => {
+        await connection.query('SELECT 1')
+        proxy.cutAfter({ direction: 'toClient', bytes, how: 'reset' })
+        for await (const row of connection.stream('SELECT 1 AS id')) void row
+      })
+      const error = await reason(within(reading, 'the end of the stream'))
+      assert.ok(error instanceof ConnectionLostError, String(error))
+      assert.deepEqual((await within(manager.query('SELECT 1 AS one'), 'the next')).rows, [{ one: 1 }])
+    }
+  },
+)

@@ -368,3 +368,33 @@ test('a call says otherwise than its manager, and what it says is checked', { ne
     )
   }
 })
+
+test(
+  'by its id: what was written elsewhere is found out about, too',
+  { needs: ['wire', 'users'] },
+  async () => {
+    const { host, port, user } = database.login
+    await admin.query(`
+    CREATE EXTENSION postgres_fdw;
+    CREATE SERVER loopback FOREIGN DATA WRAPPER postgres_fdw
+      OPTIONS (host '${host}', port '${port}', dbname '${database.name}');
+    CREATE USER MAPPING FOR CURRENT_USER SERVER loopback OPTIONS (user '${user}');
+    CREATE FOREIGN TABLE elsewhere (id int) SERVER loopback OPTIONS (table_name 'payment')`)
+    await using wire = await openConnected(database, { verifyCommit: true })
+    const { manager, proxy } = wire
+    const id = ++lastPayment
+    loseCommit(proxy, 'the answer')
+    await manager.transaction((connection) => connection.query('INSERT INTO elsewhere VALUES ($1)', [id]), {
+      retries: 3,
+    })
+    assert.equal(await stored(id), 1)
+  },
+)
+
+test('by a receipt: a session that has become read only leaves none', async () => {
+  await using manager = new ManagedConnection(database.conninfo, { verifyCommit: { table: 'receipts' } })
+  await manager.transaction((connection) => connection.query('SELECT 1'))
+  await manager.query('SET default_transaction_read_only = on')
+  const { rows } = await manager.transaction((connection) => connection.query('SELECT 1 AS one'))
+  assert.deepEqual(rows, [{ one: 1 }])
+})
