@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { ManagedConnection, type ManagedConnectionOptions, type VerifyCommit } from 'pg-managed-connection'
 import { outcome } from '../support/caught.js'
+import { REPLICATION_HBA, startStandby } from '../support/conninfo/standby.js'
 import { loseCommit } from '../support/lost-commit.js'
 import { startProxy } from '../support/proxy.js'
 import { startServer, type PostgresServer } from '../support/postgres.js'
@@ -270,3 +271,117 @@ for (const [way, verifyCommit] of [
     assert.equal(settled.status, 'rejected', 'it was confirmed, and is lost')
   })
 }
+
+/** What became of a payment whose answer was lost with its server, on a standby that follows it. */
+interface Failover {
+  readonly settled: PromiseSettledResult<unknown>
+  readonly stored: readonly number[]
+}
+
+/** @param onLoss what happens to the standby behind the loss of the primary */
+async function payOverFailover(
+  verifyCommit: VerifyCommit,
+  onLoss: (standby: PostgresServer, primary: PostgresServer) => Promise<void>,
+  before: (standby: pg.Client) => Promise<void> = async () => {},
+  reconnectTimeoutMillis = 30_000,
+): Promise<Failover> {
+  await using primary = await startServer({ hba: REPLICATION_HBA })
+  await using standby = await startStandby(primary)
+  await using proxy = await startProxy(primary.tcp)
+  const hosts = `${proxy.host}:${proxy.port},${standby.tcp.host}:${standby.tcp.port}`
+  await using manager = new ManagedConnection(`postgres://postgres@${hosts}/postgres?sslmode=disable`, {
+    verifyCommit,
+    reconnectTimeoutMillis,
+  })
+  await manager.query('CREATE TABLE payment (id int); CREATE TABLE receipts (id uuid PRIMARY KEY)')
+  const onStandby = await connect(standby)
+  await until(async () => (await onStandby.query("SELECT to_regclass('receipts') AS found")).rows[0].found, {
+    what: 'the standby to have followed',
+  })
+  await before(onStandby)
+  await onStandby.end()
+  await manager.transaction((connection) => connection.query('SELECT 1'))
+  loseCommit(proxy, 'the answer')
+  const paid = outcome(
+    manager.transaction((connection) => connection.query('INSERT INTO payment VALUES (1)')),
+  )
+  await until(async () => (await ids(primary)).includes(1), { what: 'the COMMIT' })
+  proxy.refuse()
+  await onLoss(standby, primary)
+  const settled = await within(paid, 'the payment', 30_000)
+  const isOver = await connect(standby).then(async (client) => {
+    const { rows } = await client.query<{ over: boolean }>('SELECT NOT pg_is_in_recovery() AS over')
+    await client.end()
+    return rows[0]!.over
+  })
+  return { settled, stored: isOver ? await ids(standby) : [] }
+}
+
+async function promote(standby: PostgresServer, primary: PostgresServer): Promise<void> {
+  const client = await connect(standby)
+  await until(async () => (await client.query('SELECT id FROM payment')).rows.length === 1, {
+    what: 'the payment on the standby',
+  })
+  await primary.stop('immediate')
+  await client.query('SELECT pg_promote()')
+  await client.end()
+}
+
+test('a standby that was promoted knows receipts, and ids mean nothing there', async () => {
+  const byReceipt = await payOverFailover({ table: 'receipts' }, promote)
+  assert.deepEqual(byReceipt, { settled: byReceipt.settled, stored: [1] })
+  assert.equal(byReceipt.settled.status, 'fulfilled')
+  const { settled } = await payOverFailover(true, promote)
+  const { commitOutcome, verification } = (settled as PromiseRejectedResult).reason
+  assert.equal(commitOutcome, 'unknown')
+  assert.match(verification, /another copy of the server was promoted/)
+})
+
+test('a standby that lags says nothing while it follows; promoted, it has lost what it had not got', async () => {
+  const pause = async (standby: pg.Client): Promise<void> => {
+    await standby.query("ALTER SYSTEM SET primary_conninfo = ''")
+    await standby.query('SELECT pg_reload_conf()')
+    await until(async () => (await standby.query('SELECT 1 FROM pg_stat_wal_receiver')).rows.length === 0, {
+      what: 'the standby to lose touch',
+    })
+  }
+  const silent = await payOverFailover(
+    { table: 'receipts' },
+    (_standby, primary) => primary.stop('immediate'),
+    pause,
+    3_000,
+  )
+  const { commitOutcome, verification } = (silent.settled as PromiseRejectedResult).reason
+  assert.equal(commitOutcome, 'unknown')
+  assert.match(verification, /no server could be asked/)
+  const promoted = await payOverFailover(
+    { table: 'receipts' },
+    async (standby, primary) => {
+      await primary.stop('immediate')
+      const client = await connect(standby)
+      await client.query('SELECT pg_promote()')
+      await client.end()
+    },
+    pause,
+  )
+  assert.deepEqual(promoted.stored, [])
+  assert.equal((promoted.settled as PromiseRejectedResult).reason.commitOutcome, 'none')
+})
+
+test('a role that may leave no receipts any more commits nothing, and is told why', async () => {
+  await using server = await startServer()
+  const admin = await connect(server)
+  await admin.query(`CREATE TABLE payment (id int); CREATE TABLE receipts (id uuid PRIMARY KEY);
+    CREATE ROLE payer LOGIN; GRANT INSERT ON payment, receipts TO payer`)
+  const login = { host: server.host, port: server.port, user: 'payer', dbname: 'postgres' }
+  await using manager = new ManagedConnection(login, { verifyCommit: { table: 'receipts' } })
+  await manager.transaction((connection) => connection.query('INSERT INTO payment VALUES (1)'))
+  await admin.query('REVOKE INSERT ON receipts FROM payer')
+  const settled = await outcome(
+    manager.transaction((connection) => connection.query('INSERT INTO payment VALUES (2)')),
+  )
+  const { reason } = settled as PromiseRejectedResult
+  assert.match(String(reason.cause), /permission denied for table receipts/)
+  assert.deepEqual(await ids(server), [1])
+  await admin.end()
+})
