@@ -95,7 +95,8 @@ export interface ManagedConnectionOptions {
   readonly allowExitOnIdle?: boolean | undefined
   /**
    * What is between this process and the server. With `'session'` a pooler that keeps a server connection for as long as
-   * its client is connected is trusted with what depends on that. Default: it is looked at where it matters.
+   * its client is connected is trusted with what depends on that; `'transaction'` switches `prepare` off, and `listen`,
+   * `groupCommit` and `verifyCommit: true` are refused. Default: it is looked at where it matters.
    */
   readonly pooler?: 'none' | 'session' | 'transaction' | undefined
   /**
@@ -201,7 +202,9 @@ export function resolveOptions(
   // A short `validateAfterIdleMillis` says that losses are to be noticed soon, so the heartbeat is as frequent.
   const checkedMillis = Math.max(resolved.validateAfterIdleMillis, SHORTEST_HEARTBEAT_MILLIS)
   const heartbeatMillis = given.heartbeatMillis ?? Math.min(DEFAULT_OPTIONS.heartbeatMillis, checkedMillis)
-  return Object.freeze({ ...resolved, heartbeatMillis })
+  // Where each transaction may be on another server connection, the names of prepared statements mean nothing.
+  const prepare = resolved.prepare && resolved.pooler !== 'transaction'
+  return Object.freeze({ ...resolved, heartbeatMillis, prepare })
 }
 
 /** The options that were given, each read once and checked. */

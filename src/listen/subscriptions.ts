@@ -21,6 +21,7 @@ import { throwIfAborted } from '../util/abort-signals.js'
 import { backoffMillis } from '../util/backoff.js'
 import { pause } from '../util/pause.js'
 import { timerFor, type Timer } from '../util/timer.js'
+import { DirectSession } from './direct-session.js'
 import { BufferedSubscription } from './subscription.js'
 import type { Client, QueryResult } from 'pg'
 import type { Wait } from '../api/ports.js'
@@ -81,12 +82,14 @@ export class Subscriptions {
   #reopening = false
   /** Which LISTENs there are is to be asked. */
   #doubted = false
+  readonly #session: DirectSession
   /** What the session that is being set up listens to already. */
   #missed: Channel[] = []
 
   constructor(host: SubscriptionOwner, options: ResolvedOptions) {
     this.#host = host
     this.#options = options
+    this.#session = new DirectSession(host, options)
   }
 
   get size(): number {
@@ -104,7 +107,9 @@ export class Subscriptions {
     const subscription = new BufferedSubscription(name, maxBuffered, () => this.#left(channel, subscription))
     channel.subscribers.add(subscription)
     try {
-      await this.#listen(channel, wait)
+      this.#session.refuse()
+      // LISTEN first: it stands in line at the moment of asking.
+      await Promise.all([this.#listen(channel, wait), this.#session.check(wait)])
       if (this.#ended.signal.aborted) throw new ManagerEndedError()
     } catch (error) {
       subscription.end()

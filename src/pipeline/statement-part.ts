@@ -84,6 +84,7 @@ export class StatementPart extends RowCollector {
     const { name } = this.#statement
     if (name !== undefined) named.ran(name, this.#completed)
     if (this.#prepared === null) return
+    if (this.isStale(error) && codeOf(error) === UNKNOWN_NAME) hint(error!)
     const unknown = this.#parsedHere && this.#prepared.state === 'parsing'
     if (unknown || (!this.#completed && mayBeOutdated(error))) prepared.forget(this.#prepared)
   }
@@ -92,6 +93,14 @@ export class StatementPart extends RowCollector {
   isStale(error: Error | null): boolean {
     return this.#prepared !== null && !this.#parsedHere && STALE.test(codeOf(error))
   }
+}
+
+/** invalid_sql_statement_name */
+const UNKNOWN_NAME = '26000'
+
+/** Nothing but a pooler between, or a DEALLOCATE unseen, makes the server forget a name of ours. */
+function hint(error: Error & { hint?: string }): void {
+  error.hint ??= "a pooler in transaction mode is between? Say pooler: 'transaction', which prepares nothing"
 }
 
 /** invalid_sql_statement_name, or feature_not_supported: "cached plan must not change result type". */

@@ -83,7 +83,7 @@ for (const how of ['exit', 'throw', 'terminate', 'close'] as const) {
     await puppet.end(how)
     const { rows } = await within(next, 'the next in line')
     assert.equal(rows[0].n, 0)
-    assert.deepEqual(rollbacks, [{ reason: 'holder gone', statement: 'INSERT INTO t VALUES (1)' }])
+    assert.deepEqual(rollbacks, [{ reason: 'holder gone', label: null, statement: 'INSERT INTO t VALUES (1)' }])
     assert.equal(manager.stats.waiting, 0)
     assert.equal(manager.stats.connects, 1)
     await waiting
@@ -211,11 +211,11 @@ function wired(text: unknown, values: unknown = null, name: unknown = null): unk
 }
 
 const TERMS = [false, 'BEGIN', false, null]
-const ASK = ['ask', 900, 'wait', TERMS, 10_000, null]
+const ASK = ['ask', 900, 'wait', TERMS, 10_000, null, null]
 const LISTEN = ['listen', 900, 'channel', 10, 10_000]
 
 const batchOf = (...statements: unknown[]): unknown[] => [
-  ['batch', 900, statements, null, 10_000, false, null],
+  ['batch', 900, statements, null, 10_000, false, null, null],
 ]
 
 const NONSENSE: readonly unknown[] = [
@@ -226,15 +226,15 @@ const NONSENSE: readonly unknown[] = [
   [['__proto__', 1]],
   [['leave', 1]],
   [['commit', 1, -1]],
-  [['ask', 900, 'own', TERMS, 10_000, null]],
-  [['ask', 900, 'wait', TERMS, 'soon', null]],
-  [['ask', 900, 'wait', [false, 'DROP TABLE t', false, null], 10_000, null]],
-  [['ask', 900, 'wait', [false, 'BEGIN', true, [true]], 10_000, null]],
-  [['ask', 900, 'wait', [false, 'BEGIN', true, [false, { table: 'receipts' }]], 10_000, null]],
-  [['query', 900, wired('SELECT $1', [{}]), 10_000]],
-  [['query', 900, wired('SELECT 1', null, { callback: 'me' }), 10_000]],
-  [['query', 900, wired('SELECT 1\0'), 10_000]],
-  [['query', 900, wired('SELECT 1', new Array(65_536).fill('1')), 10_000]],
+  [['ask', 900, 'own', TERMS, 10_000, null, null]],
+  [['ask', 900, 'wait', TERMS, 'soon', null, null]],
+  [['ask', 900, 'wait', [false, 'DROP TABLE t', false, null], 10_000, null, null]],
+  [['ask', 900, 'wait', [false, 'BEGIN', true, [true]], 10_000, null, null]],
+  [['ask', 900, 'wait', [false, 'BEGIN', true, [false, { table: 'receipts' }]], 10_000, null, null]],
+  [['query', 900, wired('SELECT $1', [{}]), 10_000, null]],
+  [['query', 900, wired('SELECT 1', null, { callback: 'me' }), 10_000, null]],
+  [['query', 900, wired('SELECT 1\0'), 10_000, null]],
+  [['query', 900, wired('SELECT 1', new Array(65_536).fill('1')), 10_000, null]],
   [ASK, ASK],
   [ASK, ['begun', 900]],
   [LISTEN, LISTEN],
@@ -242,8 +242,8 @@ const NONSENSE: readonly unknown[] = [
   batchOf(),
   batchOf(wired('SELECT 1'), wired('COMMIT')),
   batchOf(wired('COPY t FROM STDIN')),
-  [['batch', 900, withHole(wired('SELECT 1')), null, 10_000, false, null]],
-  [['query', 900, wired('SELECT $1, $2', withHole('value')), 10_000]],
+  [['batch', 900, withHole(wired('SELECT 1')), null, 10_000, false, null, null]],
+  [['query', 900, wired('SELECT $1, $2', withHole('value')), 10_000, null]],
   new Map([['commit', 1]]),
 ]
 
@@ -253,8 +253,8 @@ test('what is sent as nonsense is so for its one fault', async () => {
   manager.on('error', (error) => void errors.push(error))
   const port = share(manager)
   const remote = attach(port)
-  port.postMessage([LISTEN, ['query', 901, wired('SELECT $1', ['1'], 'name'), 10_000]])
-  port.postMessage([['batch', 902, [wired('SELECT 1'), wired('SELECT 2')], null, 10_000, false, null]])
+  port.postMessage([LISTEN, ['query', 901, wired('SELECT $1', ['1'], 'name'), 10_000, null]])
+  port.postMessage([['batch', 902, [wired('SELECT 1'), wired('SELECT 2')], null, 10_000, false, null, null]])
   port.postMessage([ASK])
   await until(() => manager.stats.held, { what: 'the lease' })
   assert.deepEqual(errors, [])

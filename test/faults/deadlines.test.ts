@@ -99,6 +99,7 @@ for (const [behaviour, treat] of Object.entries(PEERS)) {
     await using peer = await startPeer(treat)
     const asked = Object.entries(ASKS).map(async ([name, ask]) => {
       await using manager = new ManagedConnection(parameters(peer), { acquireTimeoutMillis: LIMIT })
+      manager.on('endWaiting', () => {})
       const error = await inTime(ask(manager, LIMIT), name)
       assert.equal((error as { code?: string }).code, 'ERR_ACQUIRE_TIMEOUT', name)
     })
@@ -108,6 +109,7 @@ for (const [behaviour, treat] of Object.entries(PEERS)) {
   test(`a peer that ${behaviour}: connect_timeout bounds the attempt`, async () => {
     await using peer = await startPeer(treat)
     await using manager = new ManagedConnection({ ...parameters(peer), connectionTimeoutMillis: LIMIT })
+    manager.on('endWaiting', () => {})
     const error = await inTime(manager.query('SELECT 1'), 'query')
     assert.ok(error instanceof ConnectError, String(error))
     assert.match(error.message, /timeout expired/)
@@ -116,6 +118,7 @@ for (const [behaviour, treat] of Object.entries(PEERS)) {
   test(`a peer that ${behaviour}: end() and an abort do not wait for it`, async () => {
     await using peer = await startPeer(treat)
     await using manager = new ManagedConnection(parameters(peer))
+    manager.on('endWaiting', () => {})
     const asked = manager.query('SELECT 1')
     const aborted = manager.use(() => {}, { signal: AbortSignal.timeout(LIMIT) })
     const refused = inTime(asked, 'query', 2 * LIMIT)

@@ -93,7 +93,10 @@ test(
   async () => {
     const bouncer = await startPgBouncer(database.login, 'session')
     try {
-      await using manager = new ManagedConnection(through(bouncer), { reset: 'session' })
+      await using manager = new ManagedConnection(through(bouncer), {
+        reset: 'session',
+        pooler: 'session',
+      })
       await tryEverything(manager)
       await using subscription = await manager.listen('news')
       await manager.query("SELECT pg_notify('news', 'heard')")
@@ -315,6 +318,57 @@ test(
         )
         assert.match(error.message, /pooler: 'session'/)
       }
+    } finally {
+      await endAll(bouncer)
+    }
+  },
+)
+
+test(
+  'listen() is refused behind a pooler, unless the option says that it keeps the session',
+  { resources: false, skip: missing },
+  async () => {
+    for (const mode of ['session', 'transaction'] as const) {
+      const bouncer = await startPgBouncer(database.login, mode)
+      try {
+        for (const pooler of [undefined, 'transaction'] as const) {
+          await using manager = new ManagedConnection(through(bouncer), { ...FOR_TRANSACTION_MODE, pooler })
+          const error = await caught(manager.listen('news'), UnsupportedServerError)
+          assert.match(error.message, /pooler: 'session'/)
+          assert.equal((await manager.query('SELECT 1 AS one')).rows[0].one, 1)
+        }
+      } finally {
+        await endAll(bouncer)
+      }
+    }
+  },
+)
+
+test(
+  "in transaction mode pooler: 'transaction' prepares nothing, and a lost name names the option",
+  { resources: false, skip: missing },
+  async () => {
+    const bouncer = await startPgBouncer(database.login, 'transaction')
+    try {
+      await withCrowd(bouncer, async () => {
+        await using right = new ManagedConnection(through(bouncer), { pooler: 'transaction' })
+        for (let n = 0; n < 30; n++) await right.query('SELECT $1::int', [n])
+        assert.equal(right.stats.prepared, 0)
+        await using wrong = new ManagedConnection(through(bouncer))
+        const failed: unknown[] = []
+        for (let n = 0; n < 200 && failed.length === 0; n++) {
+          await Promise.all(
+            [1, 2, 3].map(() =>
+              wrong.query('SELECT $1::int', [n]).catch((error: unknown) => failed.push(error)),
+            ),
+          )
+        }
+        for (const error of failed as { code: string; hint: string }[]) {
+          assert.equal(error.code, '26000')
+          assert.match(error.hint, /pooler: 'transaction'/)
+        }
+        assert.notEqual(failed.length, 0)
+      })
     } finally {
       await endAll(bouncer)
     }
