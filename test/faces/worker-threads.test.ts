@@ -83,7 +83,9 @@ for (const how of ['exit', 'throw', 'terminate', 'close'] as const) {
     await puppet.end(how)
     const { rows } = await within(next, 'the next in line')
     assert.equal(rows[0].n, 0)
-    assert.deepEqual(rollbacks, [{ reason: 'holder gone', label: null, statement: 'INSERT INTO t VALUES (1)' }])
+    assert.deepEqual(rollbacks, [
+      { reason: 'holder gone', label: null, statement: 'INSERT INTO t VALUES (1)' },
+    ])
     assert.equal(manager.stats.waiting, 0)
     assert.equal(manager.stats.connects, 1)
     await waiting
