@@ -1,16 +1,20 @@
 import type { ConnectPlan } from '../conninfo/plan.js'
 import type { AttemptError, AttemptTarget, OpenStep } from '../connect/index.js'
+import type { FailedAttempt } from './advice/rule.js'
 import { roundMillis, type AttemptFacts, type Problem } from './report.js'
+
+type Diagnose = (failed: Pick<FailedAttempt, 'error' | 'socket' | 'reached'>) => Problem
 
 /** Writes down what happens while a connection is opened. */
 export class AttemptLog {
-  readonly #diagnose: (error: AttemptError, socket: string | null) => Problem
+  readonly #diagnose: Diagnose
   readonly #rows: AttemptFacts[] = []
   #target: AttemptTarget | null = null
+  #reached = false
   #started = performance.now()
 
-  /** @param diagnose says what to make of a failure; `socket` is the Unix socket that was tried, if it was one */
-  constructor(diagnose: (error: AttemptError, socket: string | null) => Problem) {
+  /** @param diagnose says what to make of a failure */
+  constructor(diagnose: Diagnose) {
     this.#diagnose = diagnose
   }
 
@@ -18,6 +22,7 @@ export class AttemptLog {
   readonly onStep = (step: OpenStep): void => {
     if (step.kind === 'look-up') this.#started = performance.now()
     else if (step.kind === 'attempt') this.#target = step.target
+    else if (step.kind === 'reached') this.#reached = true
     else if (step.kind === 'failed') this.#addFailure(step.error)
     else {
       const { host, port, address = null, socket = null } = step.target
@@ -30,13 +35,14 @@ export class AttemptLog {
     const { host, port, address } = error
     const socket = this.#target?.socket ?? null
     const encryption = this.#target && error.encryption
-    const problem = this.#diagnose(error, socket)
+    const problem = this.#diagnose({ error, socket, reached: this.#reached })
     this.#add({ host, port, address, socket, outcome: 'failed', encryption, problem })
   }
 
   #add({ problem, ...facts }: Omit<AttemptFacts, 'millis'>): void {
     this.#rows.push({ ...facts, millis: roundMillis(performance.now() - this.#started), problem })
     this.#target = null
+    this.#reached = false
     this.#started = performance.now()
   }
 

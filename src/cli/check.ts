@@ -1,6 +1,7 @@
 import { findPassword } from '../conninfo/local-files.js'
+import { isUri } from '../conninfo/parse.js'
 import { planConnection, type ConnectPlan } from '../conninfo/plan.js'
-import { AttemptError, openClient, type OpenedClient } from '../connect/index.js'
+import { AttemptError, openClient, type OpenedClient, type OpenStep } from '../connect/index.js'
 import { internals } from '../pg/driver.js'
 import { withDeadline } from '../connect/waiting.js'
 import { ConnectError, ConninfoError } from '../errors.js'
@@ -26,27 +27,42 @@ const DAY_MILLIS = 86_400_000
  * for what is wrong with the connection string, the network or the server.
  *
  * @param conninfo a connection string; undefined: everything from the environment and the defaults
+ * @param onStep told of each step while a connection is opened
  */
-export async function check(conninfo: string | undefined, env: NodeJS.ProcessEnv): Promise<Report> {
+export async function check(
+  conninfo: string | undefined,
+  env: NodeJS.ProcessEnv,
+  onStep: (step: OpenStep) => void = () => {},
+): Promise<Report> {
   let parameters: readonly ParameterFacts[] = []
   try {
     refuseStrayAt(conninfo)
     parameters = listParameters(conninfo, env)
     const plan = planConnection(conninfo, env)
     const connectTimeoutMillis = plan.connectTimeoutMillis || ATTEMPT_MILLIS
-    return await tryPlan({ ...plan, connectTimeoutMillis }, parameters)
+    const report = await tryPlan({ ...plan, connectTimeoutMillis }, parameters, onStep)
+    return { ...report, warnings: [...warnOfString(conninfo), ...report.warnings] }
   } catch (error) {
     if (!(error instanceof ConninfoError)) throw error
-    const problem = diagnoseConninfo(error.message)
+    const problem = diagnoseConninfo(error.message, conninfo)
     return { ok: false, parameters, attempts: [], connection: null, problem, warnings: [] }
   }
 }
 
-async function tryPlan(plan: ConnectPlan, parameters: readonly ParameterFacts[]): Promise<Report> {
+async function tryPlan(
+  plan: ConnectPlan,
+  parameters: readonly ParameterFacts[],
+  onStep: (step: OpenStep) => void,
+): Promise<Report> {
   const fileWarnings = warnOfPasswordFile(plan)
-  const log = new AttemptLog((error, socket) => diagnose({ error, socket, plan, parameters, fileWarnings }))
-  const { connection, problem } = await connectAndExamine(plan, log)
+  const log = new AttemptLog((failed) => diagnose({ ...failed, plan, parameters, fileWarnings }))
+  const tell = (step: OpenStep): void => {
+    log.onStep(step)
+    onStep(step)
+  }
+  const { connection, problem } = await connectAndExamine(plan, log, tell)
   const warnings = [...fileWarnings, ...warnOfParameters(parameters)]
+  if (connection?.pooler === true) warnings.push(POOLER)
   if (connection?.tls) warnings.push(...warnOfTls(connection.tls))
   return { ok: problem === null, parameters, attempts: log.list(plan), connection, problem, warnings }
 }
@@ -54,11 +70,12 @@ async function tryPlan(plan: ConnectPlan, parameters: readonly ParameterFacts[])
 async function connectAndExamine(
   plan: ConnectPlan,
   log: AttemptLog,
+  onStep: (step: OpenStep) => void,
 ): Promise<Pick<Report, 'connection' | 'problem'>> {
   let opened: OpenedClient
   try {
     const deadline = performance.now() + OPENING_MILLIS
-    opened = await openClient(plan, { deadline, onStep: log.onStep })
+    opened = await openClient(plan, { deadline, onStep })
   } catch (error) {
     const last = error instanceof ConnectError ? error.errors.at(-1) : undefined
     if (!(last instanceof AttemptError)) throw error
@@ -87,6 +104,17 @@ async function hangUp({ client }: OpenedClient): Promise<void> {
 }
 
 // What works, and yet is probably not what is wanted.
+
+const POOLER =
+  'a pooler such as PgBouncer is in between: in session mode give the manager the option pooler: ‘session’; in ' +
+  'transaction mode give pooler: ‘transaction’ and prepare: false, unless the pooler keeps prepared statements, and ' +
+  'do not use listen, whose LISTEN is lost with the transaction'
+
+/** A line break in a URI becomes a part of its last value. */
+function warnOfString(conninfo: string | undefined): string[] {
+  if (conninfo === undefined || !isUri(conninfo) || !/[\r\n]/.test(conninfo)) return []
+  return ['there is a line break in the connection string, which has become a part of a value; take it out']
+}
 
 /** Why a password file that is there will not be read. */
 function warnOfPasswordFile({ hosts, password, database, user }: ConnectPlan): string[] {

@@ -3,6 +3,8 @@ import type { WriteStream } from 'node:tty'
 import { parseArgs } from 'node:util'
 import { check } from './check.js'
 import { makePalette, printReport, wantsColor } from './print.js'
+import { Progress } from './progress.js'
+import type { Report } from './report.js'
 
 /** 0: it works. 1: it does not. 2: the command was not understood. */
 type ExitCode = 0 | 1 | 2
@@ -11,16 +13,17 @@ type ExitCode = 0 | 1 | 2
 export interface Surroundings {
   readonly env: NodeJS.ProcessEnv
   readonly stdout: Partial<WriteStream> & { write(text: string): unknown }
-  readonly stderr: { write(text: string): unknown }
+  readonly stderr: Partial<WriteStream> & { write(text: string): unknown }
 }
 
-const USAGE = `usage: pg-managed-connection check [CONNINFO] [--json] [--no-color]
+const USAGE = `usage: pg-managed-connection check [CONNINFO] [--all] [--json] [--no-color]
 
 Connects to a PostgreSQL server, says with which parameters and what came of it, and what to do if it does not work.
 
 CONNINFO is one argument: a URI (postgresql://user@host/dbname) or a list in quotes ("host=… dbname=…"). What it leaves
 out, or everything without it, comes from the service file, the environment (PGHOST…), the password file and defaults.
 
+  --all       list the parameters that are at their defaults, too
   --json      print one JSON document
   --no-color  print without colours; so does the environment variable NO_COLOR
   --help      print this
@@ -48,10 +51,29 @@ export async function run(args: readonly string[], { env, stdout, stderr }: Surr
   if (command === undefined) return refuse('what to do? There is one command, check')
   if (command !== 'check') return refuse('the only command is check')
   if (more.length > 0) return refuse('the connection string must be one argument; put it in quotes')
-  const report = await check(conninfo, env)
+  const report = await checkWithProgress(conninfo, env, stderr)
   const palette = makePalette(!values['no-color'] && wantsColor(stdout, env))
-  stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : printReport(report, palette))
+  const look = { palette, width: Math.max(stdout.columns ?? WIDTH, NARROWEST), all: values.all }
+  stdout.write(values.json ? `${JSON.stringify(report, null, 2)}\n` : printReport(report, look))
   return report.ok ? 0 : 1
+}
+
+/** Columns, where the terminal does not say; and below which nothing can be read any more. */
+const WIDTH = 80
+const NARROWEST = 40
+
+async function checkWithProgress(
+  conninfo: string | undefined,
+  env: NodeJS.ProcessEnv,
+  stderr: Surroundings['stderr'],
+): Promise<Report> {
+  const progress = new Progress(stderr)
+  progress.start()
+  try {
+    return await check(conninfo, env, progress.onStep)
+  } finally {
+    progress.stop()
+  }
 }
 
 function parse(args: readonly string[]) {
@@ -60,6 +82,7 @@ function parse(args: readonly string[]) {
       args: [...args],
       allowPositionals: true,
       options: {
+        all: { type: 'boolean', default: false },
         json: { type: 'boolean', default: false },
         'no-color': { type: 'boolean', default: false },
         help: { type: 'boolean', short: 'h', default: false },

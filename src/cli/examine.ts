@@ -1,6 +1,7 @@
 import { checkServerIdentity, type PeerCertificate } from 'node:tls'
 import type { OpenedClient, TlsFacts } from '../connect/index.js'
 import { abortable } from '../connect/waiting.js'
+import { internals } from '../pg/driver.js'
 import { roundMillis, type CertificateFacts, type ConnectionFacts } from './report.js'
 
 /** How often the round trip is measured. */
@@ -42,13 +43,22 @@ export async function examine(opened: OpenedClient, signal: AbortSignal): Promis
       superuser: flag(whoami['superuser'] ?? session.parameters['is_superuser']),
     },
     database: text(whoami['database']),
+    pooler: isPooled(client, target.port, whoami['pid']),
     readOnly: flag(whoami['read_only']) ?? session.defaultReadOnly,
     inRecovery: flag(whoami['in_recovery']) ?? session.inHotStandby,
     roundTrip: await measure(ask),
   }
 }
 
-const WHOAMI = `SELECT current_user AS current, session_user AS session, pg_catalog.current_database() AS database,
+const POOLER_PORT = 6432
+
+/** Behind a pooler another process answers than the one that was named at the login. */
+function isPooled(client: OpenedClient['client'], port: number, pid: unknown): boolean | null {
+  if (port === POOLER_PORT) return true
+  return typeof pid === 'number' ? pid !== internals(client).processID : null
+}
+
+const WHOAMI = `SELECT pg_catalog.pg_backend_pid() AS pid, current_user AS current, session_user AS session, pg_catalog.current_database() AS database,
   pg_catalog.pg_is_in_recovery() AS in_recovery,
   pg_catalog.current_setting('transaction_read_only') AS read_only,
   pg_catalog.current_setting('is_superuser') AS superuser,

@@ -2,84 +2,111 @@ import type { WriteStream } from 'node:tty'
 import { styleText } from 'node:util'
 import type { LoginMethod } from '../connect/index.js'
 import { describeSource } from './parameter-facts.js'
+import { hang, wrap } from './wrap.js'
 import type { AttemptFacts, ConnectionFacts, EncryptionFacts } from './report.js'
 import type { ParameterFacts, Problem, Report } from './report.js'
 
 /** Wider values push their source aside instead of the whole column. */
 const WIDEST_VALUE = 40
 
-/** Advice is broken into lines of this width. */
-const LINE_WIDTH = 100
+/** How a report is printed. */
+export interface Look {
+  readonly palette: Palette
+  /** Of the terminal, in columns. */
+  readonly width: number
+  /** Whether parameters at their defaults are listed, too. */
+  readonly all: boolean
+}
 
-/** A report for people. */
-export function printReport(report: Report, palette: Palette): string {
-  const { parameters, attempts, connection, problem, warnings } = report
-  // The problem of an attempt stands with the attempt.
-  const isSaid = attempts.some((attempt) => attempt.problem === problem)
+/** A report for people: the answer, then what it rests on. */
+export function printReport(report: Report, look: Look): string {
+  const { attempts, connection, warnings } = report
+  // What follows is indented.
+  const inner = { ...look, width: look.width - 2 }
+  const { heading, warning: colored } = look.palette
   const sections: Record<string, string[]> = {
-    Parameters: printParameters(parameters, palette),
-    Hosts: attempts.flatMap((one) => printAttempt(one, palette)),
-    Connection: connection === null ? [] : printConnection(connection),
-    Warnings: warnings.map((warning) => palette.warning(`! ${onePiece(warning)}`)),
-    Problem: problem === null || isSaid ? [] : printProblem(problem, palette),
+    Warnings: warnings.flatMap((warning) => hang('! ', onePiece(warning), inner.width).map(colored)),
+    Hosts: attempts.flatMap((one) => printAttempt(one, report.problem, inner)),
+    Connection: connection === null ? [] : printConnection(connection, inner),
+    Parameters: printParameters(report.parameters, inner),
   }
   const printed = Object.entries(sections)
     .filter(([, lines]) => lines.length > 0)
-    .map(([title, lines]) => {
-      return [palette.heading(title), ...lines.map((line) => line.replace(/^(?=.)/gm, '  '))].join('\n')
-    })
-  const { good, bad } = palette
-  const verdict = report.ok ? good('The connection works.') : bad('The connection does not work.')
-  return `${[...printed, verdict].join('\n\n')}\n`
+    .map(([title, lines]) => [heading(title), ...lines.map((line) => `  ${line}`)].join('\n'))
+  return `${[printAnswer(report, look).join('\n'), ...printed].join('\n\n')}\n`
 }
 
-function printParameters(parameters: readonly ParameterFacts[], { dim }: Palette): string[] {
-  const cells = parameters.map(
-    (one) => [one.name, onePiece(one.value), onePiece(describeSource(one))] as const,
+function printAnswer({ problem, attempts, connection }: Report, { palette, width }: Look): string[] {
+  const taken = attempts.find(({ outcome }) => outcome === 'connected')
+  if (problem === null) {
+    const what = connection === null ? '' : `: ${describeAnswer(connection, taken)}`
+    return wrap(`The connection works${what}.`, width).map(palette.good)
+  }
+  const failed = attempts.find((attempt) => attempt.problem === problem)
+  const where = failed === undefined ? '' : `${describeWhere(failed)}: `
+  const why = `The connection does not work. ${where}${flatten(problem.message)}`
+  return [...wrap(why, width).map(palette.bad), ...printAdvice(problem, width)]
+}
+
+/** To which server, as whom, how encrypted, how fast. */
+function describeAnswer(connection: ConnectionFacts, taken: AttemptFacts | undefined): string {
+  const { serverVersion, role, database, tls, roundTrip } = connection
+  const at = taken === undefined ? '' : ` at ${describeWhere(taken)}`
+  const verified = tls?.verified === true ? 'verified' : 'not verified'
+  return onePiece(
+    [
+      `PostgreSQL ${serverVersion}${at}`,
+      ...(database === null ? [] : [`database ${database}`]),
+      ...(role.current === null ? [] : [`as ${role.current}`]),
+      tls === null ? 'not encrypted' : `encrypted with ${tls.protocol}, certificate ${verified}`,
+      ...(roundTrip === null ? [] : [`${formatMillis(roundTrip.medianMillis)} for a round trip`]),
+    ].join('; '),
   )
+}
+
+function printParameters(parameters: readonly ParameterFacts[], look: Look): string[] {
+  const listed = parameters.filter(({ source }) => look.all || source !== 'default')
+  const cells = listed.map((one) => [one.name, onePiece(one.value), describeRemark(one)] as const)
   const nameWidth = Math.max(...cells.map(([name]) => name.length), 0)
   const valueWidth = Math.min(Math.max(...cells.map(([, value]) => value.length), 0), WIDEST_VALUE)
-  return cells.map(([name, value, source], index) => {
-    const { effect } = parameters[index]!
-    const remark = effect === 'without effect' ? `${source}, without effect` : source
-    return `${name.padEnd(nameWidth)}  ${value.padEnd(valueWidth)}  ${dim(remark)}`
+  const rows = cells.flatMap(([name, value, remark]) => {
+    const head = `${name.padEnd(nameWidth)}  `
+    const wide = `${head}${value.padEnd(valueWidth)}  `
+    if (wide.length + remark.length <= look.width) return [`${wide}${look.palette.dim(remark)}`]
+    return hang(head, `${value} (${remark})`, look.width)
   })
+  const left = parameters.length - listed.length
+  if (left === 0) return rows
+  return [...rows, look.palette.dim(`${left} ${left === 1 ? 'is' : 'are'} at the default; --all lists them`)]
 }
 
-function printAttempt(attempt: AttemptFacts, palette: Palette): string[] {
+function describeRemark(one: ParameterFacts): string {
+  const source = onePiece(describeSource(one))
+  return one.effect === 'without effect' ? `${source}, without effect` : source
+}
+
+/** The advice on `answered` stands in the answer already. */
+function printAttempt(attempt: AttemptFacts, answered: Problem | null, { palette, width }: Look): string[] {
   const where = describeWhere(attempt)
   const { outcome, millis, problem } = attempt
-  if (outcome === 'not tried') return [palette.dim(`- ${where}: not tried`)]
+  if (outcome === 'not tried') return hang('- ', `${where}: not tried`, width).map(palette.dim)
   const took = formatMillis(millis!)
-  if (problem === null) return [`${palette.good('✔')} ${where}: connected in ${took}`]
-  const [first = '', ...rest] = printProblem(problem, palette)
-  return [
-    `${palette.bad('✘')} ${where}: ${first} ${palette.dim(`(${took})`)}`,
-    ...rest.map((line) => `  ${line}`),
-  ]
+  if (problem === null) return hang('✔ ', `${where}: connected in ${took}`, width).map(palette.good)
+  const lines = hang('✘ ', `${where}: ${flatten(problem.message)} (${took})`, width).map(palette.bad)
+  if (problem === answered) return lines
+  return [...lines, ...printAdvice(problem, width - 2).map((line) => `  ${line}`)]
 }
 
-function printProblem(problem: Problem, { bad }: Palette): string[] {
-  const [first = '', ...rest] = visible(problem.message).split('\n')
-  return [
-    bad(first.trim()),
-    ...rest.map((line) => line.trim()),
-    ...wrap(visible(problem.advice)).map((line, index) => `${index === 0 ? '→' : ' '} ${line}`),
-  ]
+function printAdvice({ advice }: Problem, width: number): string[] {
+  return hang('→ ', visible(advice), width)
 }
 
-/** Breaks long lines between words; a line that is indented is to be copied, and left alone. */
-function wrap(text: string): string[] {
-  return text.split('\n').flatMap((line) => {
-    if (line.startsWith(' ')) return [line]
-    const lines = ['']
-    for (const word of line.split(' ')) {
-      const last = lines.at(-1)!
-      if (last !== '' && last.length + word.length >= LINE_WIDTH) lines.push(word)
-      else lines[lines.length - 1] = last === '' ? word : `${last} ${word}`
-    }
-    return lines
-  })
+/** A message of several lines as one. */
+function flatten(message: string): string {
+  return visible(message)
+    .split('\n')
+    .map((line) => line.trim())
+    .join('; ')
 }
 
 function describeWhere({ host, address, socket, port }: AttemptFacts): string {
@@ -89,7 +116,7 @@ function describeWhere({ host, address, socket, port }: AttemptFacts): string {
   return `${onePiece(name ?? '')}${found}, port ${port}`
 }
 
-function printConnection(connection: ConnectionFacts): string[] {
+function printConnection(connection: ConnectionFacts, { width: room }: Look): string[] {
   const { tls, role } = connection
   const { asked, systemUser } = connection.authentication
   const rows: [string, string][] = [
@@ -100,10 +127,11 @@ function printConnection(connection: ConnectionFacts): string[] {
     ['role', describeRole(role)],
     ['database', connection.database ?? UNKNOWN],
     ['access', describeAccess(connection)],
+    ...(connection.pooler === true ? [['pooler', 'one is in between'] as [string, string]] : []),
     ['round trip', describeRoundTrip(connection)],
   ]
   const width = Math.max(...rows.map(([name]) => name.length))
-  return rows.map(([name, value]) => `${name.padEnd(width)}  ${onePiece(value)}`)
+  return rows.flatMap(([name, value]) => hang(`${name.padEnd(width)}  `, onePiece(value), room))
 }
 
 const UNKNOWN = 'unknown: the server did not say'

@@ -69,6 +69,8 @@ export interface ConnectionFacts {
     readonly superuser: boolean | null
   }
   readonly database: string | null
+  /** Whether a pooler is in between: another process answers than logged in, or the port is PgBouncer's, 6432. */
+  readonly pooler: boolean | null
   /** Whether transactions are read-only. */
   readonly readOnly: boolean | null
   /** Whether the server is a standby. */

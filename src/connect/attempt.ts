@@ -13,6 +13,7 @@ import { abortable } from './waiting.js'
 export type OpenStep =
   | { readonly kind: 'look-up'; readonly host: string }
   | { readonly kind: 'attempt'; readonly target: AttemptTarget; readonly encryption: Encryption }
+  | { readonly kind: 'reached'; readonly target: AttemptTarget }
   | { readonly kind: 'failed'; readonly error: AttemptError }
   | { readonly kind: 'opened'; readonly target: AttemptTarget; readonly encryption: Encryption }
 
@@ -28,7 +29,7 @@ export interface OpenedClient extends LoggedIn {
 }
 
 /** What an attempt needs to know; with which encryption is for `sslmode` to say. */
-interface AttemptContext extends Omit<Try, 'encryption'> {
+interface AttemptContext extends Omit<Try, 'encryption' | 'onReached'> {
   readonly wanted: TargetSessionAttrs
   readonly onStep: (step: OpenStep) => void
 }
@@ -80,7 +81,9 @@ function mayFallBack(failure: Failure): boolean {
 async function attemptWith(wished: Encryption, context: AttemptContext): Promise<OpenedClient> {
   const { target, plan, onStep } = context
   onStep({ kind: 'attempt', target, encryption: wished })
-  const reached = plan.stream === undefined ? await dial({ ...context, encryption: wished }) : null
+  const onReached = () => onStep({ kind: 'reached', target })
+  const tried = { ...context, encryption: wished, onReached }
+  const reached = plan.stream === undefined ? await dial(tried) : null
   const encryption = reached?.encryption ?? wished
   const stream = reached === null ? plan.stream! : adopt(reached.socket)
   const loggedIn = await logIn(stream, { ...context, encryption }).catch((error: unknown) => {

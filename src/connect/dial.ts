@@ -32,7 +32,7 @@ export async function dial(tried: Try): Promise<Reached> {
   }
 }
 
-async function connectTo({ target, plan, signal }: Try): Promise<Socket> {
+async function connectTo({ target, plan, signal, onReached }: Try): Promise<Socket> {
   // The abstract namespace, which libpq writes with an "@", begins with a zero byte.
   const path = target.socket?.replace(/^@/, '\0')
   const socket = connect(path === undefined ? { host: target.address!, port: target.port } : { path })
@@ -41,6 +41,7 @@ async function connectTo({ target, plan, signal }: Try): Promise<Socket> {
   } catch (error) {
     throw signal.aborted ? error : networkFailure(error as Error, target)
   }
+  onReached?.()
   const { enabled, initialDelayMillis } = plan.keepAlive
   if (path === undefined) socket.setKeepAlive(enabled, initialDelayMillis)
   return socket
@@ -84,14 +85,19 @@ async function askForTls(socket: Socket, signal: AbortSignal): Promise<'S' | 'N'
   // Nothing may be read past the answer, and what comes next is for TLS or for pg.
   socket.pause()
   const letter = String.fromCharCode(answer[0]!)
-  if (answer.length > 1 && letter !== 'E') {
+  if (answer.length > 1 && (letter === 'S' || letter === 'N')) {
     // Somebody in between may have put it there, to have it read as if it had come encrypted.
     throw new Failure('protocol', 'received unencrypted data after SSL response')
   }
   if (letter === 'S' || letter === 'N') return letter
   throw letter === 'E'
     ? new Failure('tls', 'server sent an error response during SSL exchange')
-    : new Failure('protocol', 'received invalid response to SSL negotiation')
+    : new Failure('protocol', `received invalid response to SSL negotiation: ${showByte(answer[0]!)}`)
+}
+
+/** Libpq shows the letter; what is no letter is shown as its number. */
+function showByte(byte: number): string {
+  return byte > 0x20 && byte < 0x7f ? String.fromCharCode(byte) : `0x${byte.toString(16).padStart(2, '0')}`
 }
 
 /** Whatever breaks while TLS is agreed on is a failure of TLS, so that `prefer` goes on without it. */

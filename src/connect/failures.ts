@@ -39,6 +39,8 @@ export interface Try {
   readonly plan: ConnectPlan
   readonly encryption: Encryption
   readonly signal: AbortSignal
+  /** Told when somebody has accepted the connection. */
+  readonly onReached?: () => void
 }
 
 /** One attempt to open a connection failed; `cause` is what the server, the network or TLS said. */
@@ -65,6 +67,8 @@ export class AttemptError extends Error {
     this.port = target.port
     this.address = target.address ?? null
     this.encryption = encryption
+    // Its frames are those of this library, the same for every failure; the cause has the place where it began.
+    this.stack = `${this.name}: ${this.message}`
   }
 
   override get name(): string {

@@ -15,9 +15,13 @@ export abstract class ManagedConnectionError extends Error {
 
 export type Outcome = { readonly retrySafe: boolean; readonly cause?: unknown }
 
-/** On the prototypes, so that no instance carries a copy; as literals, so that minifying a program leaves them as they are. */
+/**
+ * On the prototypes, so that no instance carries a copy; as literals, so that minifying a program leaves them as they are.
+ * The class has its name anew, too, which a minifier has changed and an inspection would put in front.
+ */
 export function nameErrors(classes: Readonly<Record<string, { readonly prototype: Error }>>): void {
-  for (const [name, { prototype }] of Object.entries(classes)) {
-    Object.defineProperty(prototype, 'name', { value: name, configurable: true, writable: true })
+  for (const [name, type] of Object.entries(classes)) {
+    Object.defineProperty(type.prototype, 'name', { value: name, configurable: true, writable: true })
+    Object.defineProperty(type, 'name', { value: name, configurable: true })
   }
 }

@@ -1,17 +1,25 @@
 /** What goes wrong with the connection itself, and with what it was asked for. */
 import { ManagedConnectionError, nameErrors, type Outcome } from './base.js'
+import { foldAway, tellBriefly } from './connect-story.js'
 
-/** No server connection could be opened. */
+/** No server connection could be opened. Shown in a few lines; `errors` and `cause` have the details. */
 export class ConnectError extends ManagedConnectionError {
-  readonly code = 'ERR_CONNECT'
+  declare readonly code: 'ERR_CONNECT'
   /** What went wrong, one error for each host (and address) that was tried. */
   readonly errors: readonly Error[]
 
   constructor(message: string, { errors, cause }: { errors: readonly Error[]; cause?: unknown }) {
     super(message, { cause: cause ?? errors.at(-1), retrySafe: true })
     this.errors = errors
+    // The prototype has it: an instance's own would be another line of what is printed.
+    delete (this as { retrySafe?: boolean }).retrySafe
+    foldAway(this)
+    tellBriefly(this)
   }
 }
+
+// Enumerable, so that loggers which go through the members of an error find them.
+Object.assign(ConnectError.prototype, { code: 'ERR_CONNECT', retrySafe: true })
 
 const because = (cause: unknown): string => (cause instanceof Error ? `: ${cause.message}` : '')
 

@@ -2,7 +2,8 @@
  * Where a failed call was made. What the server says, and that a connection is lost, comes out of the socket, with a
  * stack that ends there. Captured anew in the reaction to it, the stack names the async functions that wait.
  */
-import { ManagedConnectionError } from '../errors.js'
+import { ConnectError, ManagedConnectionError } from '../errors.js'
+import { tellBriefly } from '../errors/connect-story.js'
 import { isError, isFromServer } from './thrown.js'
 
 /** Errors whose stack is final: one that several callers get leads to the first of them. */
@@ -13,6 +14,7 @@ export function withCallersFrames(error: unknown): never {
   const isOurs = isFromServer(error) || (isError(error) && error instanceof ManagedConnectionError)
   if (isOurs && !settled.has(error) && Object.isExtensible(error)) {
     Error.captureStackTrace(error, withCallersFrames)
+    if (error instanceof ConnectError) tellBriefly(error)
     settled.add(error)
   }
   throw error

@@ -4,6 +4,7 @@
  * other class arrives as an Error with that class's name.
  */
 import * as classes from '../errors.js'
+import { foldAway } from '../errors/connect-story.js'
 import { describeThrown } from '../util/thrown.js'
 import { DatabaseError } from '../pg/driver.js'
 
@@ -98,5 +99,6 @@ function decodeError({ className, message, stack, fields }: WireError): Error {
   }
   if (className === 'DatabaseError') Object.defineProperty(error, 'name', { enumerable: true })
   if (stack !== undefined) error.stack = stack
+  if (error instanceof classes.ConnectError) foldAway(error)
   return error
 }

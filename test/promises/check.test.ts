@@ -14,6 +14,8 @@ import { freePort } from '../support/free-port.js'
 import { COMMAND, internal, type AttemptFacts, type Problem, type Report } from '../support/internals.js'
 import { startListener, type Listener } from '../support/listener.js'
 import { startServer } from '../support/postgres.js'
+import { startPgBouncer } from '../support/pgbouncer.js'
+import { whyNoPgBouncer } from '../support/pgbouncer-program.js'
 import { startProxy } from '../support/proxy.js'
 import { Random } from '../support/random.js'
 import { pathOf, root } from '../support/root.js'
@@ -202,6 +204,7 @@ test('a connection that works: parameters, host, server, role, access, round tri
     database: 'postgres',
     readOnly: false,
     inRecovery: false,
+    pooler: false,
   })
   assert.deepEqual(found.warnings, [])
 })
@@ -437,7 +440,7 @@ test('unknown-host, or that there is no name server', async () => {
   assert.match(problem.advice, /"nowhere\.invalid"/)
 })
 
-test('timed-out and silent-server: it does not hang', async () => {
+test('accepts-and-is-silent and silent-server: it does not hang', async () => {
   await using deaf = await startListener(() => {})
   await using proxy = await startProxy(bare.tcp)
   let asked = false
@@ -449,12 +452,12 @@ test('timed-out and silent-server: it does not hang', async () => {
   const silent = list({ host: '127.0.0.1', port: proxy.port, user: 'postgres', dbname: 'postgres' })
   await Promise.all([
     expectProblem(
-      'timed-out',
+      'accepts-and-is-silent',
       /within 1 s/,
       list({ host: '127.0.0.1', port: deaf.port, connect_timeout: 1 }),
     ),
     expectProblem(
-      'timed-out',
+      'accepts-and-is-silent',
       /within 10 s/,
       list({ host: '127.0.0.1', port: deaf.port, connect_timeout: 0 }),
     ),
@@ -471,7 +474,13 @@ test('closed, connection-lost and not-postgresql', async () => {
   await using web = await startListener((socket) =>
     socket.on('data', () => socket.write('HTTP/1.1 400 Bad Request\r\n')),
   )
-  await expectProblem('not-postgresql', /another service/, list({ host: '127.0.0.1', port: web.port }))
+  await expectProblem('speaks-http', /web server/, list({ host: '127.0.0.1', port: web.port }))
+  await using alert = await startListener((socket) =>
+    socket.on('data', () => socket.write(Buffer.from([0x15, 3, 3, 0, 2, 2, 70]))),
+  )
+  await expectProblem('speaks-tls', /sslnegotiation=direct/, list({ host: '127.0.0.1', port: alert.port }))
+  await using other = await startListener((socket) => socket.on('data', () => socket.write('?')))
+  await expectProblem('not-postgresql', /another service/, list({ host: '127.0.0.1', port: other.port }))
   await using proxy = await startProxy(bare.tcp)
   proxy.onChunk = (direction, chunk) => {
     if (direction === 'toServer' && chunk.includes('SELECT')) proxy.cut('reset')
@@ -531,6 +540,54 @@ for (const [conninfo, message, advice] of [
     assert.deepEqual(found.attempts, [])
   })
 }
+
+const LOGIN = `u:${MARKER}@127.0.0.1`
+for (const [conninfo, advice] of [
+  [`postgres://${LOGIN}/d?schema=public`, /^This is a parameter of Prisma’s.*search_path/],
+  [`postgres://${LOGIN}/d?connection_limit=1`, /one connection/],
+  [`postgres://${LOGIN}/d?pgbouncer=true`, /pooler: 'transaction'/],
+  [`postgres://${LOGIN}/d?sslaccept=strict`, /verify-full/],
+  [`jdbc:postgresql://127.0.0.1/d?user=u&password=${MARKER}&ssl=true`, /^This is a string for JDBC/],
+  [`postgres://${LOGIN}/d?currentSchema=a`, /JDBC/],
+  [`postgres://${LOGIN}/d?ssl=1`, /Heroku/],
+  [`postgres://${LOGIN}/d?rejectUnauthorized=false`, /sslmode=require/],
+  [`postgres://${LOGIN}/d?uselibpqcompat=true`, /Leave it out/],
+  [`postgres://${LOGIN}/d?sslmode=no-verify`, /that is sslmode=require/],
+  [`mysql://${LOGIN}/d`, /another database/],
+  [`http://${LOGIN}/d`, /^The scheme must be/],
+  [`POSTGRES://${LOGIN}/d`, /small letters/],
+  [`postgres:${LOGIN}/d`, /two slashes/],
+  [`prisma://${LOGIN}/?api_key=${MARKER}`, /speaks HTTP/],
+  [`postgresql+asyncpg://${LOGIN}/d`, /SQLAlchemy/],
+  [`"postgres://${LOGIN}/d"`, /^The quotes/],
+  [`DATABASE_URL='postgres://${LOGIN}/d'`, /^The quotes/],
+  [`DATABASE_URL=postgres://${LOGIN}/d`, /name of a variable/],
+  [` postgres://${LOGIN}/d`, /space before the scheme/],
+  [`postgres://${LOGIN}/d?\nsslmode=require`, /^There is a line break/],
+] as const) {
+  test(`conninfo: what others write: ${JSON.stringify(conninfo)}`, async () => {
+    await expectProblem('conninfo', advice, conninfo)
+  })
+}
+
+test('a line break at the end of a URI that is understood all the same', async () => {
+  const found = await report(`${bare.tcpConninfo()}\n`)
+  assert.match(found.warnings.join('\n'), /line break in the connection string/)
+})
+
+const withoutPgBouncer = await whyNoPgBouncer()
+test('a pooler in between is named, with what it means', { skip: withoutPgBouncer }, async () => {
+  await using bouncer = await startPgBouncer(bare, 'transaction')
+  const conninfo = list({ host: bouncer.host, port: bouncer.port, user: 'postgres', dbname: 'postgres' })
+  const found = await report(conninfo)
+  assert.equal(found.connection?.pooler, true)
+  assert.match(found.warnings.join('\n'), /pooler: ‘transaction’ and prepare: false/)
+  await using proxy = await startProxy({ host: bouncer.host, port: bouncer.port })
+  const behind = await report(
+    list({ host: '127.0.0.1', port: proxy.port, user: 'postgres', dbname: 'postgres' }),
+  )
+  assert.equal(behind.connection?.pooler, true)
+})
 
 test('a bad value is shown with its source', async () => {
   const found = await expectProblem('conninfo', /manual/, 'host=h', { PGSSLMODE: 'sometimes' })
@@ -608,7 +665,7 @@ test('no piece of a password in a URI is listed, whatever it is made of', (t) =>
 // --- how it is printed ---
 
 test('the report is also printed for people', async () => {
-  const good = await runProgram(['check', strictly({ user: 'scram', password: PASSWORD })])
+  const good = await runProgram(['check', '--all', strictly({ user: 'scram', password: PASSWORD })])
   assert.equal(good.code, 0, good.stdout)
   for (const line of [
     /^Parameters$/m,
@@ -619,12 +676,12 @@ test('the report is also printed for people', async () => {
     /^ {2}encryption +TLSv1\.3, TLS_/m,
     /^ {2}certificate +CN=common\.test \(DNS:db\.test, DNS:localhost\)$/m,
     /^ {4}matches host +yes$/m,
-    /^ {2}authentication +scram-sha-256 with channel binding; for the server: scram-sha-256:scram$/m,
+    /^ {2}authentication +scram-sha-256 with channel binding; for the server:\n +scram-sha-256:scram$/m,
     /^ {2}role +scram \(not a superuser\)$/m,
     /^ {2}access +read-write$/m,
     /^ {2}round trip +[\d.]+ ms, the median of 9 times SELECT 1$/m,
     /^ {2}! the server’s certificate was not verified/m,
-    /\n\nThe connection works\.\n$/,
+    /^The connection works: PostgreSQL 18/,
   ]) {
     assert.match(good.stdout, line)
   }
@@ -632,12 +689,58 @@ test('the report is also printed for people', async () => {
   const bad = await runProgram(['check', strictly({ user: 'scram', password: 'wrong' })])
   assert.equal(bad.code, 1)
   const failed =
-    /^ {2}✘ db\.test \(127\.0\.0\.1\), port \d+: FATAL: {2}password authentication failed .* \([\d.]+ ms\)$/m
-  assert.match(bad.stdout, failed)
-  assert.match(bad.stdout, /^ {4}→ The password \(from: connection string\)/m)
-  assert.match(bad.stdout, /\n\nThe connection does not work\.\n$/)
+    /^The connection does not work\. db\.test \(127\.0\.0\.1\), port \d+: FATAL: .*\n.*authentication failed/
+  assert.match(bad.stdout.replace('password\n', '\npassword '), failed)
+  assert.match(bad.stdout, /^→ The password \(from: connection string\)/m)
+  assert.match(bad.stdout, /^ {2}✘ db\.test/m)
   const { stdout } = await runProgram(['check', 'nonsense=1'])
-  assert.match(stdout, /^Problem\n {2}invalid connection option "nonsense"\n {2}→ /)
+  assert.match(stdout, /^The connection does not work\. invalid connection option "nonsense"\n→ /)
+})
+
+test('parameters at their defaults are listed with --all only', async () => {
+  const brief = await runProgram(['check', bare.conninfo()])
+  assert.match(brief.stdout, /^ {2}user +postgres +connection string$/m)
+  assert.doesNotMatch(brief.stdout, /krbsrvname/)
+  assert.match(brief.stdout, /^ {2}\d+ are at the default; --all lists them$/m)
+  assert.match((await runProgram(['check', '--all', bare.conninfo()])).stdout, /krbsrvname/)
+})
+
+test('no line is wider than the terminal, not even with a long value', async () => {
+  const conninfo = list({
+    host: '127.0.0.1',
+    port: await freePort(),
+    application_name: `${'x'.repeat(150)}/y`,
+  })
+  for (const columns of [undefined, 40, 61]) {
+    let text = ''
+    const stdout = { columns, write: (more: string) => (text += more) }
+    await run(['check', '--all', conninfo], {
+      env: { HOME: '/nonexistent' },
+      stdout: stdout as never,
+      stderr: stdout as never,
+    })
+    const widest = Math.max(...text.split('\n').map((line) => line.length))
+    assert.ok(widest <= (columns ?? 80), text)
+  }
+})
+
+test('progress on a terminal, and only there, once it takes long', async () => {
+  await using deaf = await startListener(() => {})
+  const conninfo = list({ host: '127.0.0.1', port: deaf.port, connect_timeout: 2 })
+  const watch = async (isTTY: boolean): Promise<string> => {
+    let text = ''
+    const stderr = { isTTY, columns: 60, write: (more: string) => (text += more) }
+    await run(['check', conninfo], {
+      env: { HOME: '/nonexistent' },
+      stdout: { write: () => true },
+      stderr: stderr as never,
+    })
+    return text
+  }
+  const shown = await watch(true)
+  assert.match(shown, /waiting for 127\.0\.0\.1, port \d+ to let us in, for [\d.]+ s/)
+  assert.ok(shown.endsWith('\r\x1b[K'))
+  assert.equal(await watch(false), '')
 })
 
 test('what a server or a parameter says cannot steer the terminal', async () => {
@@ -652,7 +755,11 @@ test('colours only for a terminal, and not with --no-color or NO_COLOR', async (
   const paint = async (args: string[], isTTY: boolean, env: Environment = {}) => {
     let text = ''
     const stdout = { isTTY, hasColors: () => true, write: (more: string) => (text += more) }
-    await run(args, { env: { HOME: '/nonexistent', ...env }, stdout: stdout as never, stderr: stdout })
+    await run(args, {
+      env: { HOME: '/nonexistent', ...env },
+      stdout: stdout as never,
+      stderr: stdout as never,
+    })
     return text.includes('\x1b[')
   }
   assert.equal(await paint(['check', 'nonsense=1'], true), true)

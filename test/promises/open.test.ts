@@ -479,7 +479,7 @@ test('the steps are told, in order', async () => {
     },
   )
   assert.equal(opened.target.port, port)
-  assert.deepEqual(kinds, ['look-up', 'attempt', 'failed', 'look-up', 'attempt', 'opened'])
+  assert.deepEqual(kinds, ['look-up', 'attempt', 'failed', 'look-up', 'attempt', 'reached', 'opened'])
 })
 
 test('a stream that the user gives is handed to pg, and cancel() does nothing then', async () => {

@@ -30,6 +30,7 @@ const MODULES = {
   keywords: () => import('#dist/conninfo/keywords.js'),
   linkedList: () => import('#dist/util/linked-list.js'),
   mask: () => import('#dist/conninfo/mask.js'),
+  nameErrors: () => import('#dist/errors/base.js'),
   nearestName: () => import('#dist/util/nearest-name.js'),
   optionNames: () => import('#dist/face/call-options.js'),
   options: () => import('#dist/options.js'),

@@ -14,6 +14,10 @@ export const networkRules: Rules = {
   'name-timed-out': on('timeout', { reason: UNRESOLVED })`
     The name server did not answer within ${seconds}. Check the machine's DNS settings and network, or give
     the address with hostaddr.`,
+  'accepts-and-is-silent': when((failed) => failed.reached && isFailure('timeout')(failed))`
+    Something at ${where} accepted the connection and said nothing within ${seconds}. Another service may be
+    there, or a proxy or forwarded port without a server behind it; a server that begins with TLS at once takes
+    sslnegotiation=direct with sslmode=require. A PostgreSQL server that hangs does the same.`,
   'timed-out': on('timeout')`
     There was no answer from ${where} within ${seconds}. Usually a firewall drops the packets, or the address
     is wrong or of another network (a VPN?). If the server is only slow, raise connect_timeout.`,
@@ -91,6 +95,12 @@ export const sessionRules: Rules = {
     target_session_attrs=${({ plan }) => plan.targetSessionAttrs} (from: ${originOf('target_session_attrs')})
     does not take this server. List all hosts of the cluster, so that the right one is among them; if they
     are, a failover may be under way, or default_transaction_read_only is on.`,
+  'speaks-http': on('protocol', { reason: /SSL negotiation: H$/ })`
+    What answers at ${where} speaks HTTP: a web server, or the web interface of a service. Check the host and
+    the port.`,
+  'speaks-tls': on('protocol', { reason: /SSL negotiation: 0x15$/ })`
+    What answers at ${where} speaks TLS only. If it is PostgreSQL 17 or later, or a proxy for it, give
+    sslnegotiation=direct with sslmode=require; otherwise another service is there.`,
   'not-postgresql': on('protocol')`
     What answers at ${where} does not speak PostgreSQL’s protocol as it should. Check the host and the port:
     another service may be there, or a proxy in between.`,

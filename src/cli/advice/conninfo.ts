@@ -2,6 +2,7 @@ import { keywords } from '../../conninfo/keywords.js'
 import { keywordMeantBy } from '../../conninfo/other-names.js'
 import { nearestName } from '../../util/nearest-name.js'
 import type { Problem } from '../report.js'
+import { adviseOnForeignName, adviseOnForm, adviseOnMode } from './foreign-strings.js'
 import { fill } from './rule.js'
 
 interface Rule {
@@ -48,11 +49,16 @@ const rules: readonly Rule[] = [
   on(/^/)`See "Parameter Key Words" in the chapter on libpq of PostgreSQL’s manual for what is allowed.`,
 ]
 
-/** What to do about a bad connection string. */
-export function diagnoseConninfo(message: string): Problem {
+/**
+ * What to do about a bad connection string.
+ *
+ * @param conninfo the string as it was given; nothing of it is quoted
+ */
+export function diagnoseConninfo(message: string, conninfo = ''): Problem {
   const [, name] = /^invalid (?:connection option|URI query parameter):? "([^"]*)"/.exec(message) ?? []
   const { advice } = rules.find(({ pattern }) => pattern.test(message))!
-  return { code: 'conninfo', message, advice: name === undefined ? advice : adviseOnName(name) }
+  const known = adviseOnForm(conninfo) ?? adviseOnForeignName(name) ?? adviseOnMode(message)
+  return { code: 'conninfo', message, advice: known ?? (name === undefined ? advice : adviseOnName(name)) }
 }
 
 function adviseOnName(name: string): string {

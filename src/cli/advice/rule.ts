@@ -9,6 +9,8 @@ export interface FailedAttempt {
   readonly error: AttemptError
   /** The Unix socket that was tried, if it was one. */
   readonly socket: string | null
+  /** Whether somebody had accepted the connection. */
+  readonly reached: boolean
   readonly plan: ConnectPlan
   readonly parameters: readonly ParameterFacts[]
   /** Why a password file that is there is not used. */
