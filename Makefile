@@ -9,6 +9,7 @@ TEST ?=
 WATCH ?=
 FLAGS ?=
 NAME ?= quick-start
+TIMELINE ?=
 examples := $(filter-out worker-pool-task serverless-handler,$(basename $(notdir $(wildcard examples/*.ts))))
 
 installed := node_modules/.installed
@@ -23,8 +24,8 @@ test_sources := $(shell find $(addsuffix /.,$(wildcard test demo bench examples)
 help: ## show what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: build-tests ## watch many tasks share one connection, and faults being caught
-	@node build/demo/demo.js
+demo: build-tests ## watch many tasks share one connection, and faults being caught; draws a timeline
+	@node build/demo/demo.js $(TIMELINE)
 
 example: build-tests ## run one of examples/, make example NAME=kysely
 	@test -f build/examples/$(NAME).js || { echo "there is no example $(NAME); there are: $(examples)"; exit 2; }
@@ -36,7 +37,7 @@ test: build-tests ## run all tests, on an own server or on the one that PG* vari
 # Types are for `make lint` and `make test`: here only what has changed is compiled, file by file.
 one: $(installed) ## run a test file or folder soon after a change, make one TEST=use; with WATCH=1 after each change
 	@test -n '$(TEST)' || { echo 'which test? make one TEST=use'; exit 2; }
-	@node scripts/transpile.js && node scripts/prune.js dist src && node scripts/prune.js build .
+	@node scripts/transpile.js && node scripts/timeline-page.js && node scripts/prune.js dist src && node scripts/prune.js build .
 ifeq ($(WATCH),)
 	@node build/test/run.js $(FLAGS) $(TEST)
 else

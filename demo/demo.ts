@@ -2,6 +2,7 @@
  * Many tasks share one PostgreSQL connection, and whatever can go wrong does: `make demo`.
  *
  * Starts a server of its own, needs no terminal, and exits with 0 only if every claim that it prints has held.
+ * Draws a timeline, too: into the file that it is told, or one in the system's folder for temporary files.
  */
 import { nameServer } from '../test/support/environment.js'
 import { startServer } from '../test/support/postgres.js'
@@ -11,6 +12,7 @@ import { killBeforeUse, killInTransaction } from './chapters/lost-backend.js'
 import { forgetCommit, swallowError, throwError } from './chapters/mistakes.js'
 import { shareOneBackend } from './chapters/one-backend.js'
 import { rideOutRestart } from './chapters/restart.js'
+import { drawTimeline } from './chapters/timeline.js'
 import { say, write } from './screen.js'
 import { setStage, type Stage } from './stage.js'
 
@@ -24,6 +26,7 @@ const CHAPTERS: readonly ((stage: Stage) => Promise<void>)[] = [
   killBeforeUse,
   killInTransaction,
   rideOutRestart,
+  drawTimeline,
   balanceAccounts,
 ]
 

@@ -11,6 +11,8 @@ if (output === undefined || source === undefined) throw new Error('usage: prune.
 
 for (const name of readdirSync(output, { recursive: true, encoding: 'utf8' })) {
   const compiled = /^(.*?)(?:\.d\.ts|\.js)(?:\.map)?$/.exec(name)
-  if (compiled === null || existsSync(join(source, `${compiled[1]}.ts`))) continue
+  if (compiled === null) continue
+  // What a script of ours makes has its types there.
+  if (['.ts', '.d.ts'].some((ending) => existsSync(join(source, `${compiled[1]}${ending}`)))) continue
   rmSync(join(output, name))
 }

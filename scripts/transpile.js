@@ -29,7 +29,8 @@ function writtenAt(path) {
 function sourcesIn(folder) {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     if (entry.isDirectory()) {
-      if (entry.name === 'node_modules' || entry.name === 'results') return []
+      // A page's script is for browsers, and timeline-page.js compiles it.
+      if (['node_modules', 'results', 'page'].includes(entry.name)) return []
       return sourcesIn(join(folder, entry.name)).map((name) => join(entry.name, name))
     }
     return /(?<!\.d)\.ts$/.test(entry.name) ? [entry.name] : []

@@ -178,6 +178,8 @@ export class TracedLease implements Lease {
   }
 
   async nest(): Promise<NestedTransaction> {
+    // A transaction of the library's begins with it, if nothing was sent before.
+    if (this.owned && this.#transactions.current === null) this.#transactions.begin()
     const context = this.#transactions.begin()
     const end: TransactionTraces['end'] = this.#transactions.end.bind(this.#transactions)
     try {

@@ -235,6 +235,17 @@ test('nested transactions are told with what they are nested in', async () => {
   assert.deepEqual(ear.open, [])
 })
 
+test('a transaction that begins with a nested one is told around it', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await manager.query('SELECT 1')
+  using ear = new Ear(manager, ['transaction'])
+  await manager.transaction((connection) => connection.transaction((nested) => nested.query('SELECT 1')))
+  await manager.use((connection) => connection.transaction((nested) => nested.query('SELECT 1')))
+  const [outer, nested, alone] = ear.of('transaction')
+  assert.deepEqual([outer!.parent, nested!.parent, alone!.parent], [null, outer, null])
+  assert.deepEqual(ear.open, [])
+})
+
 test('autocommit tells of statements and of no transaction, but for those that a text begins', async () => {
   await using manager = new ManagedConnection(database.conninfo)
   await manager.query('SELECT 1')

@@ -37,7 +37,9 @@ export async function libraryEnvironment(root: string): Promise<NodeJS.ProcessEn
   const folders: string[] = []
   for (const base of ['usr/lib', 'lib']) {
     const names = await readdir(join(root, base)).catch(() => [])
-    folders.push(...names.filter((name) => /-linux-/.test(name)).map((name) => join(root, base, name)))
+    const own = names.filter((name) => /-linux-/.test(name)).map((name) => join(root, base, name))
+    // PulseAudio keeps the library that its library needs in a folder of its own.
+    folders.push(...own, ...own.map((folder) => join(folder, 'pulseaudio')))
   }
   const before = process.env['LD_LIBRARY_PATH']
   return { ...process.env, LD_LIBRARY_PATH: [...folders, ...(before ? [before] : [])].join(':') }
@@ -82,8 +84,11 @@ async function unpackWithLibraries(folder: string, { names, follow, programs }: 
   const unpacked = new Set<string>()
   const unpackAll = async (wanted: readonly string[]): Promise<string[]> => {
     const libraries: string[] = []
-    for (const one of wanted.filter((each) => !unpacked.has(each))) {
-      unpacked.add(one)
+    const added = [...new Set(wanted)].filter((each) => !unpacked.has(each))
+    for (const one of added) unpacked.add(one)
+    // All with one command: it takes apt-get seconds to read its lists.
+    if (added.length > 0) await apt(folder, 'download', ...added)
+    for (const one of added) {
       const needed = await unpack(folder, one)
       libraries.push(...needed.filter(isLibrary))
       libraries.push(...(await unpackAll(needed.filter((each) => follow?.test(each)))))
@@ -104,10 +109,9 @@ function isLibrary(name: string): boolean {
   return name.startsWith('lib') && !NEVER_UNPACKED.has(name)
 }
 
-/** Unpacks one package; gives those that it needs. */
+/** Unpacks one package that was downloaded; gives those that it needs. */
 async function unpack(folder: string, name: string): Promise<string[]> {
   const packages = join(folder, 'packages')
-  await apt(folder, 'download', name)
   const files = (await readdir(packages)).filter((file) => file.startsWith(`${name}_`))
   const file = join(packages, files[0] ?? `${name}.deb`)
   await run('dpkg', ['-x', file, join(folder, 'root')], { timeout: STEP_MILLIS })

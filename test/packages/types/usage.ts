@@ -14,6 +14,7 @@ import type { parseConninfo } from 'pg-managed-connection/conninfo'
 import { instrument } from 'pg-managed-connection/otel'
 import { pgliteStream } from 'pg-managed-connection/pglite'
 import { asPool } from 'pg-managed-connection/pool'
+import { record, type Timeline, type TraceEvents } from 'pg-managed-connection/timeline'
 
 /** Holds only where both are the same type. */
 type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
@@ -117,6 +118,11 @@ export function theOthers(manager: ManagedConnection, db: PGlite): void {
   new ManagedConnection({ stream })
   const stop = instrument(manager, { name: 'bank' })
   same<ReturnType<typeof stop>, void>(true)
+  const timeline: Timeline = record(manager, { capacity: 100 })
+  const trace: TraceEvents = timeline.toTraceEvents()
+  same<(typeof trace.traceEvents)[number]['ts'], number>(true)
+  // @ts-expect-error: its capacity is a number
+  record(manager, { capacity: 'large' })
   // @ts-expect-error: a database, not its stream
   pgliteStream(stream)
 }
