@@ -46,6 +46,7 @@ const TEXTS = [
   'SET LOCAL synchronous_commit TO off',
   'INSERT INTO receipts (id) VALUES ($1)',
   'SELECT pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text AS answer',
+  'SELECT pg_catalog.pg_current_xact_id()::pg_catalog.text AS answer',
   `SELECT pg_catalog.set_config('client_min_messages', 'warning', true),
      pg_catalog.pg_logical_emit_message(true, 'pg-managed-connection', '')`,
   'BEGIN; INSERT INTO rows VALUES (7)',

@@ -92,6 +92,14 @@ const SELECTS: readonly Select[] = [
     },
   },
   {
+    pattern: /^SELECT pg_catalog.pg_current_xact_id\(\)/,
+    columns: [text('answer')],
+    answer: (session) => {
+      session.write()
+      return [String(session.transactionID)]
+    },
+  },
+  {
     pattern: /^SELECT pg_catalog.pg_current_xact_id_if_assigned/,
     columns: [text('answer')],
     answer: ({ transactionID }) => [transactionID === null ? null : String(transactionID)],
