@@ -104,6 +104,8 @@ export interface ManagedConnectionEvents {
   acquire: [event: { readonly waitedMillis: number; readonly label: string | null }]
   /** A holder's turn is over, after so many milliseconds (a fraction, since most are short). */
   release: [event: { readonly heldMillis: number; readonly label: string | null }]
+  /** Nobody holds the connection any more, waits for it, or is unanswered on it; it is open. */
+  idle: []
   /** A statement or a batch is over. It takes time, so listen only if you want to know. */
   statement: [event: StatementEvent]
   /** The library rolled back. */

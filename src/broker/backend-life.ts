@@ -54,7 +54,11 @@ export class BackendLife implements KeeperOwner {
     this.deadlines = dispatcher.deadlines
     this.keeper = new BackendKeeper(() => this.#planFor(plan()), dispatcher.options, this)
     this.connecting = new Connecting(() => dispatcher.advance())
-    this.#idleness = new Idleness(dispatcher.options, () => void this.#close())
+    this.#idleness = new Idleness(
+      dispatcher.options,
+      () => void this.#close(),
+      () => dispatcher.events.tell('idle'),
+    )
   }
 
   /** Where it has to be found out what became of a COMMIT, only a primary will do. */

@@ -10,14 +10,16 @@ import type { ResolvedOptions } from '../options.js'
 export class Idleness {
   readonly #options: ResolvedOptions
   readonly #onTooLong: () => void
+  readonly #onIdle: () => void
   /** When the connection was last used, on both clocks; null while it is in use, or there is none. */
   #since: { readonly monotonic: number; readonly wall: number } | null = null
   #kept = false
   #timer: Timer | null = null
 
-  constructor(options: ResolvedOptions, onTooLong: () => void) {
+  constructor(options: ResolvedOptions, onTooLong: () => void, onIdle: () => void) {
     this.#options = options
     this.#onTooLong = onTooLong
+    this.#onIdle = onIdle
   }
 
   /** How long the connection has not been used; 0 while it is in use. */
@@ -30,8 +32,10 @@ export class Idleness {
   /** Nobody speaks on the connection any more. Where it is `kept`, because somebody listens, it stays as it is. */
   begin(backend: Backend, kept: boolean): void {
     if (this.#since !== null && this.#kept === kept) return
+    const wasIdle = this.#since !== null
     this.#since ??= { monotonic: now(), wall: clock.wallNow() }
     this.#kept = kept
+    if (!wasIdle) this.#onIdle()
     if (kept) return backend.ref()
     const { allowExitOnIdle, idleTimeoutMillis } = this.#options
     if (allowExitOnIdle) backend.unref()

@@ -164,3 +164,25 @@ test('a listener that ends the manager, or asks, from any event deadlocks nothin
   await ended
   assert.equal(manager.closed, true)
 })
+
+test('idle: nobody holds the connection, waits or is unanswered, once each time', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const seen: unknown[] = []
+  manager.on('idle', () => {
+    const { held, waiting, inFlight } = manager.stats
+    seen.push({ held, waiting, inFlight })
+  })
+  const idle = { held: false, waiting: 0, inFlight: 0 }
+  await Promise.all([
+    manager.query('SELECT pg_sleep(0.02)'),
+    manager.transaction((connection) => connection.query('SELECT 1')),
+    manager.use(() => {}),
+  ])
+  await until(() => seen.length > 0, { what: 'the first' })
+  assert.deepEqual(seen, [idle])
+  await manager.batch(['SELECT 1', 'SELECT 2'])
+  await until(() => seen.length > 1, { what: 'the second' })
+  assert.deepEqual(seen, [idle, idle])
+  await manager.close()
+  assert.equal(seen.length, 2)
+})
