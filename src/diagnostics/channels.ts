@@ -21,11 +21,11 @@ export const HOLD = open<HoldContext>('hold')
 export const TRANSACTION = open<TransactionContext>('transaction')
 export const STATEMENT = open<StatementContext>('statement')
 
-const OF_CALLS = [WAIT, HOLD, TRANSACTION, STATEMENT] as const
-
-/** Somebody wants to know of calls. */
+/** Somebody wants to know of calls. It is asked for each of them. */
 export function callsAreTraced(): boolean {
-  return OF_CALLS.some(({ hasSubscribers }) => hasSubscribers)
+  return (
+    WAIT.hasSubscribers || HOLD.hasSubscribers || TRANSACTION.hasSubscribers || STATEMENT.hasSubscribers
+  )
 }
 
 /** Tells that something has begun. Its `asyncStart` and `asyncEnd` follow with `finish`. */
