@@ -23,9 +23,7 @@ export const STATEMENT = open<StatementContext>('statement')
 
 /** Somebody wants to know of calls. It is asked for each of them. */
 export function callsAreTraced(): boolean {
-  return (
-    WAIT.hasSubscribers || HOLD.hasSubscribers || TRANSACTION.hasSubscribers || STATEMENT.hasSubscribers
-  )
+  return WAIT.hasSubscribers || HOLD.hasSubscribers || TRANSACTION.hasSubscribers || STATEMENT.hasSubscribers
 }
 
 /** Tells that something has begun. Its `asyncStart` and `asyncEnd` follow with `finish`. */
