@@ -12,7 +12,8 @@
  */
 export type TokenKind = 'word' | 'name' | 'string' | 'escaped' | 'number' | 'symbol'
 
-type OnToken = (kind: TokenKind, text: string) => void
+/** `at`: where a symbol stands in the text. */
+type OnToken = (kind: TokenKind, text: string, at?: number) => void
 
 const QUOTE = 39
 const DOUBLE_QUOTE = 34
@@ -57,7 +58,7 @@ export function readTokens(text: string, onToken: OnToken): boolean {
       onToken(end > i + 1 ? 'string' : 'number', text.slice(i, end))
     } else {
       end = i + 1
-      onToken('symbol', text[i]!)
+      onToken('symbol', text[i]!, i)
     }
   }
   return certain

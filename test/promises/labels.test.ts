@@ -27,13 +27,13 @@ test('who waits in vain is told who holds the connection, and what the server ru
   )
   await until(() => manager.stats.inFlight > 0, { what: 'the statement' })
   const waits = { label: 'report', timeoutMillis: 30 }
-  for (const call of [
+  const calls = [
     manager.use(() => {}, waits),
     manager.transaction(() => {}, waits),
     manager.acquire(waits),
     manager.batch(['SELECT 1'], waits),
-  ]) {
-    const error = (await reason(call)) as AcquireTimeoutError
+  ]
+  for (const error of (await Promise.all(calls.map(reason))) as AcquireTimeoutError[]) {
     assert.ok(error instanceof AcquireTimeoutError)
     assert.equal(error.label, 'report')
     assert.equal(error.holderLabel, 'import')

@@ -12,7 +12,7 @@ import { findCycles, importsOf, readImports, type SourceImport } from '../suppor
 const LAYERS: readonly (readonly string[])[] = [
   // The command explains each step of connecting, so it looks below the public surface; nothing imports it.
   ['cli/'],
-  ['pool/', 'worker/', 'otel/', 'pglite/', 'timeline/'],
+  ['pool/', 'worker/', 'otel/', 'pglite/', 'timeline/', 'sandbox/'],
   ['index.ts'],
   ['face/'],
   // A broker over a broker.

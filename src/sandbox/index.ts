@@ -1,0 +1,91 @@
+/**
+ * Tests that undo themselves: a manager whose every transaction is a savepoint in one that is never committed.
+ *
+ * @module pg-managed-connection/sandbox
+ */
+import { ReentrantAcquireError } from '../errors.js'
+import { brokerOf, ManagerFace } from '../face/manager-face.js'
+import { beginText } from '../lease/begin.js'
+import { enclosingScope } from '../lease/holder-context.js'
+import type { IsolationLevel, Manager } from '../index.js'
+import type { Broker } from '../api/ports.js'
+import { SandboxBroker } from './broker.js'
+import { SandboxSession } from './session.js'
+
+export { SandboxError } from './error.js'
+
+/** What those who ask the manager meanwhile are told of its holder. */
+const LABEL = 'an open sandbox'
+
+/** Options of `openSandbox`. */
+export interface SandboxOptions {
+  /** Of the transaction that the sandbox is. Default: the server's `default_transaction_isolation`. */
+  readonly isolationLevel?: IsolationLevel | undefined
+}
+
+/** A manager in which nothing is ever committed. Its end rolls everything back. */
+export interface Sandbox extends Manager {
+  /** Undoes everything since the beginning, or since the last `mark()`, in its turn. */
+  reset(): Promise<void>
+  /** What `reset()` goes back to from now on, in its turn. */
+  mark(): Promise<void>
+}
+
+class SandboxFace extends ManagerFace implements Sandbox {
+  readonly #own: SandboxBroker
+
+  constructor(session: SandboxSession, under: Broker, conninfo: string) {
+    let own: SandboxBroker | undefined
+    super({ conninfo, title: 'Sandbox' }, (events) => (own = new SandboxBroker(session, under, events)))
+    this.#own = own!
+  }
+
+  async reset(): Promise<void> {
+    await this.#inTurn('reset', () => this.#own.session.reset())
+  }
+
+  async mark(): Promise<void> {
+    await this.#inTurn('mark', () => this.#own.session.mark())
+  }
+
+  async #inTurn(member: string, work: () => Promise<void>): Promise<void> {
+    refuseInside(this, member)
+    await this.#own.inTurn({ timeoutMillis: this.#own.options.acquireTimeoutMillis }, work)
+  }
+}
+
+function refuseInside(manager: object, member: string): void {
+  if (enclosingScope(manager) !== undefined) throw new ReentrantAcquireError({ member, inside: 'callback' })
+}
+
+/**
+ * Opens a sandbox: it takes the manager's connection, in its turn, and keeps it until its end.
+ *
+ * ```ts
+ * import { openSandbox } from 'pg-managed-connection/sandbox'
+ *
+ * await using sandbox = await openSandbox(manager)
+ * await sandbox.transaction((connection) => connection.query('SELECT 1'))
+ * await sandbox.reset()
+ * ```
+ *
+ * @throws TypeError for what is no manager of this library; what `acquire` throws
+ */
+export async function openSandbox(manager: Manager, options: SandboxOptions = {}): Promise<Sandbox> {
+  const under = brokerOf(manager)
+  if (under === undefined) throw new TypeError('openSandbox() takes a manager of this library')
+  const { isolationLevel } = options
+  const begin = beginText({ isolationLevel })
+  refuseInside(manager, 'openSandbox')
+  const terms = { autocommit: true, begin: 'BEGIN', owned: false, commitment: null }
+  const wait = { timeoutMillis: under.options.acquireTimeoutMillis, label: LABEL }
+  const base = await under.acquire(terms, wait, (lease) => lease)
+  const session = new SandboxSession(base)
+  try {
+    await session.open(begin)
+  } catch (error) {
+    await base.release({ left: 'threw', error, close: false }).catch(() => {})
+    throw error
+  }
+  return new SandboxFace(session, under, String(manager))
+}
