@@ -29,13 +29,13 @@ const LINES: {
   holdWarning: ({ heldMillis, label, statement, stack, returned }) => [
     'warn',
     returned
-      ? `${named(label)}returned the connection after ${heldMillis}ms`
-      : `${named(label)}has held the connection for ${heldMillis}ms${running(statement)}${at(stack)}`,
+      ? `${who(label)}returned the connection after ${heldMillis}ms`
+      : `${who(label)}has held the connection for ${heldMillis}ms${running(statement)}${at(stack)}`,
   ],
   endWaiting: ({ millis, label, heldMillis, waiting, statement, stack }) => [
     'warn',
     `end() has waited for ${millis}ms: ` +
-      (heldMillis === null ? '' : `${named(label)}has held the connection for ${heldMillis}ms; `) +
+      (heldMillis === null ? '' : `${who(label)}has held the connection for ${heldMillis}ms; `) +
       `${waiting} wait in line${running(statement)}${at(stack)}`,
   ],
   commitVerified: ({ outcome, millis }) => [
@@ -44,6 +44,7 @@ const LINES: {
   ],
 }
 
+const who = (label: string | null): string => (label === null ? 'somebody ' : named(label))
 const opened = (statement: string | null): string =>
   statement === null ? '' : `; opened by: ${quoteStatement(statement)}`
 const running = (statement: string | null): string =>
