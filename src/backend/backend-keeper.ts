@@ -170,7 +170,8 @@ export class BackendKeeper {
     await this.#pauseAfterEarlyDeaths(signal)
     for (let attempt = 0; ; attempt++) {
       try {
-        return await this.#openOnce(signal, until() || Infinity)
+        // The patience of one who stands in no line is no limit of an attempt that others wait for, too.
+        return await this.#openOnce(signal, reopenUntil > 0 ? until() : Infinity)
       } catch (error) {
         signal.throwIfAborted()
         if (error instanceof OwnFailure) throw toConnectError(error.cause)

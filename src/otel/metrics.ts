@@ -2,8 +2,9 @@
 import type { Attributes, BatchObservableResult, Meter } from '@opentelemetry/api'
 import { now } from '../util/clock.js'
 import { attributesOf, failureOf, operationOf } from './attributes.js'
-import { watch, type Contexts } from './subscribe.js'
-import type { Manager } from '../index.js'
+import { CONNECT, HOLD, STATEMENT, WAIT, type Channel } from '../diagnostics/channels.js'
+import { watch } from '../diagnostics/watch.js'
+import type { Manager, TraceContext } from '../index.js'
 
 const PREFIX = 'db.client.connection'
 
@@ -49,13 +50,13 @@ export function record(manager: Manager, meter: Meter, pool: Attributes): () => 
   const waited = histogram(`${PREFIX}.wait_time`, 'The time between asking for a turn and getting it.')
   const used = histogram(`${PREFIX}.use_time`, 'The time between getting a turn and giving it back.')
   const taken = histogram('db.client.operation.duration', 'The time that statements and batches took.')
-  const timed = <K extends keyof Contexts>(kind: K, tell: (seconds: number, context: Contexts[K]) => void) =>
-    watchTimes(manager, kind, tell)
+  const timed = <C extends TraceContext>(channel: Channel<C>, tell: (seconds: number, context: C) => void) =>
+    watchTimes(manager, channel, tell)
   const stops = [
-    timed('connect', (seconds, { error }) => error === undefined && created.record(seconds, pool)),
-    timed('wait', (seconds, { error }) => error === undefined && waited.record(seconds, pool)),
-    timed('hold', (seconds) => used.record(seconds, pool)),
-    timed('statement', (seconds, context) => {
+    timed(CONNECT, (seconds, { error }) => error === undefined && created.record(seconds, pool)),
+    timed(WAIT, (seconds, { error }) => error === undefined && waited.record(seconds, pool)),
+    timed(HOLD, (seconds) => used.record(seconds, pool)),
+    timed(STATEMENT, (seconds, context) => {
       const { error, hold, waitedMillis } = context
       const failure = error === undefined ? {} : failureOf(error)
       const operation = { 'db.operation.name': operationOf(context) }
@@ -70,13 +71,13 @@ export function record(manager: Manager, meter: Meter, pool: Attributes): () => 
 }
 
 /** Tells how long each took, in seconds. */
-function watchTimes<K extends keyof Contexts>(
+function watchTimes<C extends TraceContext>(
   manager: Manager,
-  kind: K,
-  tell: (seconds: number, context: Contexts[K]) => void,
+  channel: Channel<C>,
+  tell: (seconds: number, context: C) => void,
 ): () => void {
-  const begunAt = new WeakMap<Contexts[K], number>()
-  return watch(manager, kind, {
+  const begunAt = new WeakMap<C, number>()
+  return watch(manager, channel, {
     begin: (context) => void begunAt.set(context, now()),
     end: (context) => {
       const from = begunAt.get(context)

@@ -11,12 +11,15 @@ import {
   type Tracer,
 } from '@opentelemetry/api'
 import { attributesOf, failureOf, operationOf } from './attributes.js'
-import { watch, type Contexts } from './subscribe.js'
+import { HOLD, STATEMENT, TRANSACTION, WAIT, type Channel } from '../diagnostics/channels.js'
+import { watch } from '../diagnostics/watch.js'
 import type { HoldContext, Manager, StatementContext, TransactionContext, WaitContext } from '../index.js'
 
 /** What there may be spans of. */
 export const SPANS = ['wait', 'hold', 'transaction', 'statement'] as const
 export type SpanName = (typeof SPANS)[number]
+
+type Traced = WaitContext | HoldContext | TransactionContext | StatementContext
 
 const LABEL = 'pg_managed_connection.label'
 
@@ -43,7 +46,7 @@ export class Traces {
   start(names: readonly SpanName[]): () => void {
     const isWanted = (name: SpanName): boolean => names.includes(name)
     const stops = [
-      watch(this.#manager, 'wait', {
+      watch(this.#manager, WAIT, {
         begin: (context) => {
           this.#askers.set(context, contexts.active())
           if (isWanted('wait')) this.#begin(context, 'wait for the connection', contexts.active())
@@ -51,18 +54,18 @@ export class Traces {
         end: (context) => this.#end(context),
       }),
     ]
-    if (isWanted('hold')) stops.push(this.#watch('hold', (context) => this.#beginHold(context)))
+    if (isWanted('hold')) stops.push(this.#watch(HOLD, (context) => this.#beginHold(context)))
     if (isWanted('transaction')) {
-      stops.push(this.#watch('transaction', (context) => this.#beginTransaction(context)))
+      stops.push(this.#watch(TRANSACTION, (context) => this.#beginTransaction(context)))
     }
     if (isWanted('statement')) {
-      stops.push(this.#watch('statement', (context) => this.#beginStatement(context)))
+      stops.push(this.#watch(STATEMENT, (context) => this.#beginStatement(context)))
     }
     return () => stops.forEach((stop) => stop())
   }
 
-  #watch<K extends SpanName>(kind: K, begin: (context: Contexts[K]) => void): () => void {
-    return watch(this.#manager, kind, { begin, end: (context) => this.#end(context) })
+  #watch<C extends Traced>(channel: Channel<C>, begin: (context: C) => void): () => void {
+    return watch(this.#manager, channel, { begin, end: (context) => this.#end(context) })
   }
 
   /** It begins where the turn before it ends, and not where it was asked for. */
@@ -114,7 +117,7 @@ export class Traces {
     this.#begun.set(context, { span, caller })
   }
 
-  #end(context: Contexts[SpanName]): void {
+  #end(context: Traced): void {
     const span = this.#begun.get(context)?.span
     if (span === undefined) return
     if ('rowCount' in context && context.rowCount !== null) {

@@ -5,7 +5,7 @@ import { isError } from '../util/thrown.js'
 import { ConnectionRecord } from './connection-record.js'
 import { markOf } from './marks.js'
 import { Ring } from './ring.js'
-import { watch } from './watch.js'
+import { watch } from '../diagnostics/watch.js'
 import { failedWith, shown, shownLabel, shownValues } from './words.js'
 import type { Facts, Item, Period } from './items.js'
 import type {

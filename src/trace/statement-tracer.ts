@@ -6,6 +6,7 @@ import type { Manager } from '../api/manager.js'
 import type { EventSink, OutcomeWatch } from '../api/ports.js'
 import type { StatementCall } from '../api/statement.js'
 import type { HoldContext, StatementContext, TransactionContext } from '../api/tracing.js'
+import type { StatementEvent } from '../events.js'
 
 /** What a statement is part of. */
 export interface StatementPlace {
@@ -59,23 +60,14 @@ export class StatementTracer {
   }
 }
 
-interface Told {
-  readonly label: string | null
-  readonly text: string
-  readonly millis: number
-  readonly waitedMillis: number | null
-  readonly rowCount: number | null
-  readonly error: unknown
-}
-
 class StatementTrace implements OutcomeWatch {
   readonly context: StatementContext
   /** Called once it is over, before its caller is told. */
   onOver: (() => void) | null = null
   readonly #startedAt = now()
-  readonly #tell: (event: Told) => void
+  readonly #tell: (event: StatementEvent) => void
 
-  constructor(context: StatementContext, tell: (event: Told) => void) {
+  constructor(context: StatementContext, tell: (event: StatementEvent) => void) {
     this.context = context
     this.#tell = tell
   }

@@ -22,6 +22,19 @@ test('it opens the connection, once, and leaves an open one as it is', async () 
   assert.equal(manager.stats.connects, 2)
 })
 
+test('with no time to wait there is one attempt, which is no shorter for that, nor for who waits in line', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  await manager.connect({ timeoutMillis: 0 })
+  assert.equal(manager.closed, false)
+  await using other = new ManagedConnection(database.conninfo, {
+    onConnect: () => sleep(300),
+  })
+  const connecting = reason(other.connect({ timeoutMillis: 20 }))
+  assert.deepEqual((await other.query('SELECT 1 AS one')).rows, [{ one: 1 }])
+  assert.ok((await connecting) instanceof ConnectError)
+  assert.equal(other.stats.connects, 1)
+})
+
 test('it stands in no line: who holds the connection does not delay it', async () => {
   await using manager = new ManagedConnection(database.conninfo)
   await manager.use(async () => {

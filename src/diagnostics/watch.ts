@@ -1,6 +1,7 @@
 /** Subscribes to a tracing channel for what one manager does. */
-import type { Channel } from '../diagnostics/channels.js'
-import type { Manager, TraceContext } from '../index.js'
+import type { Manager } from '../api/manager.js'
+import type { TraceContext } from '../api/tracing.js'
+import type { Channel } from './channels.js'
 
 /** What is done where something begins, and where it is over. */
 export interface Watcher<C extends TraceContext> {
