@@ -301,12 +301,12 @@ async function payOverFailover(
   await before(onStandby)
   await onStandby.end()
   await manager.transaction((connection) => connection.query('SELECT 1'))
-  loseCommit(proxy, 'the answer')
+  // The primary has stored it, and can be asked by nobody.
+  loseCommit(proxy, 'the answer', () => proxy.refuse())
   const paid = outcome(
     manager.transaction((connection) => connection.query('INSERT INTO payment VALUES (1)')),
   )
   await until(async () => (await ids(primary)).includes(1), { what: 'the COMMIT' })
-  proxy.refuse()
   await onLoss(standby, primary)
   const settled = await within(paid, 'the payment', 30_000)
   const isOver = await connect(standby).then(async (client) => {

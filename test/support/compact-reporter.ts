@@ -1,8 +1,9 @@
 /**
  * A reporter for logs: a dot for each test that passes, node's closing summary, and failures in full; these once more
- * at the end, because who keeps only a part of a log keeps its end.
+ * at the end, their names last of all, because who keeps only a part of a log keeps its end.
  */
 import type { TestEvent } from 'node:test/reporters'
+import { relative } from 'node:path'
 import { inspect } from 'node:util'
 
 const DOTS_A_LINE = 80
@@ -12,6 +13,7 @@ type Failure = Extract<TestEvent, { type: 'test:fail' }>['data']
 /** Writes what a log needs: that it goes on, what failed and why, and the numbers. */
 export default async function* reportCompactly(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   const failures: string[] = []
+  const names: string[] = []
   let dots = 0
   const newLine = (): string => {
     const end = dots % DOTS_A_LINE > 0 ? '\n' : ''
@@ -31,6 +33,7 @@ export default async function* reportCompactly(events: AsyncIterable<TestEvent>)
         if (!isConsequence(event.data)) {
           const failure = describeFailure(event.data)
           failures.push(failure)
+          names.push(nameFailure(event.data))
           yield newLine() + failure
         }
         break
@@ -44,7 +47,7 @@ export default async function* reportCompactly(events: AsyncIterable<TestEvent>)
       default:
     }
   }
-  if (failures.length > 0) yield `\nWhat failed, once more:\n\n${failures.join('')}`
+  if (failures.length > 0) yield `\nWhat failed, once more:\n\n${failures.join('')}${names.join('')}`
 }
 
 function isSkipped({ skip }: { skip?: string | boolean }): boolean {
@@ -59,6 +62,14 @@ export function describeReason({ skip }: { skip?: string | boolean }): string {
 /** A test which failed only because tests in it did; those are reported themselves. */
 function isConsequence({ details }: Failure): boolean {
   return (details.error as { failureType?: string }).failureType === 'subtestsFailed'
+}
+
+/** A failed test in one line: its name, where it stands, and the first line of why. */
+function nameFailure({ name, file, line, details }: Failure): string {
+  const [reason] = ((details.error.cause as Error | undefined) ?? details.error).toString().split('\n')
+  const place =
+    file === undefined ? '' : ` (${relative(process.cwd(), file)}${line === undefined ? '' : `:${line}`})`
+  return `✖ ${name}${place}: ${reason}\n`
 }
 
 function describeFailure({ name, details }: Failure): string {

@@ -10,8 +10,12 @@ export type Lost =
   /** The COMMIT itself, and the server is told nothing: its session still has the transaction open. */
   | 'the commit, half open'
 
-/** Loses the next COMMIT that passes. Once. */
-export function loseCommit(proxy: Proxy, lost: Lost): void {
+/**
+ * Loses the next COMMIT that passes. Once.
+ *
+ * @param onLost called as that happens, before anybody can connect again
+ */
+export function loseCommit(proxy: Proxy, lost: Lost, onLost: () => void = () => {}): void {
   let isOnItsWay = false
   proxy.onChunk = (direction, chunk, connection) => {
     const commits = direction === 'toServer' && chunk.includes('COMMIT')
@@ -19,6 +23,7 @@ export function loseCommit(proxy: Proxy, lost: Lost): void {
     const isLost = (commits && lost !== 'the answer') || (isOnItsWay && direction === 'toClient')
     if (!isLost) return chunk
     proxy.onChunk = null
+    onLost()
     connection.cut(lost === 'the commit, half open' ? 'half open' : 'reset')
     return null
   }
