@@ -229,6 +229,61 @@ for (const verifyCommit of [true, { table: 'receipts' }]) {
   })
 }
 
+/** The server keeps outcomes in files of so many transactions, and removes whole files. */
+const OUTCOMES_IN_FILE = 2 ** 20
+
+/** Has the server forget what became of every transaction that is over by now. */
+async function forgetOutcomes(server: PostgresServer): Promise<void> {
+  const admin = await connect(server)
+  await admin.query(`DO $$ BEGIN
+    WHILE pg_current_xact_id()::text::bigint <= ${OUTCOMES_IN_FILE} LOOP COMMIT; END LOOP;
+  END $$`)
+  await admin.query("UPDATE pg_database SET datallowconn = true WHERE datname = 'template0'")
+  const { rows } = await admin.query<{ datname: string }>('SELECT datname FROM pg_database')
+  // The oldest outcome that is kept is the oldest that any table of any database may ask for.
+  for (const { datname } of rows) {
+    const client = new pg.Client(server.conninfo(datname))
+    await client.connect()
+    await client.query('VACUUM (FREEZE)')
+    await client.end()
+  }
+  await admin.end()
+}
+
+test('an id that is too old is not known any more, and says so; a receipt is', async () => {
+  await using server = await startServer({
+    conf: ['autovacuum = off', 'fsync = off', 'synchronous_commit = off'],
+  })
+  const admin = await connect(server)
+  await admin.query('CREATE TABLE payment (id int); CREATE TABLE receipts (id uuid PRIMARY KEY)')
+  await admin.end()
+  const pay = async (id: number, verifyCommit: VerifyCommit, whileLost: Promise<void>): Promise<void> => {
+    await using proxy = await startProxy(server)
+    const { host, port } = proxy
+    await using manager = new ManagedConnection(
+      { host, port, user: server.user, dbname: 'postgres', sslmode: 'disable' },
+      { verifyCommit },
+    )
+    loseCommit(proxy, 'the answer', () => proxy.refuse())
+    const paid = manager.transaction((connection) =>
+      connection.query('INSERT INTO payment VALUES ($1)', [id]),
+    )
+    paid.catch(() => {})
+    await whileLost
+    await proxy.accept()
+    await within(paid, 'the payment', 30_000)
+  }
+  const forgotten = until(async () => (await ids(server)).length === 2, { what: 'both COMMITs' }).then(() =>
+    forgetOutcomes(server),
+  )
+  const byId = outcome(pay(1, true, forgotten))
+  const byReceipt = await outcome(pay(2, { table: 'receipts' }, forgotten))
+  assert.equal(byReceipt.status, 'fulfilled')
+  const { commitOutcome, verification } = ((await byId) as PromiseRejectedResult).reason
+  assert.equal(commitOutcome, 'unknown')
+  assert.match(verification, /this one is too old/)
+})
+
 /** Loses the answer to the next COMMIT, and crashes the server while the connection that was asked about it is set up. */
 async function payOverTwoCrashes(
   verifyCommit: VerifyCommit,
