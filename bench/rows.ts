@@ -19,6 +19,7 @@ import { pgbenchPipeline, pgbenchTransaction } from './contestants/pgbench.js'
 import { pgPromiseTransaction } from './contestants/pg-promise.js'
 import { postgresJsQuery, postgresJsTransaction } from './contestants/postgres-js.js'
 import { slonikTransaction } from './contestants/slonik.js'
+import { settingsQueries, settingsTransactions } from './contestants/settings.js'
 import { watchedQueries, watchedTransactions } from './contestants/watched.js'
 import { workersFiveMessages, workersQuery, workersTransaction } from './contestants/workers.js'
 import { durableRows } from './durable-rows.js'
@@ -239,6 +240,20 @@ export function allRows(quick: boolean): readonly Row[] {
       title: 'query(), watched',
       kind: 'growth',
       entries: watchedQueries,
+    },
+    {
+      ...TRANSACTIONS,
+      id: 'settings',
+      title: 'transaction() with settings',
+      kind: 'growth',
+      entries: settingsTransactions,
+    },
+    {
+      ...QUERIES,
+      id: 'settings-query',
+      title: 'query() with settings',
+      kind: 'growth',
+      entries: settingsQueries,
     },
     ...durableRows(),
   ]

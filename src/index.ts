@@ -22,5 +22,6 @@ export type {
 export type * from './api/subscription.js'
 export type * from './api/tracing.js'
 export type { ConnectionParameters } from './conninfo/parameters.js'
+export type { ConninfoSource } from './conninfo/plans.js'
 export type * from './events.js'
 export type { Logger, ManagedConnectionOptions, VerifyCommit } from './options.js'

@@ -26,8 +26,28 @@ export interface LabelOptions {
   readonly label?: string | undefined
 }
 
+/**
+ * What the transactions of a call have set. It travels with their BEGIN, without a round trip of its own, and ends with
+ * them.
+ */
+export interface SettingsOptions {
+  /**
+   * Settings of the server by their names, as `SET LOCAL` takes them; names of your own have a point in them
+   * (`app.tenant`). Default: as the session has them.
+   */
+  readonly settings?: Readonly<Record<string, string | number | boolean>> | undefined
+  /** The role that statements are run as: `SET LOCAL ROLE`; `'none'` is the login's own. Default: as the session has it. */
+  readonly role?: string | undefined
+}
+
+/** Options of `with`: what each call has that does not say otherwise. */
+export interface SharedOptions extends LabelOptions, SettingsOptions, CommitOptions {
+  /** For `use` and `acquire`. Default: the option `autocommit`. */
+  readonly autocommit?: boolean | undefined
+}
+
 /** Options of `acquire` and `tryAcquire`. */
-export interface AcquireOptions extends WaitOptions, LabelOptions {
+export interface AcquireOptions extends WaitOptions, LabelOptions, SettingsOptions {
   /** No implicit BEGIN: each statement commits by itself. Default: the option `autocommit`. */
   readonly autocommit?: boolean | undefined
 }
@@ -47,7 +67,8 @@ export interface CommitOptions {
 }
 
 /** Options of `transaction`. */
-export interface TransactionOptions extends WaitOptions, LabelOptions, TransactionModes, CommitOptions {
+export interface TransactionOptions
+  extends WaitOptions, LabelOptions, SettingsOptions, TransactionModes, CommitOptions {
   /**
    * How many times `work` is run again when the transaction fails with 40001 (serialization) or 40P01 (deadlock), or
    * when `verifyCommit` has found out that its COMMIT was lost, with backoff; the turn is given up meanwhile and asked for again at the end of the line. Default: 0.
@@ -58,7 +79,8 @@ export interface TransactionOptions extends WaitOptions, LabelOptions, Transacti
 }
 
 /** Options of `batch`. */
-export interface BatchOptions extends WaitOptions, LabelOptions, TransactionModes, CommitOptions {}
+export interface BatchOptions
+  extends WaitOptions, LabelOptions, SettingsOptions, TransactionModes, CommitOptions {}
 
 /** Options of `listen`. */
 export interface ListenOptions extends WaitOptions {

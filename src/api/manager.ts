@@ -5,6 +5,7 @@ import type {
   CloseOptions,
   ConnectOptions,
   ListenOptions,
+  SharedOptions,
   TransactionOptions,
   UseOptions,
 } from './call-options.js'
@@ -103,6 +104,18 @@ export interface Manager extends AsyncDisposable {
    * ```
    */
   listen(channel: string, options?: ListenOptions): Promise<Subscription>
+  /**
+   * A manager of the same connection, with the same line, whose calls have these options in common; what a call says
+   * itself comes first, and its settings are added to these. Its events and its end are those of the connection.
+   *
+   * ```ts
+   * const tenant = manager.with({ settings: { 'app.tenant': 42 }, role: 'web' })
+   * await tenant.query('SELECT 1')
+   * ```
+   *
+   * @throws TypeError for an option that it does not know, or a setting that cannot be one
+   */
+  with(options: SharedOptions): Manager
   /** No live server connection right now. */
   readonly closed: boolean
   /** What the session is doing, in libpq's words; null exactly when closed. */

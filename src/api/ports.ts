@@ -10,6 +10,7 @@ import type { ConnectionFacts, ManagerStats } from './manager.js'
 import type { TransactionStatus } from './connection.js'
 import type { StatementCall } from './statement.js'
 import type { Subscription } from './subscription.js'
+import type { TurnSettings } from '../sql/turn-settings.js'
 
 /** How long and under which signal something is waited for. */
 export interface Wait {
@@ -34,6 +35,14 @@ export interface LeaseTerms {
   readonly owned: boolean
   /** How it does; null where its COMMIT is like any other. */
   readonly commitment: CommitTerms | null
+  /** What its transactions are to have set; null: as the session has it. */
+  readonly settings: TurnSettings | null
+}
+
+/** What a batch is. */
+export interface BatchTerms extends Pick<LeaseTerms, 'commitment' | 'settings'> {
+  /** The BEGIN of an explicit transaction; null where the implicit one will do. */
+  readonly begin: string | null
 }
 
 /** How the library commits. */
@@ -84,13 +93,8 @@ export interface Broker {
   tryAcquire<T>(terms: LeaseTerms, wait: Wait, receive: (lease: Lease) => T): Promise<T | null>
   /** Sends a one-shot in its turn. */
   query(call: StatementCall, wait: Wait): Promise<QueryResult>
-  /** Sends several statements as one transaction; `begin` is null where the implicit one will do. */
-  batch(
-    calls: readonly StatementCall[],
-    begin: string | null,
-    wait: Wait,
-    commitment: CommitTerms | null,
-  ): Promise<QueryResult[]>
+  /** Sends several statements as one transaction. */
+  batch(calls: readonly StatementCall[], terms: BatchTerms, wait: Wait): Promise<QueryResult[]>
   listen(channel: string, maxBuffered: number, wait: Wait): Promise<Subscription>
   /** Opens the connection, unless it is open; waits so long for a server that is not there yet. */
   connect(wait: Wait): Promise<void>

@@ -36,6 +36,10 @@ export interface StatementOptions {
    * turn.
    */
   label?: string | undefined
+  /** For the manager's `query` alone: what the statement's transaction has set, see `SettingsOptions`. */
+  settings?: Readonly<Record<string, string | number | boolean>> | undefined
+  /** For the manager's `query` alone: the role that it is run as, see `SettingsOptions`. */
+  role?: string | undefined
 }
 
 /** pg's query config, with a statement's limits. */

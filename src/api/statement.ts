@@ -1,6 +1,7 @@
 /** A statement as it was asked for, read and checked: what travels from the face down to the wire. */
 import type { CustomTypesConfig } from 'pg'
 import type { Classified } from '../sql/classify.js'
+import type { TurnSettings } from '../sql/turn-settings.js'
 
 /** A value as it is sent: text, bytes, or NULL. */
 export type WireValue = string | Buffer | null
@@ -41,6 +42,8 @@ export interface StatementCall {
   readonly extended: boolean
   /** What the caller calls it; null where it has not said. */
   readonly label: string | null
+  /** Of a one-shot: what its transaction is to have set; null: as the session has it. */
+  readonly settings: TurnSettings | null
   /** Told when a one-shot, or a batch, is about to be sent. */
   readonly onSent?: (() => void) | undefined
 }

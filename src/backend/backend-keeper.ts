@@ -6,7 +6,7 @@
  */
 import { AsyncResource } from 'node:async_hooks'
 import { ConnectError } from '../errors.js'
-import { isTransientOpenError, openClient } from '../connect/index.js'
+import { abortable, isTransientOpenError, openClient, withDeadline } from '../connect/index.js'
 import { internals } from '../pg/driver.js'
 import { backoffMillis } from '../util/backoff.js'
 import { now } from '../util/clock.js'
@@ -48,7 +48,8 @@ const NEXT: Transitions<State['kind']> = {
 }
 
 export class BackendKeeper {
-  readonly #plan: () => ConnectPlan
+  readonly #plan: () => Promise<ConnectPlan>
+  #planned: ConnectPlan | null = null
   readonly #options: ResolvedOptions
   readonly #owner: KeeperOwner
   /** Sockets and what they call live here, outside of any holder's context. */
@@ -69,7 +70,7 @@ export class BackendKeeper {
   /** When the last attempt to open one began, on the clock of `now()`. */
   #attemptedAt = 0
 
-  constructor(plan: () => ConnectPlan, options: ResolvedOptions, owner: KeeperOwner) {
+  constructor(plan: () => Promise<ConnectPlan>, options: ResolvedOptions, owner: KeeperOwner) {
     this.#plan = plan
     this.#options = options
     this.#owner = owner
@@ -139,7 +140,7 @@ export class BackendKeeper {
 
   /** What `target_session_attrs` asks for. */
   get targetSessionAttrs(): ConnectPlan['targetSessionAttrs'] {
-    return this.#plan().targetSessionAttrs
+    return this.#planned?.targetSessionAttrs ?? 'any'
   }
 
   async #open(before: Promise<unknown>, signal: AbortSignal): Promise<Backend> {
@@ -192,7 +193,8 @@ export class BackendKeeper {
 
   async #openOnce(signal: AbortSignal, deadline: number): Promise<Backend> {
     this.#attemptedAt = now()
-    const opened = await openClient(this.#plan(), { signal, ...(deadline === Infinity ? {} : { deadline }) })
+    const plan = (this.#planned = await this.#planNow(signal, deadline))
+    const opened = await openClient(plan, { signal, ...(deadline === Infinity ? {} : { deadline }) })
     const abandon = (): void => void internals(opened.client).connection.stream.destroy()
     signal.addEventListener('abort', abandon, { once: true })
     const timer = timerFor(deadline - now(), abandon)
@@ -205,6 +207,14 @@ export class BackendKeeper {
       timer?.stop()
       signal.removeEventListener('abort', abandon)
     }
+  }
+
+  /** A function of the user's may take its time, and be of no use. */
+  async #planNow(signal: AbortSignal, deadline: number): Promise<ConnectPlan> {
+    const plan = this.#plan().catch((error: unknown) => {
+      throw new OwnFailure(error)
+    })
+    return withDeadline({ signal, timeoutMillis: deadline - now() }, (within) => abortable(within, plan))
   }
 
   async #setUp(opened: OpenedClient): Promise<Backend> {

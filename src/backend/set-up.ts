@@ -72,10 +72,10 @@ async function untilLost(driver: DriverClient, work: () => Promise<void>): Promi
   }
 }
 
-/** `onConnect` failed on a connection that is well. A network error in it is about another connection. */
+/** `onConnect`, or the function that gives the conninfo, has failed. A network error in it is about another connection. */
 export class OwnFailure extends Error {
   constructor(override readonly cause: unknown) {
-    super('onConnect failed')
+    super('a function of the user’s failed')
   }
 }
 

@@ -49,10 +49,10 @@ export class BackendLife implements KeeperOwner {
   /** A `close()` that waits for the present holder. */
   #wanted: Deferred | null = null
 
-  constructor(plan: () => ConnectPlan, dispatcher: Dispatcher) {
+  constructor(plan: () => Promise<ConnectPlan>, dispatcher: Dispatcher) {
     this.#dispatcher = dispatcher
     this.deadlines = dispatcher.deadlines
-    this.keeper = new BackendKeeper(() => this.#planFor(plan()), dispatcher.options, this)
+    this.keeper = new BackendKeeper(async () => this.#planFor(await plan()), dispatcher.options, this)
     this.connecting = new Connecting(() => dispatcher.advance())
     this.#idleness = new Idleness(
       dispatcher.options,

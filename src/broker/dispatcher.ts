@@ -65,7 +65,7 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
   #advancing = false
 
   constructor(
-    plan: () => ConnectPlan,
+    plan: () => Promise<ConnectPlan>,
     options: ResolvedOptions,
     events: EventSink,
     subscriptions: Subscriptions,

@@ -1,5 +1,6 @@
 /** The broker over a wait queue and a backend of its own. */
-import { runBatch } from '../lease/batch.js'
+import { runAlone, runBatch } from '../lease/batch.js'
+import { OWNED } from '../lease/terms.js'
 import { Subscriptions, type SubscriptionOwner } from '../listen/subscriptions.js'
 import { now } from '../util/clock.js'
 import { Dispatcher } from './dispatcher.js'
@@ -8,35 +9,34 @@ import { LeaseWaiter, OneShotWaiter, type BrokerWaiter, type OneShot } from './w
 import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../api/connection.js'
 import type { ConnectionFacts, ManagerStats } from '../api/manager.js'
-import type { Broker, CommitTerms, EventSink, FaceOptions, LeaseTerms, Wait } from '../api/ports.js'
+import type { BatchTerms, Broker, EventSink, FaceOptions, LeaseTerms, Wait } from '../api/ports.js'
 import type { Statement, StatementCall } from '../api/statement.js'
 import type { Subscription } from '../api/subscription.js'
 import type { Backend } from '../backend/backend.js'
-import type { ConnectPlan } from '../conninfo/plan.js'
+import type { ConnectionPlans } from '../conninfo/plans.js'
 import type { Lease } from '../lease/lease.js'
 import type { ResolvedOptions } from '../options.js'
 import type { RequestOwner } from '../pipeline/request-owner.js'
 import type { Request } from '../pipeline/request.js'
 
+/** Before a function has said whom to connect to. */
+const UNKNOWN_PLAN = { hosts: [{ host: 'unknown', hostaddr: '', port: 0 }], user: '', database: '' } as const
+
 export class LocalBroker implements Broker, SubscriptionOwner {
   readonly options: FaceOptions
   readonly dispatcher: Dispatcher
-  readonly #planned: ConnectPlan
+  readonly #plans: ConnectionPlans
   readonly #oneShots: OneShots
 
-  /**
-   * @param planned what the connection string says now
-   * @param plan the same, asked anew at each opening
-   */
-  constructor(planned: ConnectPlan, plan: () => ConnectPlan, options: ResolvedOptions, events: EventSink) {
-    this.#planned = planned
+  constructor(plans: ConnectionPlans, options: ResolvedOptions, events: EventSink) {
+    this.#plans = plans
     const { autocommit, acquireTimeoutMillis, reconnectTimeoutMillis, statementTimeoutMillis } = options
     const { groupCommit, verifyCommit, traceValues } = options
     const traceHolders = options.traceHolders || options.holdWarningMillis > 0
     const revokes = options.maxHoldMillis > 0
     const waits = { acquireTimeoutMillis, reconnectTimeoutMillis, statementTimeoutMillis, revokes }
     this.options = { autocommit, groupCommit, verifyCommit, traceValues, traceHolders, ...waits }
-    this.dispatcher = new Dispatcher(plan, options, events, new Subscriptions(this, options))
+    this.dispatcher = new Dispatcher(() => plans.next(), options, events, new Subscriptions(this, options))
     this.#oneShots = new OneShots(this.dispatcher)
   }
 
@@ -81,7 +81,7 @@ export class LocalBroker implements Broker, SubscriptionOwner {
 
   /** The live server, else the first that would be tried. */
   get facts(): ConnectionFacts {
-    const { hosts, user, database } = this.#planned
+    const { hosts, user, database } = this.#plans.known ?? UNKNOWN_PLAN
     const [first] = hosts
     const planned = { host: first.host || first.hostaddr || 'localhost', port: first.port, processID: null }
     const { host, port, processID } = this.backend?.client ?? planned
@@ -110,19 +110,27 @@ export class LocalBroker implements Broker, SubscriptionOwner {
   // ---- one-shots
 
   query(call: StatementCall, wait: Wait): Promise<QueryResult> {
+    if (this.takesTurn(call)) return this.#queryInTurn(call, wait)
     return this.#ask(this.createQuery(call, wait, false), wait)
   }
 
-  batch(
-    calls: readonly StatementCall[],
-    begin: string | null,
-    wait: Wait,
-    commitment: CommitTerms | null,
-  ): Promise<QueryResult[]> {
-    if (commitment === null) return this.#ask(this.createBatch(calls, begin, wait, false), wait)
-    const terms = { autocommit: false, begin: begin ?? 'BEGIN', owned: true, commitment }
+  /** It has settings, and may not commit as a whole: it needs a BEGIN before it and a COMMIT behind. */
+  takesTurn({ settings, text: { kind, inParts } }: StatementCall): boolean {
+    return settings !== null && ((kind !== 'plain' && kind !== 'other') || inParts)
+  }
+
+  /** One that may not be sent as a transaction by itself has one around it. */
+  #queryInTurn(call: StatementCall, wait: Wait): Promise<QueryResult> {
+    const terms = { ...OWNED, settings: call.settings }
+    return this.acquire(terms, wait, (lease) => runAlone(lease, { ...call, settings: null })).then(itself)
+  }
+
+  batch(calls: readonly StatementCall[], terms: BatchTerms, wait: Wait): Promise<QueryResult[]> {
+    const { begin, commitment, settings } = terms
+    if (commitment === null) return this.#ask(this.createBatch(calls, terms, wait, false), wait)
+    const turn = { ...OWNED, begin: begin ?? OWNED.begin, commitment, settings }
     const limits = { timeoutMillis: this.options.statementTimeoutMillis, signal: wait.signal }
-    return this.acquire(terms, wait, (lease) => runBatch(lease, calls, limits)).then((results) => results)
+    return this.acquire(turn, wait, (lease) => runBatch(lease, calls, limits)).then(itself)
   }
 
   sendInLine<T>(create: (owner: RequestOwner) => Request, wait: Wait): Promise<T> {
@@ -147,11 +155,11 @@ export class LocalBroker implements Broker, SubscriptionOwner {
 
   createBatch(
     calls: readonly StatementCall[],
-    begin: string | null,
+    terms: BatchTerms,
     wait: Wait,
     abandonable = true,
   ): OneShotWaiter<readonly Statement[], QueryResult[]> {
-    const oneShot = this.#oneShots.batch(calls, begin, wait.signal)
+    const oneShot = this.#oneShots.batch(calls, terms, wait.signal)
     return new OneShotWaiter(this.dispatcher, oneShot, wait, abandonable)
   }
 
@@ -191,4 +199,9 @@ export class LocalBroker implements Broker, SubscriptionOwner {
       this.dispatcher.deadlines.clear()
     })
   }
+}
+
+/** What a lease comes to, once that is known. */
+function itself<T>(value: T): T {
+  return value
 }

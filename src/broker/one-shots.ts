@@ -6,17 +6,22 @@ import { SEND_COMMITTING, type Admission, type RequestOwner } from '../pipeline/
 import { SILENT_OWNER } from '../backend/silent-owner.js'
 import { ConnectionLostError, UncommittedTransactionError } from '../errors.js'
 import { withIndex } from '../lease/batch.js'
+import { leadOf } from '../lease/lease-settings.js'
 import { BatchRequest } from '../pipeline/batch-request.js'
 import { ControlRequest } from '../pipeline/control-request.js'
 import { createRequest } from '../pipeline/create-request.js'
+import { StatementsRequest } from '../pipeline/query-request.js'
 import { TRAITS, type Pipelining, type Request } from '../pipeline/request.js'
 import { guardRequest } from '../pipeline/statement-guard.js'
+import { localCommands, meaningOf, type TurnSettings } from '../sql/turn-settings.js'
+import type { BatchTerms } from '../api/ports.js'
 import type { Statement, StatementCall, StatementLimits, ReadyStatus } from '../api/statement.js'
 import type { Failure } from '../util/failure.js'
 import type { Dispatcher } from './dispatcher.js'
 import type { OneShot } from './waiters.js'
 
 export class OneShots implements RequestOwner {
+  readonly isolated = true
   readonly #dispatcher: Dispatcher
   /** Those that were sent a second time, because their prepared statement had become stale. */
   readonly #retried = new WeakSet<Request>()
@@ -26,7 +31,8 @@ export class OneShots implements RequestOwner {
   }
 
   query(call: StatementCall): OneShot<StatementCall> {
-    return { call, pipelining: this.#pipelining(call.text.kind === 'plain'), create: this.#createQuery }
+    const { kind, reads } = call.text
+    return { call, pipelining: this.#pipelining(kind === 'plain', reads), create: this.#createQuery }
   }
 
   /** What is sent here could not be sent again if the connection died behind a COMMIT. */
@@ -35,30 +41,29 @@ export class OneShots implements RequestOwner {
     return this.#guarded(createRequest(this, call, false, exclusive), call.limits)
   }
 
-  /**
-   * Each result is of its own statement; the limits are those of the whole.
-   *
-   * @param begin the BEGIN of an explicit transaction; null where the implicit one will do
-   */
+  /** Each result is of its own statement; the limits are those of the whole. */
   batch(
     calls: readonly StatementCall[],
-    begin: string | null,
+    { begin, settings }: BatchTerms,
     signal: AbortSignal | undefined,
   ): OneShot<readonly Statement[]> {
+    // What is to be set for them all is set behind a BEGIN.
+    const own = { begin: settings === null ? begin : (begin ?? 'BEGIN'), settings }
     const limits = { timeoutMillis: this.#dispatcher.options.statementTimeoutMillis, signal }
     return {
       call: calls.map(({ statement }) => statement),
-      pipelining: this.#pipelining(begin === null),
+      pipelining: this.#pipelining(own.begin === null, false),
       create: (statements, exclusive) => {
         calls[0]!.onSent?.()
-        return this.#guarded(new BatchRequest(this, statements, begin, exclusive), limits)
+        return this.#guarded(new BatchRequest(this, statements, own, exclusive), limits)
       },
     }
   }
 
   /** Where each one-shot is followed by a reset, no other statement may come in between. */
-  #pipelining(sharable: boolean): Pipelining {
-    return sharable && this.#dispatcher.options.reset !== 'session' ? 'shared' : 'exclusive'
+  #pipelining(sharable: boolean, reads: boolean): Pipelining {
+    if (!sharable || this.#dispatcher.options.reset === 'session') return 'exclusive'
+    return reads ? 'read' : 'shared'
   }
 
   #guarded(request: Request, limits: StatementLimits): Request {
@@ -74,8 +79,18 @@ export class OneShots implements RequestOwner {
     return ended !== 'committed' && !traits.facts.inParts
   }
 
-  admit(): Admission {
-    return SEND_COMMITTING
+  admit(request: Request): Admission {
+    const settings = settingsOf(request)
+    if (settings === null) return SEND_COMMITTING
+    const isExplicit = request instanceof BatchRequest
+    return isExplicit
+      ? { ...SEND_COMMITTING, locals: localCommands(settings) }
+      : { ...SEND_COMMITTING, lead: leadOf(settings) }
+  }
+
+  meaningOf(request: Request): string {
+    const settings = settingsOf(request)
+    return settings === null ? '' : meaningOf(settings)
   }
 
   onAnswered(request: Request, status: ReadyStatus): void {
@@ -149,6 +164,10 @@ export class OneShots implements RequestOwner {
   onLost(request: Request, cause: Error): void {
     request.giveUp(lostError(cause, request.sent))
   }
+}
+
+function settingsOf(request: Request): TurnSettings | null {
+  return request instanceof StatementsRequest ? request.settings : null
 }
 
 function lostError(cause: Error, sent: boolean): ConnectionLostError {

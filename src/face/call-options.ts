@@ -18,8 +18,10 @@ const label: Check = (name, value) => {
   if (typeof value !== 'string') throw new TypeError(`${name} must be a string, but is ${String(value)}`)
 }
 
+/** Both are read and checked together. */
+const SETTINGS = { settings: later, role: later }
 const WAIT = { signal, timeoutMillis: checkMillis, detached: checkBoolean }
-const ACQUIRE = { ...WAIT, label, autocommit: checkBoolean }
+const ACQUIRE = { ...WAIT, ...SETTINGS, label, autocommit: checkBoolean }
 const MODES = { isolationLevel: later, accessMode: later, deferrable: later }
 const COMMIT = { groupCommit: checkBoolean, verifyCommit: checkVerifyCommit }
 
@@ -27,8 +29,9 @@ const OPTIONS = {
   use: { ...ACQUIRE, close: checkBoolean },
   acquire: ACQUIRE,
   tryAcquire: ACQUIRE,
-  transaction: { ...WAIT, label, ...MODES, ...COMMIT, retries: checkCount, close: checkBoolean },
-  batch: { ...WAIT, label, ...MODES, ...COMMIT },
+  transaction: { ...WAIT, ...SETTINGS, label, ...MODES, ...COMMIT, retries: checkCount, close: checkBoolean },
+  batch: { ...WAIT, ...SETTINGS, label, ...MODES, ...COMMIT },
+  with: { ...SETTINGS, label, ...COMMIT, autocommit: checkBoolean },
   listen: { ...WAIT, maxBuffered: checkCount },
   'connection.transaction': {},
   stream: { batchSize: later, signal: later, timeoutMillis: later, rowMode: later, types: later },

@@ -74,6 +74,11 @@ class HeldConnection implements Omit<Connection, 'query' | 'stream'>, Droppable 
   #query(config: unknown, values: unknown): Promise<QueryResult> {
     try {
       const asked = readCall(config, values, this.#context.defaults)
+      if (asked.settings !== null) {
+        throw new TypeError(
+          'settings and role are those of the turn: give them to use(), acquire() or transaction()',
+        )
+      }
       const shown = this.#context.instruments.show(asked)
       return this.#ask(shown?.calls[0] ?? asked, shown)
     } catch (error) {

@@ -1,13 +1,10 @@
 /** The manager that owns the connection. */
 import { LocalBroker } from '../broker/local-broker.js'
 import { logged } from '../diagnostics/logging.js'
-import { describeConninfo } from '../conninfo/mask.js'
 import { explainStrayOption } from '../conninfo/other-names.js'
-import { planConnection } from '../conninfo/plan.js'
-import { readConninfo } from '../conninfo/read-conninfo.js'
+import { ConnectionPlans, type ConninfoSource } from '../conninfo/plans.js'
 import { resolveOptions } from '../options.js'
 import { ManagerFace } from './manager-face.js'
-import type { ConnectionParameters } from '../conninfo/parameters.js'
 import type { ManagedConnectionOptions } from '../options.js'
 
 /**
@@ -27,20 +24,20 @@ import type { ManagedConnectionOptions } from '../options.js'
 export class ManagedConnection extends ManagerFace {
   /**
    * @param conninfo any libpq connection string, or an object of libpq's keywords or of pg's config names; what it
-   * leaves out comes from the PG* environment, the service file, the password file and libpq's defaults
+   * leaves out comes from the PG* environment, the service file, the password file and libpq's defaults. Or a function
+   * that gives one or the other, or a promise of it: it is asked at each opening, for users and passwords that change.
+   * Where it throws, the opening fails with a `ConnectError` that has the error in `cause`
    * @throws `ConninfoError` for a connection string that libpq refuses; TypeError or RangeError for an option
    */
-  constructor(conninfo?: string | URL | ConnectionParameters, options: ManagedConnectionOptions = {}) {
-    const given = readConninfo(conninfo)
-    const plan = planConnection(given)
+  constructor(conninfo?: ConninfoSource, options: ManagedConnectionOptions = {}) {
+    const plans = new ConnectionPlans(conninfo)
     const resolved = resolveOptions(options, {
       explainStray: explainStrayOption,
-      queryTimeoutMillis: plan.statementTimeoutMillis,
+      queryTimeoutMillis: plans.known?.statementTimeoutMillis,
     })
     super(
-      { conninfo: describeConninfo(given), title: 'ManagedConnection' },
-      (events) =>
-        new LocalBroker(plan, () => planConnection(given), resolved, logged(events, resolved.logger)),
+      { conninfo: plans.description, title: 'ManagedConnection' },
+      (events) => new LocalBroker(plans, resolved, logged(events, resolved.logger)),
     )
   }
 }

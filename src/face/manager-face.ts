@@ -1,7 +1,6 @@
 /** The verbs of every manager, over a broker: the local one, or that of another thread. */
 import { inspect } from 'node:util'
 import { ManagerEndedError, ReentrantAcquireError } from '../errors.js'
-import { beginText } from '../lease/begin.js'
 import { enclosingScope, runCallback } from '../lease/holder-context.js'
 import { ClassifiedTexts } from '../sql/classify.js'
 import { TracedBroker } from '../trace/traced-broker.js'
@@ -13,8 +12,10 @@ import { createHolder } from './held-connection.js'
 import { markNestedHandled } from './nesting.js'
 import { isSubmittable, readBatched, readCall } from './read-call.js'
 import { repeat } from './retries.js'
+import { scoped } from './scoped-broker.js'
 import { SafeEmitter } from './safe-emitter.js'
 import { Instruments } from './shown-calls.js'
+import { batchTerms, transactionTerms, turnTerms } from './terms.js'
 import type { CustomTypesConfig, QueryResult } from 'pg'
 import type {
   AcquireOptions,
@@ -23,11 +24,12 @@ import type {
   ConnectOptions,
   LabelOptions,
   ListenOptions,
+  SharedOptions,
 } from '../api/call-options.js'
 import type { TransactionOptions, UseOptions, WaitOptions } from '../api/call-options.js'
 import type { Connection, TransactionStatus } from '../api/connection.js'
 import type { ConnectionFacts, EndOptions, Manager, ManagerStats } from '../api/manager.js'
-import type { Broker, CommitTerms, EventSink, Lease, LeaseTerms, Leaving, Wait } from '../api/ports.js'
+import type { Broker, EventSink, Lease, LeaseTerms, Leaving, Wait } from '../api/ports.js'
 import type { BatchResults, OneShotQuery, QueryConfig } from '../api/query.js'
 import type { Subscription } from '../api/subscription.js'
 import type { HandleContext, Holder } from './held-connection.js'
@@ -37,14 +39,8 @@ const DEFAULT_MAX_BUFFERED = 10_000
 
 const END_TIMEOUT_MILLIS = 30_000
 
-/** The first statement opens a transaction, as in Python's DB-API. */
-const DB_API: LeaseTerms = { autocommit: false, begin: 'BEGIN', owned: false, commitment: null }
-const AUTOCOMMIT: LeaseTerms = { ...DB_API, autocommit: true }
-/** The library commits. */
-const OWNED: LeaseTerms = { ...DB_API, owned: true }
-
 /** The verbs of a manager that take options. */
-type Verb = Exclude<OptionalCall, 'stream' | 'connection.transaction'>
+type Verb = Exclude<OptionalCall, 'stream' | 'connection.transaction' | 'with'>
 
 type Work<T> = (connection: Connection) => T | PromiseLike<T>
 
@@ -67,20 +63,28 @@ export function brokerOf(manager: object): Broker | undefined {
 
 export abstract class ManagerFace extends SafeEmitter implements Manager {
   readonly #facts: FaceFacts
+  /** The manager that this one is made of by `with()`; itself where it is none. */
+  readonly #root: ManagerFace
   readonly #broker: Broker
   readonly #context: HandleContext
 
-  protected constructor(facts: FaceFacts, createBroker: (events: EventSink) => Broker) {
+  protected constructor(
+    facts: FaceFacts,
+    createBroker: (events: EventSink) => Broker,
+    root: ManagerFace | null = null,
+  ) {
     super()
     this.#facts = facts
-    const events = this.sink()
+    this.#root = root ?? this
+    if (root !== null) this.sendOn(root)
+    const events = this.#root.sink()
     const broker = createBroker(events)
     this.#broker = new TracedBroker(broker, events)
     brokers.set(this, broker)
     const texts = new ClassifiedTexts()
     const timeoutMillis = this.#broker.options.statementTimeoutMillis
     this.#context = {
-      manager: this,
+      manager: this.#root,
       defaults: { texts, timeoutMillis, types: facts.types },
       instruments: new Instruments(texts, () => this.#broker.facts),
     }
@@ -92,7 +96,7 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     try {
       const wait = this.#admit('use', options)
       checkWork('use', work)
-      return this.#take(this.#terms(options), wait, work, options.close ?? false)
+      return this.#take(turnTerms(options, this.#broker.options), wait, work, options.close ?? false)
     } catch (error) {
       return Promise.reject(error as Error)
     }
@@ -116,7 +120,7 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
   acquire(options: AcquireOptions = NO_OPTIONS): Promise<Connection> {
     try {
       const wait = this.#admit('acquire', options)
-      return this.#broker.acquire(this.#terms(options), wait, this.#handle)
+      return this.#broker.acquire(turnTerms(options, this.#broker.options), wait, this.#handle)
     } catch (error) {
       return Promise.reject(error as Error)
     }
@@ -127,16 +131,14 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
   async tryAcquire(options: AcquireOptions = NO_OPTIONS): Promise<Connection | null> {
     const wait = this.#admit('tryAcquire', options)
     this.#refuseEnding()
-    return this.#broker.tryAcquire(this.#terms(options), wait, this.#handle)
+    return this.#broker.tryAcquire(turnTerms(options, this.#broker.options), wait, this.#handle)
   }
 
   transaction<T>(work: Work<T>, options: TransactionOptions = NO_OPTIONS): Promise<T> {
     try {
       const wait = this.#admit('transaction', options)
       checkWork('transaction', work)
-      const begin = beginText(options)
-      const commitment = this.#commitment(options)
-      const terms = begin === OWNED.begin && commitment === null ? OWNED : { ...OWNED, begin, commitment }
+      const terms = transactionTerms(options, this.#broker.options)
       const { retries = 0, close = false, signal } = options
       const attempt = (onLease?: (lease: Lease) => void): Promise<T> =>
         this.#take(terms, wait, work, close, onLease)
@@ -179,15 +181,14 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
   async #batch(statements: readonly (string | QueryConfig)[], options: BatchOptions): Promise<QueryResult[]> {
     const wait = this.#admit('batch', options)
     if (!Array.isArray(statements)) throw new TypeError('batch() takes an array of statements')
-    const begin = beginText(options)
     const asked = statements.map((statement, index) => readBatched(statement, index, this.#context.defaults))
     this.#refuseEnding()
-    if (asked.length === 0) return []
     const shown = this.#context.instruments.showAll(asked)
     const calls = shown?.calls ?? asked
-    // The implicit transaction of a single Sync will do otherwise.
-    const explicit = begin !== 'BEGIN' || calls.some(({ text }) => text.kind !== 'plain')
-    const answered = this.#broker.batch(calls, explicit ? begin : null, wait, this.#commitment(options))
+    const explicit = calls.some(({ text }) => text.kind !== 'plain')
+    const terms = batchTerms(options, this.#broker.options, explicit)
+    if (calls.length === 0) return []
+    const answered = this.#broker.batch(calls, terms, wait)
     return shown === null ? answered : shown.followAll(answered)
   }
 
@@ -195,6 +196,11 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     const wait = this.#admit('listen', options)
     checkChannel(channel)
     return this.#broker.listen(channel, options.maxBuffered ?? DEFAULT_MAX_BUFFERED, wait)
+  }
+
+  with(options: SharedOptions): Manager {
+    checkOptions('with', options)
+    return new ManagerWith(this, this.#facts, this.#root, options)
   }
 
   get closed(): boolean {
@@ -243,19 +249,6 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     return `<${this.#facts.title}: ${this.#facts.conninfo} (${this.status ?? 'closed'})>`
   }
 
-  #terms({ autocommit }: AcquireOptions): LeaseTerms {
-    return (autocommit ?? this.#broker.options.autocommit) ? AUTOCOMMIT : DB_API
-  }
-
-  /** How a transaction of the library's is committed; null where its COMMIT is like any other. */
-  #commitment(options: TransactionOptions | BatchOptions): CommitTerms | null {
-    const { groupCommit, verifyCommit } = this.#broker.options
-    const verify = options.verifyCommit ?? verifyCommit
-    // What writes nothing has nothing to wait for.
-    const group = options.accessMode !== 'read only' && (options.groupCommit ?? groupCommit)
-    return group || verify !== false ? { group, verify } : null
-  }
-
   /** Checks a call, before anything is done for it, and reads how long it waits. */
   #admit(call: Verb, options: WaitOptions & LabelOptions): Wait {
     // These wait for nobody.
@@ -268,7 +261,7 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
   }
 
   #refuseReentrance(member: string, detached: boolean | undefined): void {
-    const scope = enclosingScope(this)
+    const scope = enclosingScope(this.#root)
     if (scope === undefined || (detached === true && scope.kind === 'callback')) return
     throw new ReentrantAcquireError({ member, inside: scope.kind })
   }
@@ -284,7 +277,7 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     const holder = createHolder(lease, this.#context)
     let result: T
     try {
-      const working = runCallback(this, () => work(holder.handle))
+      const working = runCallback(this.#root, () => work(holder.handle))
       result = await (this.#broker.options.revokes ? untilRevoked(lease, working) : working)
     } catch (error) {
       if (lease.revocation === null) await leave(holder, { left: 'threw', error, close }).catch(() => {})
@@ -292,6 +285,13 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     }
     await leave(holder, { left: 'returned', close })
     return result
+  }
+}
+
+/** A manager whose calls have something in common: the same line, connection, events and end. */
+class ManagerWith extends ManagerFace {
+  constructor(base: ManagerFace, facts: FaceFacts, root: ManagerFace, options: SharedOptions) {
+    super(facts, () => scoped(brokerOf(base)!, options), root)
   }
 }
 

@@ -3,6 +3,7 @@ import type { CustomTypesConfig } from 'pg'
 import { TransactionOrderError } from '../errors.js'
 import { checkMillis } from '../options.js'
 import { checkSignal } from '../util/abort-signals.js'
+import { readSettings, type GivenSettings } from '../sql/turn-settings.js'
 import { checkTextSize, readValues } from './read-values.js'
 import type { DriverSubmittable } from '../api/ports.js'
 import type { Statement, StatementCall, StatementLimits } from '../api/statement.js'
@@ -41,12 +42,13 @@ export function readCall(config: unknown, values: unknown, defaults: CallDefault
     text: classified,
     limits: readLimits(given, defaults.timeoutMillis),
     label: readLabel(given),
+    settings: readSettings(given as GivenSettings),
     extended: given.queryMode === 'extended' || given.name != null || wireValues.length > 0,
   }
 }
 
-/** The limits that a statement may have of its own, one of them pg's. */
-const OWN_LIMITS = ['signal', 'timeoutMillis', 'query_timeout'] as const
+/** What a statement may have of its own, `query_timeout` being pg's. */
+const OWN_LIMITS = ['signal', 'timeoutMillis', 'query_timeout', 'settings', 'role'] as const
 
 /**
  * Reads one statement of a batch.
@@ -60,7 +62,7 @@ export function readBatched(statement: unknown, index: number, defaults: CallDef
   const own = OWN_LIMITS.find((limit) => readConfig(statement)[limit] !== undefined)
   if (own !== undefined) {
     throw new TypeError(
-      `${name} has ${own} of its own; a batch is one: give it a signal, or set statementTimeoutMillis`,
+      `${name} has ${own} of its own; a batch is one: give it to the batch, or set statementTimeoutMillis`,
     )
   }
   if (call.text.controls) {

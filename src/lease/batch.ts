@@ -1,4 +1,4 @@
-/** A batch whose COMMIT waits together with others, or may have to be found out about: a lease of its own. */
+/** Statements and batches that need a lease of their own: a COMMIT that waits together with others, or a BEGIN. */
 import { StatementTimeoutError } from '../errors.js'
 import { BatchRequest } from '../pipeline/batch-request.js'
 import { guardRequest } from '../pipeline/statement-guard.js'
@@ -22,7 +22,7 @@ export async function runBatch(
   const statements = calls.map(({ statement }) => statement)
   const exclusive = calls.some(({ text }) => text.kind !== 'plain')
   const isReady = requests.commitment!.obstacle(requests.backend!) === null
-  const request = new BatchRequest(requests, statements, null, exclusive)
+  const request = new BatchRequest(requests, statements, { begin: null, settings: null }, exclusive)
   const answered = request.promise<QueryResult[]>()
   request.markHandled()
   guardRequest(request, limits, owner.deadlines)
@@ -42,6 +42,20 @@ export async function runBatch(
   return answered.catch((reason: unknown) => {
     throw withIndex(request, reason)
   })
+}
+
+/** Runs one statement as a transaction, and commits. */
+export async function runAlone(lease: Lease, call: StatementCall): Promise<QueryResult> {
+  let result: QueryResult
+  try {
+    call.onSent?.()
+    result = await lease.query(call, null)
+  } catch (error) {
+    await lease.release({ left: 'threw', error, close: false }).catch(() => {})
+    throw lease.revocation ?? error
+  }
+  await lease.release({ left: 'returned', close: false })
+  return result
 }
 
 async function leave(lease: Lease): Promise<void> {

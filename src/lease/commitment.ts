@@ -16,7 +16,8 @@ import type { CommitTerms } from '../api/ports.js'
 import type { Backend } from '../backend/backend.js'
 import type { Commits } from '../commit/commits.js'
 import type { ServerIdentity } from '../commit/server-identity.js'
-import type { EndAnswer, LeaseRequests } from './lease-requests.js'
+import type { LeaseRequests } from './lease-requests.js'
+import type { EndAnswer } from './settlement.js'
 
 const ID_TEXT = 'SELECT pg_catalog.pg_current_xact_id_if_assigned()::pg_catalog.text AS answer'
 const ID_QUESTION = ownStatement(ID_TEXT, { preparable: true })

@@ -12,28 +12,20 @@ import {
   type Admission,
   type RequestOwner,
 } from '../pipeline/request-owner.js'
-import { GROUPED } from '../commit/flushes.js'
 import { ConnectionLostError, type CommitOutcome } from '../errors.js'
 import { ControlRequest } from '../pipeline/control-request.js'
 import { StatementsRequest } from '../pipeline/query-request.js'
 import { TRAITS, type Request } from '../pipeline/request.js'
 import { BEGIN_FACTS } from '../sql/classify.js'
 import { Commitment } from './commitment.js'
+import { LeaseSettings } from './lease-settings.js'
 import { Replay } from './replay.js'
 import { TransactionState } from './transaction-state.js'
 import type { Backend } from '../backend/backend.js'
 import type { LeaseTerms } from '../api/ports.js'
 import type { ReadyStatus } from '../api/statement.js'
 import type { ControlLimits, LeaseOwner } from './lease-owner.js'
-import type { ServerState } from './settlement.js'
-
-/** The answer to COMMIT or ROLLBACK. */
-export interface EndAnswer {
-  /** ROLLBACK in answer to COMMIT says that nothing was saved; null where nothing had to be sent. */
-  readonly tag: string | null
-  /** The statement error that had made the transaction fail before, where one did. */
-  readonly failedBefore: Error | null
-}
+import type { EndAnswer, ServerState } from './settlement.js'
 
 interface Loss {
   readonly cause: Error
@@ -51,7 +43,7 @@ export class LeaseRequests implements RequestOwner {
   accepting = true
   /** How the library commits; null where it does not, or its COMMIT is like any other. */
   readonly commitment: Commitment | null
-  readonly #locals: readonly string[]
+  readonly #settings: LeaseSettings
   readonly #owner: LeaseOwner
   readonly #replay = new Replay()
   #backend: Backend
@@ -68,7 +60,7 @@ export class LeaseRequests implements RequestOwner {
     const { commitment } = terms
     this.commitment =
       commitment === null ? null : new Commitment(commitment, terms.begin, this, owner.commits)
-    this.#locals = commitment?.group === true ? GROUPED : NO_LOCALS
+    this.#settings = LeaseSettings.of(terms)
   }
 
   /** The backend that it speaks on; null while a new one is being opened for it. */
@@ -186,6 +178,9 @@ export class LeaseRequests implements RequestOwner {
     if (!isControl && transaction.endedByText) {
       return { verdict: 'refuse', error: transaction.endedError() }
     }
+    const refusal = this.#settings.refusalOf(request, transaction)
+    if (refusal !== null) return { verdict: 'refuse', error: refusal }
+    const alone = this.#settings.aloneOf(request, transaction)
     const beginIsDue = transaction.beginIsDue(facts)
     if (beginIsDue) {
       // It goes along with one statement of the extended protocol that may be pipelined.
@@ -200,9 +195,15 @@ export class LeaseRequests implements RequestOwner {
     if (mayCommit) this.#committing = request
     this.#replay.onSending()
     const trailer = isControl ? null : (this.commitment?.questionBehind(request) ?? null)
+    if (alone !== null) return alone
     if (!beginIsDue && trailer === null) return mayCommit ? SEND_COMMITTING : SEND
     const begin = beginIsDue ? transaction.begin : null
-    return { verdict: 'send', begin, locals: beginIsDue ? this.#locals : NO_LOCALS, trailer, mayCommit }
+    const locals = beginIsDue ? this.#settings.commands : NO_LOCALS
+    return { verdict: 'send', begin, locals, lead: null, trailer, mayCommit }
+  }
+
+  meaningOf(): string {
+    return this.#settings.meaning
   }
 
   /** A BEGIN of its own, for a request that cannot take one along. */
@@ -211,7 +212,7 @@ export class LeaseRequests implements RequestOwner {
     const traits = { ...TRAITS, pipelining: 'tail', facts: BEGIN_FACTS, limitMillis } as const
     this.outstanding++
     this.#replay.onSending()
-    const commands = [this.transaction.begin, ...this.#locals]
+    const commands = [this.transaction.begin, ...this.#settings.commands]
     const first = new ControlRequest(this, commands.join('; '), traits, true, commands.length)
     return { verdict: 'after', first }
   }

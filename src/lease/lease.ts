@@ -14,7 +14,7 @@ import { SubmittableRequest } from '../pipeline/submittable-request.js'
 import { withCallersFrames } from '../util/callers-frames.js'
 import { now } from '../util/clock.js'
 import { become, type Transitions } from '../util/transitions.js'
-import { LeaseRequests, type EndAnswer } from './lease-requests.js'
+import { LeaseRequests } from './lease-requests.js'
 import { openNested } from './nested.js'
 import { release } from './release.js'
 import type { QueryResult } from 'pg'
@@ -30,6 +30,7 @@ import type {
 import type { StatementCall } from '../api/statement.js'
 import type { Backend } from '../backend/backend.js'
 import type { LeaseOwner } from './lease-owner.js'
+import type { EndAnswer } from './settlement.js'
 
 type State = 'held' | 'leaving' | 'revoked' | 'over'
 

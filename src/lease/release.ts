@@ -7,10 +7,9 @@ import { withCallersFrames } from '../util/callers-frames.js'
 import { isFromServer } from '../util/thrown.js'
 import { drain } from './drain.js'
 import { NESTED } from './nested.js'
-import { settle, type CallerOutcome } from './settlement.js'
+import { settle, type CallerOutcome, type EndAnswer } from './settlement.js'
 import type { Leaving } from '../api/ports.js'
 import type { RollbackEvent } from '../events.js'
-import type { EndAnswer } from './lease-requests.js'
 import type { Lease } from './lease.js'
 
 /**

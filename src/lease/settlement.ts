@@ -6,6 +6,14 @@
 import type { Leaving } from '../api/ports.js'
 import type { ReadyStatus } from '../api/statement.js'
 
+/** The answer to COMMIT or ROLLBACK. */
+export interface EndAnswer {
+  /** ROLLBACK in answer to COMMIT says that nothing was saved; null where nothing had to be sent. */
+  readonly tag: string | null
+  /** The statement error that had made the transaction fail before, where one did. */
+  readonly failedBefore: Error | null
+}
+
 /** What the server said last, or that it can say nothing any more. */
 export type ServerState = ReadyStatus | 'lost'
 

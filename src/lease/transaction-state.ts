@@ -70,7 +70,8 @@ export class TransactionState {
     if (request.traits.endsTransaction) return
     if (status === 'intrans') this.swallowed = null
     if (isLast) this.#noteStatus(request, status)
-    if (request.failedToBegin) this.open = false
+    // A setting behind the BEGIN may have failed: then there is a transaction, which has failed.
+    if (request.failedToBegin && status !== 'inerror') this.open = false
   }
 
   #noteStatus(request: Request, status: ReadyStatus): void {

@@ -43,6 +43,11 @@ export class Cancels {
     return this.#target !== null || this.#wanted.size > 0
   }
 
+  /** It is `request` that is to be cancelled, or being so. */
+  concerns(request: Request): boolean {
+    return this.#target === request || this.#wanted.has(request)
+  }
+
   /** `request`, which was sent, is to be cancelled; `head` is the one that the server runs. */
   ask(request: Request, head: Request | null): void {
     if (this.#target === request) return

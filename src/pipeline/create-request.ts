@@ -11,15 +11,16 @@ import type { RequestOwner } from './request-owner.js'
  */
 export function createRequest(
   owner: RequestOwner,
-  { statement, text: facts, extended }: StatementCall,
+  { statement, text: facts, extended, settings }: StatementCall,
   repeatable: boolean,
   exclusive: boolean,
 ): Request {
   const joins = facts.kind === 'plain' || facts.kind === 'other'
   // pg learns from ParseComplete which statements the user named; nobody asks for one before that is known.
-  const pipelining = exclusive || !joins ? 'exclusive' : statement.name === undefined ? 'shared' : 'tail'
+  const shared = facts.reads ? 'read' : 'shared'
+  const pipelining = exclusive || !joins ? 'exclusive' : statement.name === undefined ? shared : 'tail'
   const traits = statementTraits(pipelining, repeatable, facts, statement)
   return joins || extended
-    ? new QueryRequest(owner, statement, traits)
+    ? new QueryRequest(owner, statement, traits, settings)
     : new TextRequest(owner, statement, traits)
 }

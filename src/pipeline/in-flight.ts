@@ -1,12 +1,14 @@
 /** The requests that were sent and are not answered, in order, and what they mean for those that come next. */
 import { now } from '../util/clock.js'
 import { LinkedList } from '../util/linked-list.js'
-import type { RequestOwner } from './request-owner.js'
-import type { Request } from './request.js'
+import type { RequestOwner, Sent } from './request-owner.js'
+import type { Followers, Request } from './request.js'
 
 export class InFlight extends LinkedList<Request> {
   /** How many of them let nothing go behind them. */
   barriers = 0
+  /** How many of them let only reads go behind them. */
+  fences = 0
   /** How many are COMMITs, ROLLBACKs or resets. */
   endings = 0
   /** How many of them may change what later texts mean. */
@@ -27,14 +29,15 @@ export class InFlight extends LinkedList<Request> {
   }
 
   #count(request: Request, by: 1 | -1): void {
-    if (request.isBarrier) this.barriers += by
+    if (request.followers === 'none') this.barriers += by
+    else if (request.followers === 'reads') this.fences += by
     if (request.traits.endsTransaction || request.traits.precedesCommit) this.endings += by
     if (request.traits.harmful) this.harmful += by
   }
 
   /** Others may go behind it from now on. */
   liftBarrier(request: Request): void {
-    request.isBarrier = false
+    request.followers = 'all'
     this.barriers--
   }
 
@@ -47,4 +50,12 @@ export class InFlight extends LinkedList<Request> {
     }
     return this.head
   }
+}
+
+/** Nothing goes behind a BEGIN that may fail, nor behind what may have to be cancelled and is part of more. */
+export function followersOf({ traits, guard, owner }: Request, { begin }: Sent): Followers {
+  const mayBeFollowed = traits.pipelining === 'shared' || traits.pipelining === 'read'
+  if (!mayBeFollowed || begin !== null) return 'none'
+  if (guard === null) return 'all'
+  return owner.isolated === true ? 'reads' : 'none'
 }

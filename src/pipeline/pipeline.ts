@@ -5,11 +5,12 @@
  * `#unsent` is only ever filled by the one who may speak, in the order of its calls. While a barrier is in flight, or
  * something is to be cancelled, nothing is sent.
  */
+import { memberOf } from '../util/thrown.js'
 import { clock, now } from '../util/clock.js'
 import { deadline, type Deadlines } from '../util/deadlines.js'
 import { LinkedList } from '../util/linked-list.js'
 import { Cancels } from './cancels.js'
-import { InFlight } from './in-flight.js'
+import { followersOf, InFlight } from './in-flight.js'
 import { NamedStatements } from './named-statements.js'
 import { PreparedStatements, type PreparedLimits } from './prepared-statements.js'
 import { StatementsRequest } from './query-request.js'
@@ -51,6 +52,9 @@ const MAX_IN_FLIGHT = 256
 /** Large values wait in the callers' hands and not in buffers; while that many bytes do, something is in flight. */
 const MAX_UNWRITTEN_BYTES = 4 * 1024 * 1024
 
+/** query_canceled */
+const CANCELLED = '57014'
+
 const READY_STATUS: Readonly<Record<string, ReadyStatus>> = { I: 'idle', T: 'intrans', E: 'inerror' }
 
 export class Pipeline {
@@ -67,6 +71,8 @@ export class Pipeline {
   readonly #cancels: Cancels
   /** Watches the request that the server is answering, where that one has a limit. */
   readonly #headLimit = deadline(() => this.#onHeadLimit())
+  /** How many of the first in flight were so when a CancelRequest arrived that was not meant for them. */
+  #suspects = 0
   #closed = false
   /** What is written stays in `writer` until the next tick, to be sent together. */
   #gathering = false
@@ -174,6 +180,8 @@ export class Pipeline {
     if (this.#closed || this.#cancels.pending) return false
     if (this.#inFlight.size === 0) return true
     if (this.#inFlight.barriers > 0 || pipelining === 'exclusive') return false
+    const mayBeSentAgain = this.#inFlight.fences > 0 || this.#suspects > 0
+    if (mayBeSentAgain && pipelining !== 'read') return false
     if (!repeatable && this.#inFlight.endings > 0) return false
     if (!this.#mayPipeline || this.#inFlight.size >= MAX_IN_FLIGHT) return false
     return this.writer.bytes + this.client.connection.stream.writableLength < MAX_UNWRITTEN_BYTES
@@ -196,9 +204,7 @@ export class Pipeline {
 
   #send(request: Request, admission: Sent): void {
     request.admission = admission
-    // Nothing goes behind what may have to be cancelled, nor behind a BEGIN that may fail.
-    request.isBarrier =
-      request.traits.pipelining !== 'shared' || request.guard !== null || admission.begin !== null
+    request.followers = followersOf(request, admission)
     // What is sent while something is in flight is gathered into one write; the first after a pause goes at once.
     if (this.#inFlight.size > 0 && !this.#gathering) {
       this.#gathering = true
@@ -219,7 +225,9 @@ export class Pipeline {
   /** BEGIN, at the head of the request, has been answered: what waits behind it may go. */
   onBegun(request: Request): void {
     // Only one request at a time may introduce a name that the server does not know yet.
-    if (request.traits.pipelining !== 'shared' || request.guard !== null || !this.#mayPipeline) return
+    const { guard, traits } = request
+    const isShared = traits.pipelining === 'shared' || traits.pipelining === 'read'
+    if (!isShared || guard !== null || !this.#mayPipeline) return
     this.#inFlight.liftBarrier(request)
     this.#pump()
   }
@@ -271,17 +279,35 @@ export class Pipeline {
     // What it had changed for its transaction is over, unless another that is under way has changed something, too.
     if (status === 'idle' && this.#inFlight.harmful === 0) this.prepared.resume()
     request.settle()
+    const wasHit = (this.#cancels.pending || this.#suspects > 0) && this.#wasHit(request)
+    if (this.#suspects > 0) this.#suspects--
     if (this.#cancels.pending) {
       this.#cancels.answered(request)
       this.#cancels.headIs(this.#inFlight.head)
     }
     this.#owner.onAnswered(request)
-    request.owner.onAnswered(request, status)
+    if (wasHit) this.#sendAgain(request)
+    else request.owner.onAnswered(request, status)
     this.#pump()
     this.#owner.onReady()
   }
 
+  /** By a CancelRequest that was another's: the one that it was meant for had been answered when it arrived. */
+  #wasHit(request: Request): boolean {
+    if (request.traits.pipelining !== 'read' || request.owner.isolated !== true) return false
+    return memberOf(request.error, 'code') === CANCELLED && !this.#cancels.concerns(request)
+  }
+
+  /** Before all that has been asked for since; none of that was sent. */
+  #sendAgain(request: Request): void {
+    request.sent = false
+    const others = this.#unsent.takeAll()
+    for (const one of [request, ...others]) this.#unsent.push(one)
+  }
+
   #onCancelled(): void {
+    // What it did to them may still be on its way.
+    this.#suspects = this.#inFlight.size
     this.#cancels.headIs(this.#inFlight.head)
     this.#pump()
     if (!this.#closed) this.#owner.onReady()

@@ -16,7 +16,8 @@ const LONGEST_TEXT = 16 * 1024
 
 /** One prepared statement. */
 export interface PreparedStatement {
-  readonly text: string
+  /** Its text, and what that means. */
+  readonly key: string
   readonly name: string
   /**
    * - `new`: not parsed yet; its Parse goes with the next use.
@@ -70,29 +71,35 @@ export class PreparedStatements {
     return this.#prepared.size
   }
 
-  /** The prepared statement to use for `text` now; null to send it unnamed. */
-  use(text: string): PreparedStatement | null {
+  /**
+   * The prepared statement to use for `text` now; null to send it unnamed.
+   *
+   * @param meaning what texts mean where it is run: those that may mean different things are kept apart
+   */
+  use(text: string, meaning = ''): PreparedStatement | null {
     if (this.#limits.max === 0 || this.#suspended || text.length > LONGEST_TEXT) return null
-    const known = this.#prepared.get(text)
-    if (known === undefined) return this.#seen.delete(text) ? this.#add(text) : this.#see(text)
+    // No text has a NUL in it.
+    const key = meaning === '' ? text : `${meaning}\0${text}`
+    const known = this.#prepared.get(key)
+    if (known === undefined) return this.#seen.delete(key) ? this.#add(key) : this.#see(key)
     known.lastUse = ++this.#clock
     if (known.state === 'parsing') return null
     if (known.state === 'new' || now() - known.parsedAt < this.#limits.lifetimeMillis) return known
     this.forget(known)
-    return this.#add(text)
+    return this.#add(key)
   }
 
-  #see(text: string): null {
+  #see(key: string): null {
     if (this.#seen.size >= this.#limits.max) this.#seen.delete(this.#seen.values().next().value!)
-    this.#seen.add(text)
+    this.#seen.add(key)
     return null
   }
 
-  #add(text: string): PreparedStatement | null {
+  #add(key: string): PreparedStatement | null {
     if (this.#prepared.size >= this.#limits.max && !this.#evict()) return null
     const name = `${this.#prefix}_${++this.#names}`
     const statement: PreparedStatement = {
-      text,
+      key,
       name,
       state: 'new',
       fields: undefined,
@@ -100,7 +107,7 @@ export class PreparedStatements {
       lastUse: ++this.#clock,
       parsedAt: now(),
     }
-    this.#prepared.set(text, statement)
+    this.#prepared.set(key, statement)
     return statement
   }
 
@@ -121,7 +128,7 @@ export class PreparedStatements {
     if (statement.state === 'gone') return
     if (statement.state !== 'new') this.#toClose.push(statement.name)
     statement.state = 'gone'
-    this.#prepared.delete(statement.text)
+    this.#prepared.delete(statement.key)
   }
 
   /**
@@ -150,7 +157,7 @@ export class PreparedStatements {
   #retireAll(): void {
     for (const statement of [...this.#prepared.values()]) {
       this.forget(statement)
-      this.#see(statement.text)
+      this.#see(statement.key)
     }
   }
 

@@ -4,15 +4,27 @@ import { StatementPart } from './statement-part.js'
 import type { QueryResult } from 'pg'
 import type { Statement } from '../api/statement.js'
 import type { Failure } from '../util/failure.js'
-import type { RequestOwner } from './request-owner.js'
+import type { TurnSettings } from '../sql/turn-settings.js'
+import { NO_LOCALS, type RequestOwner } from './request-owner.js'
 import type { RequestTraits, Sender } from './request.js'
 
 const NONE: readonly StatementPart[] = []
+const COMMIT = ['COMMIT']
+
+/** Of a request that is a transaction of its own. */
+export interface OwnTransaction {
+  /** Its BEGIN; null where it is an implicit one, or none. */
+  readonly begin: string | null
+  readonly settings: TurnSettings | null
+}
 
 export abstract class StatementsRequest extends Request {
   readonly statements: readonly Statement[]
+  /** What its own transaction is to have set, where it is one. */
+  readonly settings: TurnSettings | null
+  /** The one that leads, the statements, and the one that trails. */
   protected parts = NONE
-  /** Which of them the server runs: BEGIN and what follows it come before 0, and COMMIT behind the last. */
+  /** Which of them the server runs: BEGIN and what follows it come before 0, and other commands behind the last. */
   #at = 0
   readonly #begin: string | null
 
@@ -21,10 +33,11 @@ export abstract class StatementsRequest extends Request {
     owner: RequestOwner,
     statements: readonly Statement[],
     traits: RequestTraits,
-    begin: string | null,
+    { begin, settings }: OwnTransaction,
   ) {
     super(owner, traits)
     this.statements = statements
+    this.settings = settings
     this.#begin = begin
   }
 
@@ -33,22 +46,34 @@ export abstract class StatementsRequest extends Request {
   }
 
   get complete(): boolean {
-    return this.#at === this.parts.length + (this.#begin === null ? 0 : 1)
+    return this.#at === this.parts.length + this.#behind.length
+  }
+
+  /** The commands that follow: the COMMIT of its own transaction, or the settings of one that its text begins. */
+  get #behind(): readonly string[] {
+    if (this.#begin !== null) return COMMIT
+    return this.admission.begin === null ? this.admission.locals : NO_LOCALS
+  }
+
+  /** Which of the parts is the first statement. */
+  protected get first(): number {
+    return this.admission.lead === null ? 0 : 1
   }
 
   /** The answer to what its owner has asked behind it; undefined where there is none. */
   get trailing(): QueryResult | undefined {
     const isThere = this.admission.trailer !== null && this.error === null
-    return isThere ? this.parts[this.statements.length]?.result : undefined
+    return isThere ? this.parts.at(-1)?.result : undefined
   }
 
   /** The first statement that did not complete; null where all did (a deferred constraint fails at the end). */
   get failedIndex(): number | null {
-    return this.#at >= 0 && this.#at < this.statements.length ? this.#at : null
+    const index = this.#at - this.first
+    return index >= 0 && index < this.statements.length ? index : null
   }
 
   override get beginPending(): boolean {
-    return this.#at === -1 - this.admission.locals.length
+    return this.#at < 0 && this.#at === -1 - this.admission.locals.length
   }
 
   override get staleName(): boolean {
@@ -71,11 +96,13 @@ export abstract class StatementsRequest extends Request {
     this.#at = begin === null ? 0 : -1 - locals.length
     for (const name of prepared.takeClosing()) writer.close(name)
     if (begin !== null) writer.begin(begin, locals)
-    const { trailer } = this.admission
-    const all = trailer === null ? this.statements : [...this.statements, trailer]
+    const { lead, trailer } = this.admission
+    let all = trailer === null ? this.statements : [...this.statements, trailer]
+    if (lead !== null) all = [lead, ...all]
+    const meaning = this.owner.meaningOf?.(this)
     this.parts = all.map((statement) => new StatementPart(statement, sender))
-    for (const part of this.parts) part.encode(sender)
-    if (this.#begin !== null) writer.command('COMMIT')
+    for (const part of this.parts) part.encode(sender, meaning)
+    for (const command of this.#behind) writer.command(command)
     writer.sync()
   }
 
@@ -91,11 +118,16 @@ export abstract class StatementsRequest extends Request {
 
 /** One statement, with the BEGIN of its transaction before it where it opens one. */
 export class QueryRequest extends StatementsRequest {
-  constructor(owner: RequestOwner, statement: Statement, traits: RequestTraits) {
-    super(owner, [statement], traits, null)
+  constructor(
+    owner: RequestOwner,
+    statement: Statement,
+    traits: RequestTraits,
+    settings: TurnSettings | null = null,
+  ) {
+    super(owner, [statement], traits, { begin: null, settings })
   }
 
   override get outcome(): QueryResult {
-    return this.parts[0]!.result
+    return this.parts[this.first]!.result
   }
 }

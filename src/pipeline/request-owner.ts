@@ -8,8 +8,10 @@ export type Admission =
   | {
       readonly verdict: 'send'
       readonly begin: string | null
-      /** What the BEGIN is followed by: settings of the transaction. */
+      /** What the BEGIN, this one or the caller's own, is followed by: settings of the transaction. */
       readonly locals: readonly string[]
+      /** A query of the library's own that goes before it, in the same Sync: settings of an implicit transaction. */
+      readonly lead: Statement | null
       /** A question of its owner's that goes along behind it, in the same Sync; the answer is `request.trailing`. */
       readonly trailer: Statement | null
       readonly mayCommit: boolean
@@ -22,7 +24,7 @@ export type Admission =
 
 export const NO_LOCALS: readonly string[] = []
 
-const NO_BEGIN = { verdict: 'send', begin: null, locals: NO_LOCALS, trailer: null } as const
+const NO_BEGIN = { verdict: 'send', begin: null, locals: NO_LOCALS, lead: null, trailer: null } as const
 export const SEND = { ...NO_BEGIN, mayCommit: false } as const satisfies Admission
 export const SEND_COMMITTING = { ...NO_BEGIN, mayCommit: true } as const satisfies Admission
 export const SKIP = { verdict: 'skip' } as const satisfies Admission
@@ -32,6 +34,8 @@ export type Sent = Extract<Admission, { verdict: 'send' }>
 
 /** Issues requests: decides about each as it is sent, and is told how it went. */
 export interface RequestOwner {
+  /** Each of its requests is a transaction by itself: one that was hit by mistake has had no effect. */
+  readonly isolated?: boolean
   admit(request: Request): Admission
   /** ReadyForQuery has come: `request.error` is null or what the server said. */
   onAnswered(request: Request, status: ReadyStatus): void
@@ -39,6 +43,8 @@ export interface RequestOwner {
   onWithdrawn(request: Request, error: Error | null): void
   /** The connection died before it was answered; `request.sent` tells whether it had been sent. */
   onLost(request: Request, cause: Error): void
+  /** What texts mean in its transaction, in one word; absent: what they mean to the session. */
+  meaningOf?(request: Request): string
   /** Takes it back, where it was not sent. Its caller has been told. */
   withdraw(request: Request): void
   /** Nothing of its caller's whole call can have been committed, if this request was not. */

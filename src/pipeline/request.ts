@@ -26,10 +26,15 @@ export type { RequestGuard, Sender }
 export type Pipelining =
   /** May be sent behind others that are not answered yet, and others behind it. */
   | 'shared'
+  /** The same, and behind what may have to be cancelled as well: hit in its place, it is sent again. */
+  | 'read'
   /** May be sent behind others; nothing goes behind it until it is answered. */
   | 'tail'
   /** Nothing else is in flight while it is. */
   | 'exclusive'
+
+/** Reads alone follow what may have to be cancelled: they may be sent again, where they are hit in its place. */
+export type Followers = 'all' | 'reads' | 'none'
 
 /** What is known of a request when it is made. */
 export interface RequestTraits {
@@ -98,8 +103,8 @@ export abstract class Request extends PgQuery implements Linked<Request> {
   // The pipeline's own.
   /** Given to the server, at least in part. */
   sent = false
-  /** Nothing goes behind it until it is answered. */
-  isBarrier = false
+  /** What may go behind it until it is answered. */
+  followers: Followers = 'all'
   /** What its owner decided when it was sent. */
   admission: Sent = SEND
 

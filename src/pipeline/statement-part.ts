@@ -28,10 +28,11 @@ export class StatementPart extends RowCollector {
     this.#statement = statement
   }
 
-  encode({ writer, prepared, named }: Sender): void {
+  /** @param meaning what texts mean where it is run */
+  encode({ writer, prepared, named }: Sender, meaning?: string): void {
     const { text, values, binary, name, harmless } = this.#statement
     if (!harmless) prepared.suspend()
-    if (name === undefined) this.#parseText(writer, prepared)
+    if (name === undefined) this.#parseText(writer, prepared, meaning)
     else {
       const beginning = named.use(name, text)
       if (beginning === 'close and parse') writer.close(name)
@@ -46,9 +47,9 @@ export class StatementPart extends RowCollector {
     writer.execute()
   }
 
-  #parseText(writer: MessageWriter, prepared: PreparedStatements): void {
+  #parseText(writer: MessageWriter, prepared: PreparedStatements, meaning?: string): void {
     const { text, preparable } = this.#statement
-    const statement = preparable ? prepared.use(text) : null
+    const statement = preparable ? prepared.use(text, meaning) : null
     this.#prepared = statement
     if (statement === null) writer.parse('', text)
     else if (statement.state === 'new') {

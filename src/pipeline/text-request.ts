@@ -7,6 +7,9 @@ import type { Failure } from '../util/failure.js'
 import type { RequestOwner } from './request-owner.js'
 import type { RequestTraits, Sender } from './request.js'
 
+/** Ends a text, whatever it ends with: a comment goes on to the end of its line. */
+const BEHIND = '\n;'
+
 /** What a text by the simple protocol has of a statement. */
 export type TextStatement = Pick<Statement, 'text' | 'rowMode' | 'types'>
 
@@ -26,7 +29,9 @@ export class TextRequest extends Request {
 
   /** pg's result; an array of results where there were several statements. */
   override get outcome(): QueryResult {
-    const results = this.#collectors.map((collector) => collector.result)
+    // The settings behind a BEGIN are the library's own doing.
+    const own = this.#collectors.length - this.admission.locals.length
+    const results = this.#collectors.slice(0, own).map((collector) => collector.result)
     return results.length > 1 ? (results as unknown as QueryResult) : (results[0] ?? this.rows.result)
   }
 
@@ -51,7 +56,7 @@ export class TextRequest extends Request {
     if (this.traits.harmful) prepared.suspend()
     this.#collectors = []
     this.#current = null
-    writer.query(this.text)
+    writer.query([this.text, ...this.admission.locals].join(BEHIND))
   }
 
   // How many commands it holds is not known beforehand.

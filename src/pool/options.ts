@@ -1,4 +1,5 @@
 /** The options of `asPool`, validated once; and those that pg's pool has, as it names them. */
+import type { ConnectionFacts } from '../api/manager.js'
 import type { PoolOptions } from 'pg'
 import type { ManagedConnection, Manager } from '../index.js'
 import { checkBoolean, checkMillis, defaultsOf, readGiven, type OptionTable } from '../options.js'
@@ -48,14 +49,22 @@ export function describeOptions(manager: Manager): PoolOptions {
   const { facts } = manager as Partial<ManagedConnection>
   const general = { max: 1, min: 0, maxUses: Infinity, allowExitOnIdle: true }
   if (facts === undefined) return { ...general, idleTimeoutMillis: 0, maxLifetimeSeconds: 0 }
-  const { user, database, idleTimeoutMillis, maxLifetimeMillis } = facts
+  const { idleTimeoutMillis, maxLifetimeMillis } = facts
+  // These may change: hosts take turns, and a function may give another user each time.
+  const now = (): ConnectionFacts => (manager as ManagedConnection).facts
   return {
     get host() {
-      return (manager as ManagedConnection).facts.host
+      return now().host
     },
     get port() {
-      return (manager as ManagedConnection).facts.port
+      return now().port
     },
-    ...{ user, database, ...general, idleTimeoutMillis, maxLifetimeSeconds: maxLifetimeMillis / 1_000 },
+    get user() {
+      return now().user
+    },
+    get database() {
+      return now().database
+    },
+    ...{ ...general, idleTimeoutMillis, maxLifetimeSeconds: maxLifetimeMillis / 1_000 },
   }
 }

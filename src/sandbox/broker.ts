@@ -6,6 +6,7 @@ import {
   StatementTimeoutError,
   UncommittedTransactionError,
 } from '../errors.js'
+import { AUTOCOMMIT, DB_API } from '../lease/terms.js'
 import { throwIfAborted } from '../util/abort-signals.js'
 import { now } from '../util/clock.js'
 import { Deadlines } from '../util/deadlines.js'
@@ -17,13 +18,11 @@ import { listenRefusal } from './transaction.js'
 import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../api/connection.js'
 import type { ConnectionFacts, ManagerStats } from '../api/manager.js'
-import type { Broker, EventSink, FaceOptions, CommitTerms, LeaseTerms, Wait } from '../api/ports.js'
+import type { BatchTerms, Broker, EventSink, FaceOptions, LeaseTerms, Wait } from '../api/ports.js'
 import type { StatementCall } from '../api/statement.js'
 import type { RollbackEvent } from '../events.js'
 import type { SandboxOwner } from './owner.js'
 import type { SandboxSession } from './session.js'
-
-const ONE_SHOT: LeaseTerms = { autocommit: true, begin: 'BEGIN', owned: false, commitment: null }
 
 class TurnWaiter extends Waiter<null> {
   readonly #resolve: () => void
@@ -138,7 +137,7 @@ export class SandboxBroker implements Broker, SandboxOwner {
   }
 
   /** Has a turn for `work`, whatever becomes of it. */
-  async inTurn<T>(wait: Wait, work: (lease: SandboxLease) => Promise<T>, terms = ONE_SHOT): Promise<T> {
+  async inTurn<T>(wait: Wait, work: (lease: SandboxLease) => Promise<T>, terms = AUTOCOMMIT): Promise<T> {
     const lease = await this.acquire(terms, wait, (granted) => granted)
     try {
       return await work(lease)
@@ -148,7 +147,8 @@ export class SandboxBroker implements Broker, SandboxOwner {
   }
 
   query(call: StatementCall, wait: Wait): Promise<QueryResult> {
-    return this.inTurn(wait, async ({ requests }) => {
+    const terms = { ...AUTOCOMMIT, settings: call.settings }
+    const run = async ({ requests }: SandboxLease): Promise<QueryResult> => {
       call.onSent?.()
       let cause: unknown
       const result = await requests.query(call).catch((error: unknown) => {
@@ -161,16 +161,16 @@ export class SandboxBroker implements Broker, SandboxOwner {
       this.onRollback({ reason: 'one-shot', label: null, statement })
       const retrySafe = requests.mayRetry()
       throw new UncommittedTransactionError({ statement, oneShot: true, retrySafe, cause })
-    })
+    }
+    return this.inTurn(wait, run, terms)
   }
 
   batch(
     calls: readonly StatementCall[],
-    begin: string | null,
+    { begin, settings }: BatchTerms,
     wait: Wait,
-    _commitment: CommitTerms | null,
   ): Promise<QueryResult[]> {
-    const terms = { ...ONE_SHOT, autocommit: false, begin: begin ?? 'BEGIN' }
+    const terms = { ...DB_API, begin: begin ?? DB_API.begin, settings }
     const runAll = async ({ requests }: SandboxLease): Promise<QueryResult[]> => {
       calls[0]!.onSent?.()
       const results: QueryResult[] = []

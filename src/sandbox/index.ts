@@ -6,6 +6,7 @@
 import { ReentrantAcquireError } from '../errors.js'
 import { brokerOf, ManagerFace } from '../face/manager-face.js'
 import { beginText } from '../lease/begin.js'
+import { AUTOCOMMIT } from '../lease/terms.js'
 import { enclosingScope } from '../lease/holder-context.js'
 import type { IsolationLevel, Manager } from '../index.js'
 import type { Broker } from '../api/ports.js'
@@ -77,9 +78,8 @@ export async function openSandbox(manager: Manager, options: SandboxOptions = {}
   const { isolationLevel } = options
   const begin = beginText({ isolationLevel })
   refuseInside(manager, 'openSandbox')
-  const terms = { autocommit: true, begin: 'BEGIN', owned: false, commitment: null }
   const wait = { timeoutMillis: under.options.acquireTimeoutMillis, label: LABEL }
-  const base = await under.acquire(terms, wait, (lease) => lease)
+  const base = await under.acquire(AUTOCOMMIT, wait, (lease) => lease)
   const session = new SandboxSession(base)
   try {
     await session.open(begin)

@@ -19,7 +19,7 @@ import type {
   Wait,
 } from '../api/ports.js'
 import type { StatementCall } from '../api/statement.js'
-import type { EndAnswer } from '../lease/lease-requests.js'
+import type { EndAnswer } from '../lease/settlement.js'
 import type { Lease as LocalLease } from '../lease/lease.js'
 import type { SandboxOwner } from './owner.js'
 import type { SandboxSession } from './session.js'

@@ -5,8 +5,7 @@ import { ownCall } from './texts.js'
 import type { QueryResult } from 'pg'
 import type { LeaseTerms } from '../api/ports.js'
 import type { StatementCall } from '../api/statement.js'
-import type { EndAnswer } from '../lease/lease-requests.js'
-import type { ServerState } from '../lease/settlement.js'
+import type { EndAnswer, ServerState } from '../lease/settlement.js'
 import type { SandboxSession } from './session.js'
 
 interface Entry {

@@ -69,7 +69,8 @@ export class SandboxSession {
       if (sqlState(error) === '25P02') return false
       throw error
     }
-    for (const [setting, value] of locals) await this.send(setText(setting, value))
+    // The role comes first: it may not set back what the login may.
+    for (const [setting, value] of [...locals].reverse()) await this.send(setText(setting, value))
     await this.send(AFTER_COMMIT)
     return true
   }

@@ -15,6 +15,7 @@ export function ownCall(text: string): StatementCall {
     limits: { timeoutMillis: 0, signal: undefined },
     extended: false,
     label: null,
+    settings: null,
   }
 }
 

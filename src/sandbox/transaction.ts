@@ -2,6 +2,8 @@
 import { TransactionEndedError } from '../errors.js'
 import { isError, isFromServer } from '../util/thrown.js'
 import { sqlState } from '../lease/failures.js'
+import { chainsError } from '../lease/lease-settings.js'
+import { localCommands, type TurnSettings } from '../sql/turn-settings.js'
 import { SandboxError } from './error.js'
 import { checkIsolation, readControl, splitStatements, type Control } from './texts.js'
 import type { QueryResult } from 'pg'
@@ -24,8 +26,10 @@ export class SandboxTransaction {
   #savepoint: string | null = null
   #implicit = false
   readonly #locals = new Map<string, string>()
+  readonly #settings: TurnSettings | null
 
-  constructor({ begin, autocommit, owned }: LeaseTerms, session: SandboxSession) {
+  constructor({ begin, autocommit, owned, settings }: LeaseTerms, session: SandboxSession) {
+    this.#settings = settings
     this.begin = begin
     this.autocommit = autocommit
     this.#owned = owned
@@ -61,11 +65,23 @@ export class SandboxTransaction {
     this.openedBy = text
     const access = /READ (?:ONLY|WRITE)/i.exec(modes)
     if (access !== null) await this.#session.send(`SET TRANSACTION ${access[0]}`)
+    await this.#set()
+  }
+
+  /** Sets what the turn is to have, and remembers what was there. */
+  async #set(): Promise<void> {
+    const settings = this.#settings
+    if (settings === null) return
+    const names = settings.values.map(([name]) => name)
+    if (settings.role !== null) names.push('role')
+    for (const name of names) this.#locals.set(name, await this.#session.settingOf(name))
+    for (const command of localCommands(settings)) await this.#session.send(command)
   }
 
   /** Runs a text of the user's. */
   async run(call: StatementCall): Promise<QueryResult> {
     const { text } = call.statement
+    if (this.#settings !== null && call.text.chains) throw chainsError(text)
     if (!call.text.controls) return this.#within(text, () => this.#statement(call))
     if (call.text.kind === 'control') return this.#control(readControl(text), text)
     const parts = splitStatements(text)
@@ -104,6 +120,7 @@ export class SandboxTransaction {
     }
     let result: T
     try {
+      if (this.#implicit) await this.#set()
       result = await work()
     } catch (error) {
       if (this.#implicit) await this.rollBack()

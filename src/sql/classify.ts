@@ -30,6 +30,11 @@ export interface Classified {
   readonly mayCommit: boolean
   /** Holds a statement that commits piece by piece where no transaction is open: CALL, DO, VACUUM, CONCURRENTLY… */
   readonly inParts: boolean
+  /**
+   * Its transaction may be followed by another that it begins itself: AND CHAIN, or several statements with transaction
+   * control, for all that the reader is certain of.
+   */
+  readonly chains: boolean
   /** Cannot join an implicit transaction: LOCK TABLE, or a plain text with a keyword that needs a block. */
   readonly blockOnly: boolean
   /**
@@ -37,6 +42,11 @@ export interface Classified {
    * hide another, and calls nothing of which that is not known.
    */
   readonly harmless: boolean
+  /**
+   * Does nothing but read: done once more it does nothing else, and nobody sees how often it was done. What a view or an
+   * operator of the user's calls is not seen.
+   */
+  readonly reads: boolean
   /** May undo a LISTEN of the session, by UNLISTEN or by something that runs what is not in the text. */
   readonly mayUnlisten: boolean
   /** Means the same each time that it is parsed, as long as nothing harmful comes in between: may be prepared. */
@@ -44,7 +54,10 @@ export interface Classified {
 }
 
 /** What a transaction has to know of a text. */
-export type TextFacts = Pick<Classified, 'begins' | 'ends' | 'mayEnd' | 'mayCommit' | 'inParts'>
+export type TextFacts = Pick<
+  Classified,
+  'begins' | 'ends' | 'mayEnd' | 'mayCommit' | 'inParts' | 'chains' | 'reads'
+>
 
 /** The facts of a statement that has nothing to do with transaction control. */
 export const PLAIN_FACTS: TextFacts = {
@@ -53,6 +66,8 @@ export const PLAIN_FACTS: TextFacts = {
   mayEnd: false,
   mayCommit: false,
   inParts: false,
+  chains: false,
+  reads: false,
 }
 
 /** Those of BEGIN. */
@@ -62,6 +77,26 @@ const PLAIN = new Set(['SELECT', 'INSERT', 'UPDATE', 'DELETE', 'MERGE', 'VALUES'
 const CONTROL = new Set(['BEGIN', 'START', 'COMMIT', 'END', 'ROLLBACK', 'ABORT', 'SAVEPOINT', 'RELEASE'])
 const FORGET = new Set(['DEALLOCATE', 'DISCARD'])
 const IN_PARTS = new Set(['CALL', 'DO', 'VACUUM', 'ANALYZE', 'ANALYSE', 'CLUSTER', 'REINDEX'])
+/** In a plain statement: data-modifying WITH, row locks, and functions that leave something behind. */
+const WRITES = new Set([
+  'INSERT',
+  'UPDATE',
+  'DELETE',
+  'MERGE',
+  'SHARE',
+  'NEXTVAL',
+  'SETVAL',
+  'SETSEED',
+  'SET_CONFIG',
+])
+
+/** The server's own functions take locks, notify, end sessions…; a few are known to do nothing of the kind. */
+const SERVERS_OWN = /^PG_(?!CATALOG$|SLEEP|TYPEOF$|BACKEND_PID$|GET_|CLASS$)/
+
+function mayWrite(word: string): boolean {
+  return WRITES.has(word) || SERVERS_OWN.test(word)
+}
+
 /** These run something that is not in the text, or undo LISTEN themselves. */
 const MAY_UNLISTEN = new Set(['UNLISTEN', 'DISCARD', 'DO', 'CALL', 'EXECUTE', 'EXPLAIN', 'FETCH', 'MOVE'])
 
@@ -73,17 +108,21 @@ export function classify(text: string): Classified {
   const first = statements[0] ?? []
   const kind = statements.length > 1 || !certain ? 'several' : kindOf(first, meaning)
   const harmless = isHarmless(kind, first, meaning)
+  const controls = isControl(first) || (certain && statements.some(isControl))
+  const mayEnd = !certain || statements.some(endsTransaction)
   const begins = (words: ReadonlySet<string>) => statements.some(([word = '']) => words.has(word))
   return {
     kind,
     begins: first[0] === 'BEGIN' || first[0] === 'START',
     ends: statements.length === 1 && endsTransaction(first),
-    controls: isControl(first) || (certain && statements.some(isControl)),
-    mayEnd: !certain || statements.some(endsTransaction),
+    controls,
+    mayEnd,
     mayCommit: !certain || statements.some(commits),
     inParts: /\bCONCURRENTLY\b/i.test(text) || begins(IN_PARTS),
+    chains: (kind === 'several' && (controls || mayEnd)) || statements.some(isChained),
     blockOnly: first[0] === 'LOCK',
     harmless,
+    reads: kind === 'plain' && harmless && !reader.writes,
     mayUnlisten: meaning.callsUnknown || !certain || begins(MAY_UNLISTEN),
     preparable: kind === 'plain' && harmless && !meaning.namesPresent,
   }
@@ -106,6 +145,8 @@ const OPENING_LENGTH = 5
 class TextReader {
   readonly statements: Opening[] = []
   readonly meaning = new Meaning()
+  /** A word in it may stand for a change, of a table or of something that no transaction takes back. */
+  writes = false
   /** BEGIN ATOMIC: the body of a function, which holds semicolons of its own. */
   holdsBody = false
   #current: Opening | null = null
@@ -126,6 +167,7 @@ class TextReader {
       this.#current = null
       return
     }
+    if ((kind === 'word' || kind === 'name') && mayWrite(token.toUpperCase())) this.writes = true
     if (kind === 'word') {
       if (token === 'ATOMIC' && this.#lastWord === 'BEGIN') this.holdsBody = true
       this.#lastWord = token
@@ -164,6 +206,12 @@ function endsTransaction([word, next, third]: Opening): boolean {
   }
   if (word === 'COMMIT') return next !== 'PREPARED'
   return word === 'END' || (word === 'PREPARE' && next === 'TRANSACTION')
+}
+
+/** COMMIT AND CHAIN, ROLLBACK WORK AND CHAIN… */
+function isChained(opening: Opening): boolean {
+  const at = opening.indexOf('CHAIN')
+  return endsTransaction(opening) && at > 0 && opening[at - 1] === 'AND'
 }
 
 function commits(opening: Opening): boolean {

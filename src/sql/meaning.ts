@@ -120,6 +120,6 @@ function setsHarmless(tokens: readonly string[]): boolean {
 }
 
 /** Whether a setting has no say in what a text means: one of the user's own (`app.tenant`), or one of those above. */
-function isHarmlessSetting(name: string): boolean {
+export function isHarmlessSetting(name: string): boolean {
   return name.includes('.') || SETTINGS.has(name)
 }

@@ -4,7 +4,7 @@ import { StatementTracer, type StatementPlace } from './statement-tracer.js'
 import { TracedLease } from './traced-lease.js'
 import type { QueryResult } from 'pg'
 import type { ConnectionFacts, Manager, ManagerStats } from '../api/manager.js'
-import type { Broker, CommitTerms, EventSink, FaceOptions, Lease, LeaseTerms, Wait } from '../api/ports.js'
+import type { BatchTerms, Broker, EventSink, FaceOptions, Lease, LeaseTerms, Wait } from '../api/ports.js'
 import type { TransactionStatus } from '../api/connection.js'
 import type { StatementCall } from '../api/statement.js'
 import type { Subscription } from '../api/subscription.js'
@@ -100,17 +100,12 @@ export class TracedBroker implements Broker {
     return trace.follow(trace.run(() => this.#broker.query({ ...call, onSent: trace.onSent }, wait)))
   }
 
-  batch(
-    calls: readonly StatementCall[],
-    begins: string | null,
-    wait: Wait,
-    commitment: CommitTerms | null,
-  ): Promise<QueryResult[]> {
-    if (!this.#tracer.wanted) return this.#broker.batch(calls, begins, wait, commitment)
+  batch(calls: readonly StatementCall[], terms: BatchTerms, wait: Wait): Promise<QueryResult[]> {
+    if (!this.#tracer.wanted) return this.#broker.batch(calls, terms, wait)
     const trace = this.#tracer.create(calls, placeOf(wait))
     const [first, ...others] = calls
     const watched = [{ ...first!, onSent: trace.onSent }, ...others]
-    return trace.follow(trace.run(() => this.#broker.batch(watched, begins, wait, commitment)))
+    return trace.follow(trace.run(() => this.#broker.batch(watched, terms, wait)))
   }
 
   // ---- what is not traced

@@ -1,6 +1,7 @@
 /** The worker's side: makes a manager of a port. */
 import { MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import { ManagerFace } from '../face/manager-face.js'
+import { ScopedBroker } from '../face/scoped-broker.js'
 import { RemoteBroker } from './client/remote-broker.js'
 import { PROTOCOL } from './protocol.js'
 import type { CustomTypesConfig } from 'pg'
@@ -13,7 +14,8 @@ const attached = new WeakSet<MessagePort>()
 class AttachedManager extends ManagerFace {
   constructor(port: MessagePort, hello: Hello, types: CustomTypesConfig | undefined) {
     const facts = { conninfo: hello.conninfo, title: 'ManagedConnection in a worker', types }
-    super(facts, () => new RemoteBroker(port, hello))
+    const { options, common } = hello
+    super(facts, () => new ScopedBroker(new RemoteBroker(port, hello), options, common))
   }
 }
 

@@ -10,14 +10,16 @@
  * owner. So what a worker says is a table of checks, from which both sides have their types.
  */
 import { MOST_VALUES } from '../pipeline/wire.js'
+import { checkSettingName } from '../sql/turn-settings.js'
 import type { FieldDef } from 'pg'
 import type { ConnectionFacts } from '../api/manager.js'
 import type { FaceOptions } from '../api/ports.js'
+import type { Common } from '../face/scoped-broker.js'
 import type { Notification } from '../api/subscription.js'
 import type { WireThrown } from './wire-error.js'
 
 /** Both sides must come from the same version of this package. */
-export const PROTOCOL = 'pg-managed-connection/5'
+export const PROTOCOL = 'pg-managed-connection/6'
 
 /** The first message of a port. */
 export interface Hello {
@@ -28,6 +30,8 @@ export interface Hello {
   readonly conninfo: string
   readonly facts: ConnectionFacts
   readonly options: FaceOptions
+  /** What all calls have in common. */
+  readonly common: Common
 }
 
 /** What stands for the reason of a signal that aborted in the worker, where the reason itself is. */
@@ -49,6 +53,12 @@ const isText: Check<string> = (value) => typeof value === 'string'
 const isSqlText: Check<string> = (value): value is string => isText(value) && !value.includes('\0')
 const isChannel: Check<string> = (value): value is string =>
   isSqlText(value) && value !== '' && Buffer.byteLength(value) <= 63
+/** The name of a setting that a turn may have. */
+const isSetting: Check<string> = (value): value is string => {
+  if (!isText(value) || value !== value.toLowerCase()) return false
+  checkSettingName(value)
+  return true
+}
 /** The texts that the library makes for BEGIN. */
 const isBegin: Check<string> = (value): value is string =>
   isText(value) && /^BEGIN(?: [A-Z, ]+)?$/.test(value)
@@ -97,6 +107,9 @@ const isCommitment = orNull(
   ),
 )
 
+/** The settings by their names, and the role. */
+const isSettings = orNull(isTuple(isListOf(isTuple(isSetting, isSqlText), 0, Infinity), orNull(isSqlText)))
+
 /** What is said within a lease: its number, then that of the call, where it is answered. */
 const IN_LEASE = {
   /** The worker has started the lease, which it was told is next. */
@@ -124,12 +137,12 @@ const IN_LEASE = {
 const OUTSIDE = {
   /**
    * A lease is wanted: it stands in line, or takes what is free; the terms are autocommit, BEGIN, whether the library
-   * commits, and how; then come the time limit, the stack and the label. The answer: true once it is granted, null where none is free.
+   * commits, and how, and what is set; then come the time limit, the stack and the label. The answer: true once it is granted, null where none is free.
    */
   ask: [
     isNumber,
     isOneOf('wait', 'try'),
-    isTuple(isBoolean, isBegin, isBoolean, isCommitment),
+    isTuple(isBoolean, isBegin, isBoolean, isCommitment, isSettings),
     isMillis,
     orNull(isText),
     orNull(isText),
@@ -138,11 +151,11 @@ const OUTSIDE = {
   withdraw: [isNumber],
   /** The answer to `late`: it waits, and its time has passed. */
   expired: [isNumber],
-  /** The statement, the time limit for the wait, and the label. */
-  query: [isNumber, isStatement, isMillis, orNull(isText)],
+  /** The statement, the time limit for the wait, the label, and what is set for it. */
+  query: [isNumber, isStatement, isMillis, orNull(isText), isSettings],
   /**
-   * The statements, their BEGIN, the time limit for the wait, whether a `cancel` may come, how they are committed, and
-   * the label.
+   * The statements, their BEGIN, the time limit for the wait, whether a `cancel` may come, how they are committed, the
+   * label, and what is set for them.
    */
   batch: [
     isNumber,
@@ -152,6 +165,7 @@ const OUTSIDE = {
     isBoolean,
     isCommitment,
     orNull(isText),
+    isSettings,
   ],
   /** The channel, how many notifications are kept, and the time limit. */
   listen: [isNumber, isChannel, isMillis, isMillis],

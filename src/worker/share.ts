@@ -3,11 +3,12 @@ import { AsyncLocalStorage } from 'node:async_hooks'
 import { MessageChannel } from 'node:worker_threads'
 import { ManagerEndedError } from '../errors.js'
 import { LocalBroker } from '../broker/local-broker.js'
-import { ManagedConnection } from '../face/managed-connection.js'
-import { brokerOf } from '../face/manager-face.js'
+import { brokerOf, ManagerFace } from '../face/manager-face.js'
+import { scopeOf } from '../face/scoped-broker.js'
 import { SharedManager } from './host/shared-manager.js'
 import { Host } from './host/host.js'
 import { PROTOCOL } from './protocol.js'
+import type { Manager } from '../api/manager.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { Hello } from './protocol.js'
 
@@ -24,7 +25,8 @@ const outside = AsyncLocalStorage.snapshot()
  * What a worker that exits, crashes, is terminated or closes the port had under way is cancelled and rolled back. An
  * idle port keeps neither thread alive.
  *
- * @throws `ManagerEndedError` after `end()`; TypeError for anything but a `ManagedConnection`
+ * @throws `ManagerEndedError` after `end()`; TypeError for anything but a `ManagedConnection`, or
+ * what its `with()` gave
  *
  * ```ts
  * import { Worker } from 'node:worker_threads'
@@ -34,16 +36,21 @@ const outside = AsyncLocalStorage.snapshot()
  * new Worker(new URL('worker.js', import.meta.url), { workerData: { port }, transferList: [port] })
  * ```
  */
-export function share(manager: ManagedConnection): MessagePort {
-  const broker = manager instanceof ManagedConnection ? brokerOf(manager) : undefined
-  if (!(broker instanceof LocalBroker)) {
+export function share(manager: Manager): MessagePort {
+  const scope = manager instanceof ManagerFace ? scopeOf(brokerOf(manager)!) : null
+  if (!(scope?.base instanceof LocalBroker)) {
     throw new TypeError('share() takes a ManagedConnection, in the thread that made it')
   }
-  if (broker.ending) throw new ManagerEndedError()
-  return outside(() => openPort(manager, broker))
+  const { base, options, common } = scope
+  if (base.ending) throw new ManagerEndedError()
+  return outside(() => openPort(manager as ManagerFace, base, { options, common }))
 }
 
-function openPort(manager: ManagedConnection, broker: LocalBroker): MessagePort {
+function openPort(
+  manager: ManagerFace,
+  broker: LocalBroker,
+  { options, common }: Pick<Hello, 'options' | 'common'>,
+): MessagePort {
   let owner = shared.get(broker)
   if (owner === undefined) {
     owner = new SharedManager(manager, broker)
@@ -56,7 +63,8 @@ function openPort(manager: ManagedConnection, broker: LocalBroker): MessagePort 
     stats: stats.buffer,
     conninfo: String(manager),
     facts: broker.facts,
-    options: { ...broker.options, revokes: true },
+    options: { ...options, revokes: true },
+    common,
   }
   port1.postMessage(hello)
   return port2

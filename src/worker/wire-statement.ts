@@ -3,6 +3,7 @@ import type { CommitTerms } from '../api/ports.js'
 import type { CustomTypesConfig } from 'pg'
 import type { StatementCall } from '../api/statement.js'
 import type { ClassifiedTexts } from '../sql/classify.js'
+import type { TurnSettings } from '../sql/turn-settings.js'
 import type { WireStatement } from './protocol.js'
 
 /** Leaves every text as it is: the worker parses, and knows the types from the columns' description. */
@@ -28,6 +29,7 @@ export function decodeCall(
   [text, parameters, name, binary, extended, timeoutMillis]: WireStatement,
   texts: ClassifiedTexts,
   signal: AbortSignal | undefined,
+  settings: WireSettings = null,
 ): StatementCall {
   const classified = texts.get(text)
   const values = (parameters ?? []).map((value) => (value instanceof Uint8Array ? asBuffer(value) : value))
@@ -40,11 +42,24 @@ export function decodeCall(
     limits: { timeoutMillis, signal },
     extended,
     label: null,
+    settings: decodeSettings(settings),
   }
 }
 
 function asBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+}
+
+/** What is set for a transaction, as it is said between threads. */
+export type WireSettings =
+  readonly [values: readonly (readonly [name: string, value: string])[], role: string | null] | null
+
+export function encodeSettings(settings: TurnSettings | null): WireSettings {
+  return settings === null ? null : [settings.values, settings.role]
+}
+
+export function decodeSettings(wire: WireSettings): TurnSettings | null {
+  return wire === null ? null : { values: wire[0], role: wire[1] }
 }
 
 /** How a transaction is committed, as it is said between threads. */

@@ -28,6 +28,30 @@ type Step = (manager: Manager) => Promise<unknown>
 const one = "INSERT INTO items VALUES (1, 'one')"
 const two = "INSERT INTO items VALUES (2, 'two')"
 
+const SETTINGS = { settings: { work_mem: '7MB', 'app.tenant': 1 }, role: 'pg_monitor' } as const
+const SEEN =
+  "SELECT current_setting('work_mem') AS mem, current_setting('app.tenant') AS tenant, current_user AS role"
+
+/** What a turn with settings sees of them. */
+async function settingsSeen(
+  manager: Manager,
+  verb: 'query' | 'batch' | 'transaction' | 'use',
+): Promise<unknown> {
+  if (verb === 'query') return manager.with(SETTINGS).query(SEEN)
+  if (verb === 'batch') return manager.batch([SEEN, SEEN], SETTINGS)
+  if (verb === 'transaction') return manager.transaction((connection) => connection.query(SEEN), SETTINGS)
+  return manager.use(
+    async (connection) => {
+      const alone = await connection.query(SEEN)
+      await connection.query('BEGIN')
+      const within = await connection.query(SEEN)
+      await connection.query('COMMIT')
+      return [alone, within]
+    },
+    { ...SETTINGS, autocommit: true },
+  )
+}
+
 /** What a program does on a manager and in a sandbox alike. */
 const STEPS: readonly Step[] = [
   (manager) => manager.query(one),
@@ -86,6 +110,16 @@ const STEPS: readonly Step[] = [
       return connection.query("SELECT current_setting('app.tenant') AS tenant")
     }),
   (manager) => manager.query('SHOW application_name'),
+  ...(['query', 'batch', 'transaction', 'use'] as const).map(
+    (verb): Step =>
+      (manager) =>
+        settingsSeen(manager, verb),
+  ),
+  (manager) => manager.query('SHOW work_mem'),
+  (manager) => manager.query({ text: 'SELECT 1', settings: { nosuch: 1 } }),
+  (manager) => manager.query({ text: 'COMMIT AND CHAIN', settings: { work_mem: '7MB' } }),
+  (manager) => manager.transaction((connection) => connection.query('SELECT 1'), { role: 'nosuch' }),
+  (manager) => manager.query('SELECT current_user'),
   (manager) => manager.query("SELECT coalesce(current_setting('app.tenant', true), '') AS tenant"),
   (manager) =>
     manager.transaction(async (connection) => {

@@ -29,6 +29,7 @@ const FILES = [
   'labels',
   'tracing',
   'connect',
+  'settings',
 ]
 
 useFace({

@@ -226,6 +226,7 @@ const CALLS: Readonly<Record<OptionalCall, true>> = {
   tryAcquire: true,
   transaction: true,
   batch: true,
+  with: true,
   listen: true,
   connect: true,
   close: true,

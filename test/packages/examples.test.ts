@@ -34,6 +34,13 @@ const OUTPUTS: Readonly<Record<string, readonly RegExp[]>> = {
     /^thawed$/,
     /^hello, Cleo \(connection 2\)$/,
   ],
+  tenants: [
+    /^tenant \d sees: a letter of \d$/,
+    /^tenant \d sees: a letter of \d$/,
+    /^tenant \d sees: a letter of \d$/,
+    /^the login sees: 3 documents$/,
+    /^server connections: 1$/,
+  ],
   kysely: [/^20 answers, the first: \[ \{ name: 'Tom', kind: 'cat' \} \]$/, /^server connections: 1$/],
   'rollback-after-each-test': [/pass 2$/, /fail 0$/],
   embedded: [/buy milk.*call Bob/],

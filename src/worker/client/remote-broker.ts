@@ -3,7 +3,7 @@ import { ManagerEndedError } from '../../errors.js'
 import { throwIfAborted } from '../../util/abort-signals.js'
 import { now } from '../../util/clock.js'
 import { timerFor, type Timer } from '../../util/timer.js'
-import { encodeCall, encodeCommitment } from '../wire-statement.js'
+import { encodeCall, encodeCommitment, encodeSettings } from '../wire-statement.js'
 import { Link } from './link.js'
 import { RemoteLease } from './remote-lease.js'
 import { unpack, unpackOne, type Packed } from './result-decoder.js'
@@ -11,7 +11,7 @@ import type { MessagePort } from 'node:worker_threads'
 import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../../api/connection.js'
 import type { ConnectionFacts, ManagerStats } from '../../api/manager.js'
-import type { Broker, CommitTerms, FaceOptions, LeaseTerms, Wait } from '../../api/ports.js'
+import type { BatchTerms, Broker, FaceOptions, LeaseTerms, Wait } from '../../api/ports.js'
 import type { StatementCall } from '../../api/statement.js'
 import type { Subscription } from '../../api/subscription.js'
 import type { Hello } from '../protocol.js'
@@ -70,8 +70,9 @@ export class RemoteBroker implements Broker {
   #ask(kind: 'wait' | 'try', terms: LeaseTerms, wait: Wait): Promise<RemoteLease | null> {
     this.#check(wait)
     const lease = new RemoteLease(this.#link.createID(), terms, this.#link)
-    const { autocommit, begin, owned, commitment } = terms
-    const wire = [autocommit, begin, owned, encodeCommitment(commitment)] as const
+    const { autocommit, begin, owned, commitment, settings } = terms
+    const how = encodeCommitment(commitment)
+    const wire = [autocommit, begin, owned, how, encodeSettings(settings)] as const
     const { timeoutMillis, stack = null, label = null } = wait
     const entry = ['ask', lease.id, kind, wire, timeoutMillis, stack, label] as const
     return this.#link.ask(lease, entry, wait.signal)
@@ -81,15 +82,15 @@ export class RemoteBroker implements Broker {
     this.#check(wait)
     const { timeoutMillis, signal, label = null } = wait
     const wire = encodeCall(call)
+    const set = encodeSettings(call.settings)
     const decode = (packed: Packed): QueryResult => unpack(packed, call.statement)
-    return this.#link.call((id) => ['query', id, wire, timeoutMillis, label], { signal, decode })
+    return this.#link.call((id) => ['query', id, wire, timeoutMillis, label, set], { signal, decode })
   }
 
   async batch(
     calls: readonly StatementCall[],
-    begin: string | null,
+    { begin, commitment, settings }: BatchTerms,
     wait: Wait,
-    commitment: CommitTerms | null,
   ): Promise<QueryResult[]> {
     this.#check(wait)
     const { timeoutMillis, signal, label = null } = wait
@@ -99,7 +100,8 @@ export class RemoteBroker implements Broker {
       packed.map((one, index) => unpackOne(one, wishes[index]))
     const isAbortable = signal !== undefined
     const how = encodeCommitment(commitment)
-    return this.#link.call((id) => ['batch', id, wires, begin, timeoutMillis, isAbortable, how, label], {
+    const set = encodeSettings(settings)
+    return this.#link.call((id) => ['batch', id, wires, begin, timeoutMillis, isAbortable, how, label, set], {
       signal,
       decode,
     })

@@ -10,7 +10,7 @@ import { revoke } from '../../lease/release.js'
 import { deadline } from '../../util/deadlines.js'
 import { become, type Transitions } from '../../util/transitions.js'
 import { encodeThrown } from '../wire-error.js'
-import { decodeCommitment } from '../wire-statement.js'
+import { decodeCommitment, decodeSettings } from '../wire-statement.js'
 import { HostStatements } from './host-statements.js'
 import type { Leaving } from '../../api/ports.js'
 import type { LeaseWaiter } from '../../broker/waiters.js'
@@ -55,7 +55,7 @@ export class HostLease {
   /** Asks the broker for it. Until it is over it stands among its host's leases. */
   constructor(
     host: Host,
-    [, id, , [autocommit, begin, owned, commitment], timeoutMillis, stack, label]: Entry<'ask'>,
+    [, id, , [autocommit, begin, owned, how, set], timeoutMillis, stack, label]: Entry<'ask'>,
   ) {
     this.id = id
     this.host = host
@@ -63,7 +63,8 @@ export class HostLease {
     const { broker, deadlines, waiting } = host.shared
     // How long it waits is agreed on with the worker, unless it does not wait at all.
     const wait = { timeoutMillis: timeoutMillis === 0 ? 0 : Infinity, stack, label }
-    const terms = { autocommit, begin, owned, commitment: decodeCommitment(commitment) }
+    const commitment = decodeCommitment(how)
+    const terms = { autocommit, begin, owned, commitment, settings: decodeSettings(set) }
     this.#waiter = broker.createWaiter(terms, wait, (lease) => this.#onGranted(lease))
     host.leases.set(id, this)
     this.#waiter.promise.catch((error: unknown) => this.#onRefused(error))

@@ -8,7 +8,7 @@ import { BriefMap } from '../../util/brief-map.js'
 import { CANCELLED, checkEntry } from '../protocol.js'
 import { SharedStats } from '../shared-stats.js'
 import { encodeThrown } from '../wire-error.js'
-import { decodeCall, decodeCommitment } from '../wire-statement.js'
+import { decodeCall, decodeCommitment, decodeSettings } from '../wire-statement.js'
 import { Wire, type Speaker } from '../wire.js'
 import { HostLease, workerGone } from './host-lease.js'
 import { HostSubscription } from './host-subscription.js'
@@ -176,14 +176,16 @@ export class Host implements Speaker<unknown> {
     new HostLease(this, entry)
   }
 
-  #query([, id, statement, timeoutMillis, label]: Entry<'query'>): void {
+  #query([, id, statement, timeoutMillis, label, set]: Entry<'query'>): void {
     const { broker, texts } = this.shared
     const wait = this.#wait(id, timeoutMillis, statement[6], label)
-    this.#send(id, broker.createQuery(decodeCall(statement, texts, wait.signal), wait), wait)
+    const call = decodeCall(statement, texts, wait.signal, set)
+    if (broker.takesTurn(call)) return void this.answer(id, () => broker.query(call, wait))
+    this.#send(id, broker.createQuery(call, wait), wait)
   }
 
   /** @throws TypeError for what a worker's face would have refused */
-  #batch([, id, statements, begin, timeoutMillis, abortable, how, label]: Entry<'batch'>): void {
+  #batch([, id, statements, begin, timeoutMillis, abortable, how, label, set]: Entry<'batch'>): void {
     const { broker, texts } = this.shared
     const calls = statements.map((statement) => decodeCall(statement, texts, undefined))
     if (calls.some(({ text }) => text.controls || text.kind === 'copy')) {
@@ -191,12 +193,13 @@ export class Host implements Speaker<unknown> {
     }
     const explicit = begin ?? (calls.every(({ text }) => text.kind === 'plain') ? null : 'BEGIN')
     const commitment = decodeCommitment(how)
+    const terms = { begin: explicit, commitment, settings: decodeSettings(set) }
     if (commitment !== null) {
       const wait = this.#wait(id, timeoutMillis, true, label)
-      return void this.answer(id, () => broker.batch(calls, explicit, wait, commitment))
+      return void this.answer(id, () => broker.batch(calls, terms, wait))
     }
     const wait = this.#wait(id, timeoutMillis, abortable, label)
-    this.#send(id, broker.createBatch(calls, explicit, wait), wait)
+    this.#send(id, broker.createBatch(calls, terms, wait), wait)
   }
 
   /** Without a signal where none is needed, because what has one is not pipelined. */

@@ -10,7 +10,7 @@ import { BriefMap } from '../../util/brief-map.js'
 import { clock } from '../../util/clock.js'
 import { Deadlines } from '../../util/deadlines.js'
 import type { LocalBroker } from '../../broker/local-broker.js'
-import type { ManagedConnection } from '../../face/managed-connection.js'
+import type { ManagerFace } from '../../face/manager-face.js'
 import type { Host } from './host.js'
 import type { HostLease } from './host-lease.js'
 
@@ -23,12 +23,12 @@ export class SharedManager {
   readonly texts = new ClassifiedTexts()
   /** The workers' leases that stand in the queue. */
   readonly waiting = new BriefMap<object, HostLease>()
-  readonly #manager: ManagedConnection
+  readonly #manager: ManagerFace
   readonly #hosts = new Set<Host>()
   /** The lease of a worker that was granted last. */
   lastGranted: HostLease | null = null
 
-  constructor(manager: ManagedConnection, broker: LocalBroker) {
+  constructor(manager: ManagerFace, broker: LocalBroker) {
     this.#manager = manager
     this.broker = broker
     broker.dispatcher.ending.onOver(() => {

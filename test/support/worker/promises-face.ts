@@ -15,6 +15,7 @@ const BY_PORT: ReadonlySet<PropertyKey> = new Set<keyof Manager>([
   'status',
   'stats',
   'connect',
+  'with',
   'close',
 ])
 

@@ -1,0 +1,165 @@
+/** Signals of one-shots: they cost their neighbours nothing, and an abort hits nobody else. */
+import assert from 'node:assert/strict'
+import { outcome } from '../support/caught.js'
+import { ManagedConnection } from '../support/managed.js'
+import { openConnected } from '../support/proxied.js'
+import { Random } from '../support/random.js'
+import { openSuite } from '../support/suite.js'
+import { until, within } from '../support/wait.js'
+
+const { test, database } = await openSuite()
+await database.admin.query('CREATE TABLE IF NOT EXISTS log (n int PRIMARY KEY)')
+
+test(
+  'reads travel behind a statement with a signal; a write waits for its answer',
+  { needs: ['wire'] },
+  async () => {
+    await using wire = await openConnected(database, { prepare: false })
+    const { manager, recording } = wire
+    const { signal } = new AbortController()
+    const asked = [
+      manager.query({ text: 'SELECT 1, pg_sleep(0.05)', signal }),
+      manager.query({ text: 'SELECT 2', signal }),
+      manager.query('SELECT 3'),
+      manager.query('INSERT INTO log VALUES (-1)'),
+      manager.query('SELECT 4'),
+    ]
+    await within(Promise.all(asked), 'all')
+    const pieces = recording.sentTogether().map((piece) => piece.filter((line) => line.startsWith('Parse ')))
+    assert.deepEqual(pieces.flat(), [
+      'Parse SELECT 1, pg_sleep(0.05)',
+      'Parse SELECT 2',
+      'Parse SELECT 3',
+      'Parse INSERT INTO log VALUES (-1)',
+      'Parse SELECT 4',
+    ])
+    const dialogue = recording.dialogue()
+    const at = (text: string): number => dialogue.indexOf(`> Parse ${text}`)
+    const answered = dialogue.indexOf('< ReadyForQuery I')
+    assert.ok(at('SELECT 3') < answered, 'reads go at once')
+    assert.ok(at('INSERT INTO log VALUES (-1)') > answered, 'a write does not')
+    await manager.query('DELETE FROM log')
+  },
+)
+
+test('what is no plain read stays behind', { needs: ['wire'] }, async () => {
+  await using wire = await openConnected(database, { prepare: false })
+  const { manager, recording } = wire
+  await manager.query('CREATE SEQUENCE IF NOT EXISTS numbers')
+  const texts = [
+    "SELECT nextval('numbers')",
+    "SELECT setval('numbers', 7)",
+    'WITH w AS (INSERT INTO log VALUES (-2) RETURNING n) SELECT n FROM w',
+    'SELECT n FROM log FOR UPDATE',
+    'SELECT pg_advisory_lock_shared(1), pg_advisory_unlock_shared(1)',
+    "SELECT set_config('app.x', '1', false)",
+    'DELETE FROM log',
+  ]
+  for (const text of texts) {
+    recording.clear()
+    const { signal } = new AbortController()
+    const slow = manager.query({ text: 'SELECT pg_sleep(0.03)', signal })
+    await within(Promise.all([slow, manager.query(text)]), text)
+    const dialogue = recording.dialogue()
+    assert.ok(dialogue.indexOf(`> Parse ${text}`) > dialogue.indexOf('< ReadyForQuery I'), text)
+  }
+})
+
+test(
+  'a read that a CancelRequest hits in another’s place is sent again, and nobody sees it',
+  { needs: ['wire'] },
+  async () => {
+    await using wire = await openConnected(database)
+    const { manager, recording, proxy } = wire
+    const abort = new AbortController()
+    // The request is kept until the statement that it is meant for is over, and its neighbour runs.
+    proxy.onChunk = (direction, chunk) => {
+      if (direction === 'toServer' && chunk.length === 16) {
+        proxy.onChunk = null
+        setTimeout(() => void database.admin.query('SELECT pg_cancel_backend($1)', [pid]), 10)
+        return null
+      }
+      return chunk
+    }
+    const pid = manager.stats.processID
+    const slow = outcome(manager.query({ text: 'SELECT pg_sleep(0.06)', signal: abort.signal }))
+    const next = manager.query("SELECT 'read' AS what, pg_sleep(0.2)")
+    await until(() => recording.sent().some((line) => line.includes("'read'")), {
+      what: 'the read to be sent',
+    })
+    abort.abort('enough')
+    await within(slow, 'the slow one')
+    const { rows } = await within(next, 'the read')
+    assert.equal(rows[0].what, 'read')
+  },
+)
+
+const ABORTS = Number(process.env['SIGNAL_ABORTS'] || 1_500)
+
+test(
+  'aborts among reads and writes: each hits its own, each write is stored once, and order holds',
+  { needs: ['cancel', 'parallel'] },
+  async () => {
+    const seed = Number(process.env['SIGNAL_SEED'] || Date.now() % 2 ** 31)
+    const random = new Random(seed)
+    await using manager = new ManagedConnection(database.conninfo, { acquireTimeoutMillis: 120_000 })
+    await manager.query('TRUNCATE log')
+    const wrong: string[] = []
+    const stored: number[] = []
+    const refused: number[] = []
+    let aborts = 0
+    let asked = 0
+    /** The highest write that was asked for and that nobody aborts. */
+    let certain = 0
+    const signalOrNone = (): { signal?: AbortSignal; reason: object | null } => {
+      if (random.chance(0.5)) return { reason: null }
+      const controller = new AbortController()
+      if (random.chance(0.3)) return { signal: controller.signal, reason: null }
+      const reason = { aborted: ++aborts }
+      setTimeout(() => controller.abort(reason), random.below(12))
+      return { signal: controller.signal, reason }
+    }
+    const read = async (): Promise<void> => {
+      const { signal, reason } = signalOrNone()
+      const [least, most] = [certain, asked]
+      const sleeps = random.chance(0.1) ? ', pg_sleep(0.004)' : ''
+      const text = `SELECT coalesce(max(n), 0) AS n${sleeps} FROM log`
+      const settled = await outcome(manager.query<{ n: number }>({ text, signal }))
+      if (settled.status === 'rejected') {
+        if (settled.reason !== reason || reason === null) wrong.push(`a read got ${String(settled.reason)}`)
+        return
+      }
+      const seen = settled.value.rows[0]!.n
+      if (seen < least || seen > most) wrong.push(`a read saw ${seen}, not from ${least} to ${most}`)
+    }
+    const write = async (): Promise<void> => {
+      const n = ++asked
+      const { signal, reason } = signalOrNone()
+      if (reason === null) certain = n
+      const sleeps = random.chance(0.1) ? 'pg_sleep(0.004)' : 'now()'
+      const settled = await outcome(
+        manager.query({ text: `INSERT INTO log SELECT $1::int FROM ${sleeps}`, values: [n], signal }),
+      )
+      if (settled.status === 'fulfilled') stored.push(n)
+      else if (settled.reason === reason && reason !== null) refused.push(n)
+      else wrong.push(`a write got ${String(settled.reason)}`)
+    }
+    while (aborts < ABORTS) {
+      await Promise.all(Array.from({ length: 60 }, () => (random.chance(0.8) ? read() : write())))
+    }
+    assert.deepEqual(wrong, [], `SIGNAL_SEED=${seed}`)
+    const { rows } = await manager.query<{ n: number }>('SELECT n FROM log ORDER BY n')
+    const found = new Set(rows.map(({ n }) => n))
+    assert.deepEqual(
+      stored.filter((n) => !found.has(n)),
+      [],
+    )
+    assert.equal(manager.stats.connects, 1)
+    assert.ok(refused.length > 0 && stored.length > 0)
+    assert.deepEqual(
+      refused.filter((n) => found.has(n)),
+      [],
+      'aborted, and stored',
+    )
+  },
+)
