@@ -4,12 +4,11 @@
  * States: `none` → `opening` (one attempt for all who ask) → `open` → `closing` (until the socket is gone) → `none`.
  * A loss leads from `open` to `none` at once, and so does an attempt that fails or is given up.
  */
-import { AsyncResource } from 'node:async_hooks'
 import { ConnectError } from '../errors.js'
 import { abortable, isTransientOpenError, openClient, withDeadline } from '../connect/index.js'
 import { internals } from '../pg/driver.js'
 import { backoffMillis } from '../util/backoff.js'
-import { now } from '../util/clock.js'
+import { inNobodysContext, now } from '../util/clock.js'
 import { pause } from '../util/pause.js'
 import { timerFor } from '../util/timer.js'
 import { become, type Transitions } from '../util/transitions.js'
@@ -52,8 +51,6 @@ export class BackendKeeper {
   #planned: ConnectPlan | null = null
   readonly #options: ResolvedOptions
   readonly #owner: KeeperOwner
-  /** Sockets and what they call live here, outside of any holder's context. */
-  readonly #context = new AsyncResource('pg-managed-connection', { requireManualDestroy: false })
   #state: State = NONE
   /** The closing of the last backend: another may be opening meanwhile. */
   #closing: Promise<void> | null = null
@@ -101,9 +98,8 @@ export class BackendKeeper {
     const abort = new AbortController()
     // As it is now: an abort in the same tick would make this opening wait for itself.
     const before = Promise.all([this.#closing, this.#before])
-    const promise = this.#context.runInAsyncScope(() =>
-      this.#owner.traceOpening(() => this.#open(before, abort.signal)),
-    )
+    // Sockets and what they call outlive whoever asks first, and whoever has made the manager.
+    const promise = inNobodysContext(() => this.#owner.traceOpening(() => this.#open(before, abort.signal)))
     this.#become({ kind: 'opening', promise, abort })
     // Those who asked handle the rejection. When all of them have left, it must not be an unhandled one.
     promise.catch(() => {})

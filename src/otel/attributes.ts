@@ -14,7 +14,13 @@ export function attributesOf(manager: Manager): Attributes {
   }
 }
 
-/** Its command; of a batch what its statements have in common. */
+/** `db.operation.name`, where it is known. */
+export function operationAttributes(context: StatementContext): Attributes {
+  const operation = operationOf(context)
+  return operation === '' ? {} : { 'db.operation.name': operation }
+}
+
+/** Its command; of a batch what its statements have in common. Empty where there is none. */
 export function operationOf({ text, batchSize }: StatementContext): string {
   const commands = new Set((batchSize === 1 ? [text] : text.split('; ')).map(commandOf))
   const [first = ''] = commands
@@ -22,8 +28,11 @@ export function operationOf({ text, batchSize }: StatementContext): string {
   return commands.size === 1 && first !== '' ? `BATCH ${first}` : 'BATCH'
 }
 
+/** The first word, behind white space, comments and parentheses: tracing that patches pg may put its comment in front. */
+const COMMAND = /^(?:[\s(]|--[^\n\r]*(?:[\n\r]|$)|\/\*[^*]*\*+(?:[^/*][^*]*\*+)*\/)*([a-z]+)/i
+
 function commandOf(text: string): string {
-  return /^\s*([a-z]+)/i.exec(text)?.[1]?.toUpperCase() ?? ''
+  return COMMAND.exec(text)?.[1]?.toUpperCase() ?? ''
 }
 
 /** `error.type`, and the SQLSTATE where the server has said one. */

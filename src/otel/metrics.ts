@@ -1,7 +1,7 @@
 /** The metrics of a connection pool (`db.client.connection.*`) and of statements (`db.client.operation.duration`). */
 import type { Attributes, BatchObservableResult, Meter } from '@opentelemetry/api'
 import { now } from '../util/clock.js'
-import { attributesOf, failureOf, operationOf } from './attributes.js'
+import { attributesOf, failureOf, operationAttributes } from './attributes.js'
 import { CONNECT, HOLD, STATEMENT, WAIT, type Channel } from '../diagnostics/channels.js'
 import { watch } from '../diagnostics/watch.js'
 import type { Manager, TraceContext } from '../index.js'
@@ -59,8 +59,7 @@ export function record(manager: Manager, meter: Meter, pool: Attributes): () => 
     timed(STATEMENT, (seconds, context) => {
       const { error, hold, waitedMillis } = context
       const failure = error === undefined ? {} : failureOf(error)
-      const operation = { 'db.operation.name': operationOf(context) }
-      taken.record(seconds, { ...attributesOf(manager), ...operation, ...failure })
+      taken.record(seconds, { ...attributesOf(manager), ...operationAttributes(context), ...failure })
       // In a turn it is part of the turn's time.
       if (hold !== null || waitedMillis === null) return
       waited.record(waitedMillis / 1_000, pool)

@@ -10,7 +10,7 @@ import {
   type Span,
   type Tracer,
 } from '@opentelemetry/api'
-import { attributesOf, failureOf, operationOf } from './attributes.js'
+import { attributesOf, failureOf, operationAttributes, operationOf } from './attributes.js'
 import { HOLD, STATEMENT, TRANSACTION, WAIT, type Channel } from '../diagnostics/channels.js'
 import { watch } from '../diagnostics/watch.js'
 import type { HoldContext, Manager, StatementContext, TransactionContext, WaitContext } from '../index.js'
@@ -74,8 +74,16 @@ export class Traces {
   }
 
   #beginTransaction(context: TransactionContext): void {
-    const name = context.parent === null ? 'transaction' : 'savepoint'
-    this.#begin(context, name, this.#parentOf(context.hold, context.parent ?? context.hold))
+    const { hold, parent } = context
+    if (parent === null) this.#begin(context, 'transaction', this.#turnOf(hold))
+    else this.#begin(context, 'savepoint', this.#parentOf(hold, parent))
+  }
+
+  /** A transaction belongs to its turn: the statement that opens it may lie in a span which ends long before it. */
+  #turnOf(hold: HoldContext): Context {
+    const turn = this.#begun.get(hold)
+    if (turn !== undefined) return trace.setSpan(turn.caller, turn.span)
+    return this.#askers.get(hold.wait) ?? contexts.active()
   }
 
   #beginStatement(context: StatementContext): void {
@@ -87,7 +95,7 @@ export class Traces {
     this.#begin(context, name.join(' ') || 'postgresql', parent, {
       ...attributes,
       'db.query.text': text,
-      ...(operation === '' ? {} : { 'db.operation.name': operation }),
+      ...operationAttributes(context),
       ...(batchSize > 1 ? { 'db.operation.batch.size': batchSize } : {}),
       ...parametersOf(values),
     })

@@ -26,15 +26,20 @@ export interface TraceEvents {
 }
 
 const PID = 1
+/** Of the first row, the connection's: viewers take the thread that has its process's number for the main one. */
+const FIRST_TID = PID
 
 export function toTraceEvents(name: string, lanes: readonly Lane[]): TraceEvents {
   const rows = lanes.flatMap((lane) => lane.rows.map((pieces, row) => ({ lane, pieces, row })))
-  const traceEvents = rows.flatMap(({ lane, pieces, row }, tid) => [
-    nameOf('thread_name', tid, { name: lane.rows.length > 1 ? `${lane.name} (${row + 1})` : lane.name }),
-    nameOf('thread_sort_index', tid, { sort_index: tid }),
-    ...pieces.map((piece) => eventOf(piece, tid)),
-  ])
-  return { displayTimeUnit: 'ms', traceEvents: [nameOf('process_name', 0, { name }), ...traceEvents] }
+  const traceEvents = rows.flatMap(({ lane, pieces, row }, index) => {
+    const tid = FIRST_TID + index
+    return [
+      nameOf('thread_name', tid, { name: lane.rows.length > 1 ? `${lane.name} (${row + 1})` : lane.name }),
+      nameOf('thread_sort_index', tid, { sort_index: index }),
+      ...pieces.map((piece) => eventOf(piece, tid)),
+    ]
+  })
+  return { displayTimeUnit: 'ms', traceEvents: [nameOf('process_name', FIRST_TID, { name }), ...traceEvents] }
 }
 
 function nameOf(name: string, tid: number, args: TraceEvent['args']): TraceEvent {

@@ -2,6 +2,7 @@
 import { finish, HOLD } from '../diagnostics/channels.js'
 import { followedBy, type StatementPlace, type StatementTracer } from './statement-tracer.js'
 import { outcomeOf, TransactionTraces } from './transaction-traces.js'
+import { classify, type Classified } from '../sql/classify.js'
 import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../api/connection.js'
 import type {
@@ -110,7 +111,7 @@ export class TracedLease implements Lease {
   }
 
   /** The library opens a transaction with it, unless its text does or needs none. */
-  #beforeStatement({ text }: Pick<StatementCall, 'text'>): void {
+  #beforeStatement({ text }: { readonly text: Pick<Classified, 'controls'> }): void {
     const opens = !this.#lease.autocommit && !text.controls
     if (opens && this.#transactions.current === null && !this.#isOver) this.#transactions.begin()
   }
@@ -126,8 +127,13 @@ export class TracedLease implements Lease {
 
   async submit(submittable: DriverSubmittable, refusal: Error | null): Promise<Error | null> {
     const text = String(submittable.text ?? submittable.cursor?.text ?? '')
+    const facts = classify(text)
+    if (refusal === null) this.#beforeStatement({ text: facts })
     const trace = this.#tracer.createFor(text, this.#place({ label: null }))
     const error = await trace.run(() => this.#lease.submit(submittable, refusal))
+    // Whether the server has answered a COMMIT with ROLLBACK is told to the submittable alone.
+    if (this.#lease.status === 'idle' && facts.mayCommit) this.#transactions.endAll('unknown')
+    else this.#afterStatement(null)
     trace.end(error === null ? undefined : { error })
     return error
   }

@@ -168,6 +168,57 @@ test('a span of the callback is the parent of the statements in it', async () =>
   assert.ok(paths(spans).includes('caller > own > SELECT'), paths(spans).join('\n'))
 })
 
+test('a transaction is part of its turn, not of the span in which its first statement was asked for', async () => {
+  await using manager = await openManager()
+  const work = () =>
+    manager.use(async (connection) => {
+      await inSpan('own', () => connection.query('SELECT 1'))
+      await connection.query('UPDATE nowhere SET n = 1').catch(() => {})
+      await connection.rollback()
+    })
+  assert.deepEqual(paths(await spansOf(manager, work)), [
+    'caller',
+    'caller > hold the connection',
+    'caller > hold the connection > transaction',
+    'caller > hold the connection > transaction > UPDATE',
+    'caller > own',
+    'caller > own > SELECT',
+    'caller > wait for the connection',
+  ])
+  assert.deepEqual(paths(await spansOf(manager, work, { traces: ['transaction', 'statement'] })), [
+    'caller',
+    'caller > own',
+    'caller > own > SELECT',
+    'caller > transaction',
+    'caller > transaction > UPDATE',
+  ])
+})
+
+test('the command is found behind comments, white space and parentheses, and is left out where there is none', async () => {
+  await using manager = await openManager()
+  const texts = [
+    "/*dddb='bank',traceparent='00-1-2-01'*/ SELECT 1",
+    '-- DELETE\n\t/* not * this */(VALUES (1))',
+    '-- SELECT',
+    ';',
+  ]
+  const spans = await spansOf(manager, async () => {
+    for (const text of texts) await manager.query(text)
+    await manager.batch(texts.slice(0, 2))
+  })
+  const statements = spans.filter(({ kind }) => kind === SpanKind.CLIENT)
+  assert.deepEqual(
+    statements.map(({ name, attributes }) => [name, attributes['db.operation.name']]),
+    [
+      [`SELECT ${database.name}`, 'SELECT'],
+      [`VALUES ${database.name}`, 'VALUES'],
+      [database.name, undefined],
+      [database.name, undefined],
+      [`BATCH ${database.name}`, 'BATCH'],
+    ],
+  )
+})
+
 test('what fails has its error, and every span ends', async () => {
   await using manager = new ManagedConnection(database.conninfo, { maxHoldMillis: 50 })
   await manager.query('SELECT 1')

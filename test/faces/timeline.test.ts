@@ -400,23 +400,14 @@ test('what is no manager, or no capacity, is refused', async () => {
   }
 })
 
-test('the trace events have what viewers read', async () => {
+test('trace viewers are told of lanes, marks and errors', async () => {
   await using manager = await connected()
   using timeline = record(manager)
   await manager.transaction((connection) => connection.query('SELECT 1'), { label: 'import' })
   await reason(manager.query('SELECT 1 / 0'))
-  const written = JSON.parse(JSON.stringify(timeline.toTraceEvents())) as ReturnType<
-    Timeline['toTraceEvents']
-  >
-  for (const event of written.traceEvents) {
-    assert.ok(['X', 'M', 'i'].includes(event.ph))
-    assert.ok(typeof event.name === 'string' && Number.isInteger(event.pid) && Number.isInteger(event.tid))
-    if (event.ph === 'X') assert.ok(Number.isInteger(event.ts) && event.ts >= 0 && event.dur! >= 0)
-  }
-  const names = written.traceEvents
-    .filter(({ name }) => name === 'thread_name')
-    .map(({ args }) => args['name'])
+  const { traceEvents } = timeline.toTraceEvents()
+  const names = traceEvents.filter(({ name }) => name === 'thread_name').map(({ args }) => args['name'])
   assert.deepEqual(names, ['the connection', 'import', 'one-shots and batches'])
-  const failed = written.traceEvents.find(({ name }) => name === 'SELECT 1 / 0')!
+  const failed = traceEvents.find(({ name }) => name === 'SELECT 1 / 0')!
   assert.deepEqual([failed.args['mark'], failed.args['error']], ['error', 'error: division by zero'])
 })

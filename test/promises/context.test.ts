@@ -80,6 +80,16 @@ test('the first connect, made for one caller, does not leak its context to the n
   assert.equal(oneShot, 'later')
 })
 
+test('a connection is opened in nobody’s context, not even of who has made the manager', async () => {
+  const seen: unknown[] = []
+  const onConnect = (): void => void seen.push(storage.getStore())
+  await using manager = inside('maker', () => new ManagedConnection(database.conninfo, { onConnect }))
+  await inside('first', () => manager.query('SELECT 1'))
+  await manager.close()
+  await inside('later', () => manager.use(() => {}))
+  assert.deepEqual(seen, [undefined, undefined])
+})
+
 test('a nested transaction and a retry run in the caller’s context', async () => {
   await using manager = new ManagedConnection(database.conninfo)
   const seen: unknown[] = []

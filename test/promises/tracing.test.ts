@@ -2,9 +2,11 @@
 import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { execFile } from 'node:child_process'
+import { once } from 'node:events'
 import { tracingChannel, type TracingChannel } from 'node:diagnostics_channel'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { promisify } from 'node:util'
+import pg from 'pg'
 import {
   CommitRolledBackError,
   type ConnectContext,
@@ -16,6 +18,7 @@ import {
 } from 'pg-managed-connection'
 import { reason } from '../support/caught.js'
 import { ManagedConnection } from '../support/managed.js'
+import { Cursor } from '../support/submittables.js'
 import { openSuite } from '../support/suite.js'
 import { until } from '../support/wait.js'
 
@@ -281,6 +284,34 @@ test('streams and handles tell when they are over, also where they are left earl
   )
   assert.deepEqual(ear.open, [])
 })
+
+test(
+  'a cursor, too, is a statement of the transaction that it opens, or ends',
+  { needs: ['own thread'] },
+  async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    await manager.query('SELECT 1')
+    using ear = new Ear(manager, ['transaction', 'statement'])
+    await manager.use(async (connection) => {
+      const cursor = connection.query(new Cursor('SELECT 1 AS n'))
+      await cursor.read(10)
+      await connection.rollback()
+      await connection.query('SELECT 2')
+      await once(connection.query(new pg.Query('COMMIT')), 'end')
+    })
+    const [first, second] = ear.of('transaction')
+    assert.deepEqual(
+      ear.of('statement').map(({ text, transaction }) => [text, transaction === first]),
+      [
+        ['SELECT 1 AS n', true],
+        ['SELECT 2', false],
+        ['COMMIT', false],
+      ],
+    )
+    assert.deepEqual([first!.outcome, second!.outcome], ['rolled back', 'unknown'])
+    assert.deepEqual(ear.open, [])
+  },
+)
 
 test('who waits in vain, or is refused, is told of with the error', async () => {
   await using manager = new ManagedConnection(database.conninfo)
