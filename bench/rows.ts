@@ -19,6 +19,7 @@ import { pgbenchPipeline, pgbenchTransaction } from './contestants/pgbench.js'
 import { pgPromiseTransaction } from './contestants/pg-promise.js'
 import { postgresJsQuery, postgresJsTransaction } from './contestants/postgres-js.js'
 import { slonikTransaction } from './contestants/slonik.js'
+import { signalQueries } from './contestants/signals.js'
 import { settingsQueries, settingsTransactions } from './contestants/settings.js'
 import { watchedQueries, watchedTransactions } from './contestants/watched.js'
 import { workersFiveMessages, workersQuery, workersTransaction } from './contestants/workers.js'
@@ -254,6 +255,13 @@ export function allRows(quick: boolean): readonly Row[] {
       title: 'query() with settings',
       kind: 'growth',
       entries: settingsQueries,
+    },
+    {
+      ...QUERIES,
+      id: 'signal-query',
+      title: 'query() with a signal',
+      kind: 'growth',
+      entries: signalQueries,
     },
     ...durableRows(),
   ]

@@ -9,6 +9,8 @@ export type RollbackReason =
   | 'hold timeout'
   /** The worker thread that had the connection is gone. */
   | 'holder gone'
+  /** The signal of its call has aborted. */
+  | 'aborted'
   | 'one-shot'
 
 /** The library rolled something back, or could not. */

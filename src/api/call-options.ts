@@ -3,7 +3,10 @@ import type { VerifyCommit } from '../options.js'
 
 /** How long and under which signal a turn is waited for. */
 export interface WaitOptions {
-  /** Leaves the line, or gives up connecting, when it aborts; the call rejects with `signal.reason`. */
+  /**
+   * When it aborts the call rejects at once with `signal.reason`: one who waits leaves the line; of `use` and
+   * `transaction` the turn is taken back, what runs is cancelled and rolled back, until COMMIT has been sent. Default: none.
+   */
   readonly signal?: AbortSignal | undefined
   /**
    * How long the turn is waited for, connecting included, in milliseconds. 0 = do not wait in line, `Infinity` =

@@ -152,6 +152,11 @@ export interface Lease {
   nest(): Promise<NestedTransaction>
   /** Settles it. Resolves, or rejects with what the settlement table gives the caller in place of its result. */
   release(leaving: Leaving): Promise<void>
+  /**
+   * Nobody wants it any more: everything on it rejects with `error` at once, what runs is cancelled and rolled back. Has
+   * no effect once the library's COMMIT has been sent; a COMMIT of the holder's is answered first.
+   */
+  abort(error: Error): void
   /** Drops the backend at once, where it runs a statement of this lease's; null where it does not. */
   drop(): Promise<void> | null
 }

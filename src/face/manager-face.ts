@@ -1,7 +1,7 @@
 /** The verbs of every manager, over a broker: the local one, or that of another thread. */
 import { inspect } from 'node:util'
 import { ManagerEndedError, ReentrantAcquireError } from '../errors.js'
-import { enclosingScope, runCallback } from '../lease/holder-context.js'
+import { enclosingScope } from '../lease/holder-context.js'
 import { ClassifiedTexts } from '../sql/classify.js'
 import { TracedBroker } from '../trace/traced-broker.js'
 import { withCallersFrames } from '../util/callers-frames.js'
@@ -9,7 +9,7 @@ import { framesAbove } from './asker.js'
 import { answerBy, callbackOf } from './answer-by.js'
 import { checkChannel, checkOptions, checkWork, NO_OPTIONS, type OptionalCall } from './call-options.js'
 import { createHolder } from './held-connection.js'
-import { markNestedHandled } from './nesting.js'
+import { hold, type Work } from './hold.js'
 import { isSubmittable, readBatched, readCall } from './read-call.js'
 import { repeat } from './retries.js'
 import { scoped } from './scoped-broker.js'
@@ -29,10 +29,10 @@ import type {
 import type { TransactionOptions, UseOptions, WaitOptions } from '../api/call-options.js'
 import type { Connection, TransactionStatus } from '../api/connection.js'
 import type { ConnectionFacts, EndOptions, Manager, ManagerStats } from '../api/manager.js'
-import type { Broker, EventSink, Lease, LeaseTerms, Leaving, Wait } from '../api/ports.js'
+import type { Broker, EventSink, Lease, LeaseTerms, Wait } from '../api/ports.js'
 import type { BatchResults, OneShotQuery, QueryConfig } from '../api/query.js'
 import type { Subscription } from '../api/subscription.js'
-import type { HandleContext, Holder } from './held-connection.js'
+import type { HandleContext } from './held-connection.js'
 
 /** How many unread notifications a subscription keeps. */
 const DEFAULT_MAX_BUFFERED = 10_000
@@ -41,8 +41,6 @@ const END_TIMEOUT_MILLIS = 30_000
 
 /** The verbs of a manager that take options. */
 type Verb = Exclude<OptionalCall, 'stream' | 'connection.transaction' | 'with'>
-
-type Work<T> = (connection: Connection) => T | PromiseLike<T>
 
 /** What a face is made of. */
 export interface FaceFacts {
@@ -113,7 +111,8 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     const granted = this.#broker.acquire(terms, wait, itself)
     return granted.then((lease) => {
       onLease?.(lease)
-      return this.#hold(lease, work, close)
+      const { revokes } = this.#broker.options
+      return hold(lease, work, { context: this.#context, close, signal: wait.signal, revokes })
     }, withCallersFrames)
   }
 
@@ -269,23 +268,6 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
   #refuseEnding(): void {
     if (this.#broker.ending) throw new ManagerEndedError()
   }
-
-  /** Runs `work` with the lease, and settles it, whatever happens. */
-  async #hold<T>(lease: Lease, work: Work<T>, close: boolean): Promise<T> {
-    // In a worker it may be granted and revoked in one message.
-    if (lease.revocation !== null) throw lease.revocation
-    const holder = createHolder(lease, this.#context)
-    let result: T
-    try {
-      const working = runCallback(this.#root, () => work(holder.handle))
-      result = await (this.#broker.options.revokes ? untilRevoked(lease, working) : working)
-    } catch (error) {
-      if (lease.revocation === null) await leave(holder, { left: 'threw', error, close }).catch(() => {})
-      throw lease.revocation ?? error
-    }
-    await leave(holder, { left: 'returned', close })
-    return result
-  }
 }
 
 /** A manager whose calls have something in common: the same line, connection, events and end. */
@@ -295,20 +277,6 @@ class ManagerWith extends ManagerFace {
   }
 }
 
-/** Settles the lease of a holder whose work is done. */
-function leave({ use }: Holder, leaving: Leaving): Promise<void> {
-  markNestedHandled(use)
-  return use.lease.release(leaving)
-}
-
 function itself(lease: Lease): Lease {
   return lease
-}
-
-/** What `work` does after its lease was revoked is ignored, and so is its failure. */
-function untilRevoked<T>(lease: Lease, working: Promise<T>): Promise<T> {
-  return new Promise<T>((resolve, reject) => {
-    lease.onRevoked = reject
-    working.then(resolve, reject)
-  })
 }

@@ -12,11 +12,12 @@ import {
   type Admission,
   type RequestOwner,
 } from '../pipeline/request-owner.js'
-import { ConnectionLostError, type CommitOutcome } from '../errors.js'
+import { ConnectionLostError } from '../errors.js'
 import { ControlRequest } from '../pipeline/control-request.js'
 import { StatementsRequest } from '../pipeline/query-request.js'
 import { TRAITS, type Request } from '../pipeline/request.js'
 import { BEGIN_FACTS } from '../sql/classify.js'
+import { reasonBehind } from '../util/abort-signals.js'
 import { Commitment } from './commitment.js'
 import { LeaseSettings } from './lease-settings.js'
 import { Replay } from './replay.js'
@@ -25,14 +26,7 @@ import type { Backend } from '../backend/backend.js'
 import type { LeaseTerms } from '../api/ports.js'
 import type { ReadyStatus } from '../api/statement.js'
 import type { ControlLimits, LeaseOwner } from './lease-owner.js'
-import type { EndAnswer, ServerState } from './settlement.js'
-
-interface Loss {
-  readonly cause: Error
-  readonly outcome: CommitOutcome
-  /** Something was open or unanswered. */
-  readonly open: boolean
-}
+import type { EndAnswer, Loss, ServerState } from './settlement.js'
 
 export class LeaseRequests implements RequestOwner {
   readonly transaction: TransactionState
@@ -150,6 +144,11 @@ export class LeaseRequests implements RequestOwner {
     return [...this.#replay.parked, ...(this.backend?.pipeline.requestsOf(this) ?? [])]
   }
 
+  /** A COMMIT, or a text with one, is unanswered. */
+  get isCommitting(): boolean {
+    return this.#all().some(({ sent, text, traits }) => sent && (text === 'COMMIT' || traits.facts.mayCommit))
+  }
+
   // ---- taking back
 
   /** A guard took the request back before it was sent, and has told its caller. */
@@ -159,7 +158,7 @@ export class LeaseRequests implements RequestOwner {
 
   /** Rejects everything with `error`; statements that run go on, and the caller cancels them. */
   rejectAll(error: Error): void {
-    for (const request of this.#all()) request.reject(error)
+    for (const request of this.#all()) request.reject(reasonBehind(error))
     const unsent = [...this.#replay.takeAll(), ...(this.backend?.pipeline.withdrawAll() ?? [])]
     for (const request of unsent) this.#abandon(request, error)
   }

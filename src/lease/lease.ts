@@ -16,7 +16,7 @@ import { now } from '../util/clock.js'
 import { become, type Transitions } from '../util/transitions.js'
 import { LeaseRequests } from './lease-requests.js'
 import { openNested } from './nested.js'
-import { release } from './release.js'
+import { release, revoke } from './release.js'
 import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../api/connection.js'
 import type {
@@ -55,6 +55,8 @@ export class Lease implements LeasePort {
   onRevoked: ((error: Error) => void) | null = null
   onOver: (() => void) | null = null
   revocation: Error | null = null
+  /** The library has sent the COMMIT that ends it. */
+  commitSent = false
   state: State = 'held'
   /** Its settlement, once its holder has left. */
   #departure: Promise<void> | null = null
@@ -168,6 +170,12 @@ export class Lease implements LeasePort {
   release(leaving: Leaving): Promise<void> {
     // A callback may have released its handle before it returned: that was the departure.
     return (this.#departure ??= release(this, leaving))
+  }
+
+  abort(error: Error): void {
+    if (this.commitSent || this.state === 'over') return
+    if (this.requests.isCommitting) void this.requests.quiet().then(() => this.abort(error))
+    else void revoke(this, error, 'aborted')
   }
 
   drop(): Promise<void> | null {

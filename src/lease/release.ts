@@ -110,6 +110,7 @@ export async function commit(lease: Lease, close: boolean): Promise<void> {
   }
   const early = !close && owner.options.closeOn !== 'database-error' && !owner.life.replacementDue
   const { retrySafe } = lease
+  lease.commitSent = true
   const answered = requests.end('COMMIT')
   // A batch that was taken back before it was sent has opened nothing.
   if (answered === null) return passOn(lease, { left: 'returned', close })
@@ -171,13 +172,13 @@ async function passOn(lease: Lease, { left, error, close }: Leaving): Promise<vo
 }
 
 /**
- * Its hold timed out, or its holder is gone: everything on it is rejected with `error` at once, and its session is
+ * Its hold timed out, its holder is gone, or nobody wants it any more: everything on it is rejected with `error` at once, and its session is
  * tidied up behind it.
  */
 export async function revoke(
   lease: Lease,
   error: Error,
-  reason: 'hold timeout' | 'holder gone',
+  reason: 'hold timeout' | 'holder gone' | 'aborted',
 ): Promise<void> {
   // The other reason may have come before.
   if (lease.revocation !== null) return

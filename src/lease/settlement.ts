@@ -3,8 +3,17 @@
  * same. It is read after the server's ReadyForQuery (or the loss of the connection) has said what state the backend is
  * in.
  */
+import type { CommitOutcome } from '../errors.js'
 import type { Leaving } from '../api/ports.js'
 import type { ReadyStatus } from '../api/statement.js'
+
+/** How a backend was lost. */
+export interface Loss {
+  readonly cause: Error
+  readonly outcome: CommitOutcome
+  /** Something was open or unanswered. */
+  readonly open: boolean
+}
 
 /** The answer to COMMIT or ROLLBACK. */
 export interface EndAnswer {

@@ -13,6 +13,8 @@ export class InFlight extends LinkedList<Request> {
   endings = 0
   /** How many of them may change what later texts mean. */
   harmful = 0
+  /** How many of the first were in flight when a CancelRequest arrived that was not meant for them. */
+  suspects = 0
   /** Whose request the server runs. */
   speaker: RequestOwner | null = null
   /** Since when it does, on the clock of `now()`. */
@@ -26,6 +28,7 @@ export class InFlight extends LinkedList<Request> {
   override remove(request: Request): void {
     super.remove(request)
     this.#count(request, -1)
+    if (this.suspects > 0) this.suspects--
   }
 
   #count(request: Request, by: 1 | -1): void {
@@ -33,6 +36,11 @@ export class InFlight extends LinkedList<Request> {
     else if (request.followers === 'reads') this.fences += by
     if (request.traits.endsTransaction || request.traits.precedesCommit) this.endings += by
     if (request.traits.harmful) this.harmful += by
+  }
+
+  /** Any of those in flight may have been hit. */
+  suspectAll(): void {
+    this.suspects = this.size
   }
 
   /** Others may go behind it from now on. */

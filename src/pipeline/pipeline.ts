@@ -71,8 +71,6 @@ export class Pipeline {
   readonly #cancels: Cancels
   /** Watches the request that the server is answering, where that one has a limit. */
   readonly #headLimit = deadline(() => this.#onHeadLimit())
-  /** How many of the first in flight were so when a CancelRequest arrived that was not meant for them. */
-  #suspects = 0
   #closed = false
   /** What is written stays in `writer` until the next tick, to be sent together. */
   #gathering = false
@@ -180,7 +178,7 @@ export class Pipeline {
     if (this.#closed || this.#cancels.pending) return false
     if (this.#inFlight.size === 0) return true
     if (this.#inFlight.barriers > 0 || pipelining === 'exclusive') return false
-    const mayBeSentAgain = this.#inFlight.fences > 0 || this.#suspects > 0
+    const mayBeSentAgain = this.#inFlight.fences > 0 || this.#inFlight.suspects > 0
     if (mayBeSentAgain && pipelining !== 'read') return false
     if (!repeatable && this.#inFlight.endings > 0) return false
     if (!this.#mayPipeline || this.#inFlight.size >= MAX_IN_FLIGHT) return false
@@ -273,14 +271,13 @@ export class Pipeline {
       const violation = new Error('protocol violation: the server sent an unexpected ReadyForQuery')
       return this.#owner.onBroken(violation)
     }
+    const wasHit = this.#wasHit(request)
     this.#inFlight.remove(request)
     this.#watchHead()
     this.status = status
     // What it had changed for its transaction is over, unless another that is under way has changed something, too.
     if (status === 'idle' && this.#inFlight.harmful === 0) this.prepared.resume()
     request.settle()
-    const wasHit = (this.#cancels.pending || this.#suspects > 0) && this.#wasHit(request)
-    if (this.#suspects > 0) this.#suspects--
     if (this.#cancels.pending) {
       this.#cancels.answered(request)
       this.#cancels.headIs(this.#inFlight.head)
@@ -294,6 +291,7 @@ export class Pipeline {
 
   /** By a CancelRequest that was another's: the one that it was meant for had been answered when it arrived. */
   #wasHit(request: Request): boolean {
+    if (!this.#cancels.pending && this.#inFlight.suspects === 0) return false
     if (request.traits.pipelining !== 'read' || request.owner.isolated !== true) return false
     return memberOf(request.error, 'code') === CANCELLED && !this.#cancels.concerns(request)
   }
@@ -307,7 +305,7 @@ export class Pipeline {
 
   #onCancelled(): void {
     // What it did to them may still be on its way.
-    this.#suspects = this.#inFlight.size
+    this.#inFlight.suspectAll()
     this.#cancels.headIs(this.#inFlight.head)
     this.#pump()
     if (!this.#closed) this.#owner.onReady()

@@ -157,6 +157,18 @@ export class SandboxLease implements Lease {
     return this as unknown as LocalLease
   }
 
+  /** What runs is waited for: what would cancel it is the connection's, which the sandbox keeps. */
+  abort(error: Error): void {
+    if (this.state !== 'held') return
+    this.revoke(error)
+    this.become('leaving')
+    void this.requests
+      .quiet()
+      .then(() => this.requests.end('ROLLBACK'))
+      .catch(() => {})
+      .finally(() => this.owner.passOn(this))
+  }
+
   drop(): null {
     return null
   }

@@ -232,6 +232,10 @@ export class TracedLease implements Lease {
     this.#isOver = true
   }
 
+  abort(error: Error): void {
+    this.#lease.abort(error)
+  }
+
   drop(): Promise<void> | null {
     return this.#lease.drop()
   }

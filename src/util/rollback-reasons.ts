@@ -7,6 +7,7 @@ const COUNTS = {
   ended: 0,
   'hold timeout': 0,
   'holder gone': 0,
+  aborted: 0,
   'one-shot': 0,
 } satisfies Readonly<Record<RollbackReason, number>>
 

@@ -115,6 +115,8 @@ const IN_LEASE = {
   /** The worker has started the lease, which it was told is next. */
   begun: [isNumber],
   autocommit: [isNumber, isBoolean],
+  /** Nobody wants it any more: what it has under way is cancelled and rolled back. */
+  giveUp: [isNumber],
   statement: [isNumber, isNumber, isStatement],
   commit: [isNumber, isNumber],
   rollback: [isNumber, isNumber],
@@ -187,7 +189,7 @@ export type ToOwner = LeaseEntry | EntryOf<typeof OUTSIDE>
 /** What a worker says with this verb. */
 export type Entry<V extends ToOwner[0]> = Extract<ToOwner, readonly [V, ...unknown[]]>
 /** What is answered by its number. */
-export type LeaseCall = Exclude<LeaseEntry, Entry<'begun' | 'autocommit'>>
+export type LeaseCall = Exclude<LeaseEntry, Entry<'begun' | 'autocommit' | 'giveUp'>>
 export type WireStatement = Checked<typeof isStatement>
 
 /** Gives back what it was given. @throws TypeError where that is nothing that a worker says */

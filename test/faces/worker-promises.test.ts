@@ -30,6 +30,7 @@ const FILES = [
   'tracing',
   'connect',
   'settings',
+  'signals',
 ]
 
 useFace({

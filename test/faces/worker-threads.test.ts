@@ -212,12 +212,12 @@ function wired(text: unknown, values: unknown = null, name: unknown = null): unk
   return [text, values, name, false, false, 0, false]
 }
 
-const TERMS = [false, 'BEGIN', false, null]
+const TERMS = [false, 'BEGIN', false, null, null]
 const ASK = ['ask', 900, 'wait', TERMS, 10_000, null, null]
 const LISTEN = ['listen', 900, 'channel', 10, 10_000]
 
 const batchOf = (...statements: unknown[]): unknown[] => [
-  ['batch', 900, statements, null, 10_000, false, null, null],
+  ['batch', 900, statements, null, 10_000, false, null, null, null],
 ]
 
 const NONSENSE: readonly unknown[] = [
@@ -230,13 +230,16 @@ const NONSENSE: readonly unknown[] = [
   [['commit', 1, -1]],
   [['ask', 900, 'own', TERMS, 10_000, null, null]],
   [['ask', 900, 'wait', TERMS, 'soon', null, null]],
-  [['ask', 900, 'wait', [false, 'DROP TABLE t', false, null], 10_000, null, null]],
-  [['ask', 900, 'wait', [false, 'BEGIN', true, [true]], 10_000, null, null]],
-  [['ask', 900, 'wait', [false, 'BEGIN', true, [false, { table: 'receipts' }]], 10_000, null, null]],
-  [['query', 900, wired('SELECT $1', [{}]), 10_000, null]],
-  [['query', 900, wired('SELECT 1', null, { callback: 'me' }), 10_000, null]],
-  [['query', 900, wired('SELECT 1\0'), 10_000, null]],
-  [['query', 900, wired('SELECT 1', new Array(65_536).fill('1')), 10_000, null]],
+  [['ask', 900, 'wait', [false, 'DROP TABLE t', false, null, null], 10_000, null, null]],
+  [['ask', 900, 'wait', [false, 'BEGIN', true, [true], null], 10_000, null, null]],
+  [['ask', 900, 'wait', [false, 'BEGIN', true, [false, { table: 'receipts' }], null], 10_000, null, null]],
+  [['ask', 900, 'wait', [false, 'BEGIN', true, null, [[['role', 'x']], null]], 10_000, null, null]],
+  [['ask', 900, 'wait', [false, 'BEGIN', true, null, [[['App.a', 'x']], null]], 10_000, null, null]],
+  [['query', 900, wired('SELECT 1'), 10_000, null, [[['app.a', 1]], null]]],
+  [['query', 900, wired('SELECT $1', [{}]), 10_000, null, null]],
+  [['query', 900, wired('SELECT 1', null, { callback: 'me' }), 10_000, null, null]],
+  [['query', 900, wired('SELECT 1\0'), 10_000, null, null]],
+  [['query', 900, wired('SELECT 1', new Array(65_536).fill('1')), 10_000, null, null]],
   [ASK, ASK],
   [ASK, ['begun', 900]],
   [LISTEN, LISTEN],
@@ -244,8 +247,8 @@ const NONSENSE: readonly unknown[] = [
   batchOf(),
   batchOf(wired('SELECT 1'), wired('COMMIT')),
   batchOf(wired('COPY t FROM STDIN')),
-  [['batch', 900, withHole(wired('SELECT 1')), null, 10_000, false, null, null]],
-  [['query', 900, wired('SELECT $1, $2', withHole('value')), 10_000, null]],
+  [['batch', 900, withHole(wired('SELECT 1')), null, 10_000, false, null, null, null]],
+  [['query', 900, wired('SELECT $1, $2', withHole('value')), 10_000, null, null]],
   new Map([['commit', 1]]),
 ]
 
@@ -255,8 +258,10 @@ test('what is sent as nonsense is so for its one fault', async () => {
   manager.on('error', (error) => void errors.push(error))
   const port = share(manager)
   const remote = attach(port)
-  port.postMessage([LISTEN, ['query', 901, wired('SELECT $1', ['1'], 'name'), 10_000, null]])
-  port.postMessage([['batch', 902, [wired('SELECT 1'), wired('SELECT 2')], null, 10_000, false, null, null]])
+  port.postMessage([LISTEN, ['query', 901, wired('SELECT $1', ['1'], 'name'), 10_000, null, null]])
+  port.postMessage([
+    ['batch', 902, [wired('SELECT 1'), wired('SELECT 2')], null, 10_000, false, null, null, null],
+  ])
   port.postMessage([ASK])
   await until(() => manager.stats.held, { what: 'the lease' })
   assert.deepEqual(errors, [])

@@ -22,8 +22,7 @@ const attached: Manager = attach(share(owner))
 await count(attached)
 const subscription = await attached.listen('jobs')
 for await (const { channel } of subscription) console.log(channel)
-// @ts-expect-error an attached manager cannot be shared again
-share(attached)
+share(owner.with({ label: 'a worker' }))
 `
   assert.deepEqual(checkTypes([{ place: 'types', code }], {}, pathOf()), [])
 })

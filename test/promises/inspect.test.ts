@@ -79,6 +79,7 @@ test('stats are a frozen snapshot, made on access', async () => {
       ended: 0,
       'hold timeout': 0,
       'holder gone': 0,
+      aborted: 0,
       'one-shot': 0,
     },
     timeouts: 0,

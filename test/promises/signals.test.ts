@@ -1,6 +1,8 @@
-/** Signals of one-shots: they cost their neighbours nothing, and an abort hits nobody else. */
+/** Signals cover the whole call; they cost its neighbours nothing, and an abort hits nobody else. */
 import assert from 'node:assert/strict'
-import { outcome } from '../support/caught.js'
+import { getEventListeners } from 'node:events'
+import type { Connection } from 'pg-managed-connection'
+import { assertSame, createGate, outcome } from '../support/caught.js'
 import { ManagedConnection } from '../support/managed.js'
 import { openConnected } from '../support/proxied.js'
 import { Random } from '../support/random.js'
@@ -163,3 +165,196 @@ test(
     )
   },
 )
+
+/** What a call of each kind that holds the connection does with an aborted signal. */
+const TURNS = {
+  use: (manager: ManagedConnection, work: Work, signal: AbortSignal) => manager.use(work, { signal }),
+  transaction: (manager: ManagedConnection, work: Work, signal: AbortSignal) =>
+    manager.transaction(work, { signal }),
+} as const
+
+type Work = (connection: Connection) => unknown
+
+for (const [verb, turn] of Object.entries(TURNS)) {
+  for (const reason of [new Error('enough'), 'a string', null]) {
+    test(
+      `${verb}(): an abort (${String(reason)}) rejects at once, cancels what runs and rolls back`,
+      { needs: ['cancel', 'parallel'] },
+      async () => {
+        await using manager = new ManagedConnection(database.conninfo)
+        const pid = (await manager.query('SELECT pg_backend_pid() AS pid')).rows[0].pid
+        const rollbacks: string[] = []
+        manager.on('rollback', ({ reason: why }) => rollbacks.push(why))
+        const abort = new AbortController()
+        let handle: Connection | undefined
+        const worked = createGate()
+        const held = outcome(
+          turn(
+            manager,
+            async (connection) => {
+              handle = connection
+              await connection.query('INSERT INTO log VALUES (-10)')
+              // Who swallows it commits nothing all the same.
+              await connection.query('SELECT pg_sleep(30)').catch(() => {})
+              await connection.query('INSERT INTO log VALUES (-11)').catch(() => {})
+              worked.open()
+            },
+            abort.signal,
+          ),
+        )
+        await until(() => manager.stats.statement?.includes('pg_sleep'), { what: 'the statement to run' })
+        const next = manager.query('SELECT pg_backend_pid() AS pid, count(*)::int AS n FROM log WHERE n < -9')
+        abort.abort(reason)
+        const settled = await within(held, 'the turn')
+        assert.deepEqual(settled, { status: 'rejected', reason })
+        assert.deepEqual((await within(next, 'the next')).rows, [{ pid, n: 0 }])
+        await within(worked.opened, 'the work')
+        const dead = await outcome(handle!.query('SELECT 1'))
+        assert.equal(dead.status, 'rejected')
+        if (reason instanceof Error) assertSame((dead as PromiseRejectedResult).reason, reason)
+        assert.equal(handle!.status, 'unknown')
+        assert.equal(manager.stats.connects, 1)
+        assert.equal(manager.stats.rollbacksByReason.aborted, 1)
+        if (rollbacks.length > 0) assert.deepEqual(rollbacks, ['aborted'])
+      },
+    )
+  }
+
+  test(`${verb}(): an abort while the work does something else rejects at once`, async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    const abort = new AbortController()
+    const inside = createGate()
+    const end = createGate()
+    const held = outcome(
+      turn(
+        manager,
+        async (connection) => {
+          await connection.query('INSERT INTO log VALUES (-10)')
+          inside.open()
+          await end.opened
+        },
+        abort.signal,
+      ),
+    )
+    await inside.opened
+    abort.abort('enough')
+    assert.deepEqual(await within(held, 'the turn'), { status: 'rejected', reason: 'enough' })
+    assert.deepEqual((await within(manager.query('SELECT n FROM log WHERE n = -10'), 'the next')).rows, [])
+    end.open()
+  })
+
+  test(`${verb}(): a signal that aborted before, or while it waits, keeps the work from being begun`, async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    let begun = 0
+    const before = outcome(turn(manager, () => begun++, AbortSignal.abort('before')))
+    assert.deepEqual(await before, { status: 'rejected', reason: 'before' })
+    const abort = new AbortController()
+    await manager.use(async () => {
+      const waiting = outcome(manager.transaction(() => begun++, { signal: abort.signal, detached: true }))
+      abort.abort('meanwhile')
+      assert.deepEqual(await within(waiting, 'the waiter'), { status: 'rejected', reason: 'meanwhile' })
+    })
+    assert.equal(begun, 0)
+  })
+
+  test(`${verb}(): a signal that aborts later has no effect, and nothing is left on it`, async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    const abort = new AbortController()
+    assert.equal(await turn(manager, () => 'done', abort.signal), 'done')
+    await assert.rejects(
+      turn(manager, () => Promise.reject(new Error('own')), abort.signal),
+      /own/,
+    )
+    assert.equal(getEventListeners(abort.signal, 'abort').length, 0)
+    abort.abort('later')
+    assert.equal(manager.stats.rollbacksByReason.aborted, 0)
+  })
+}
+
+test('once COMMIT has been sent the signal is ignored', { needs: ['wire'] }, async () => {
+  await using wire = await openConnected(database)
+  const { manager, proxy, recording } = wire
+  for (const [n, options] of [
+    [-20, {}],
+    [-21, { groupCommit: true }],
+    [-22, { close: true }],
+  ] as const) {
+    recording.clear()
+    const abort = new AbortController()
+    const paid = manager.transaction(
+      async (connection) => {
+        await connection.query('INSERT INTO log VALUES ($1)', [n])
+        proxy.pause('toClient')
+        return 'paid'
+      },
+      { signal: abort.signal, ...options },
+    )
+    await until(() => recording.sent().some((line) => line.includes('COMMIT')), { what: 'COMMIT' })
+    abort.abort('too late')
+    await new Promise((resolve) => setTimeout(resolve, 20))
+    proxy.resume()
+    assert.equal(await within(paid, 'the payment'), 'paid')
+  }
+  const { rows } = await manager.query('SELECT n FROM log WHERE n <= -20 ORDER BY n')
+  assert.deepEqual(rows, [{ n: -22 }, { n: -21 }, { n: -20 }])
+})
+
+test(
+  'a commit() of the holder’s is answered first, and what comes behind it is given up',
+  { needs: ['wire'] },
+  async () => {
+    await using wire = await openConnected(database)
+    const { manager, proxy, recording } = wire
+    const abort = new AbortController()
+    let committed = false
+    const held = outcome(
+      manager.use(
+        async (connection) => {
+          await connection.query('INSERT INTO log VALUES (-30)')
+          proxy.pause('toClient')
+          await connection.commit()
+          committed = true
+          await connection.query('INSERT INTO log VALUES (-31)')
+          await connection.commit()
+        },
+        { signal: abort.signal },
+      ),
+    )
+    await until(() => recording.sent().includes('Query COMMIT'), { what: 'COMMIT' })
+    abort.abort('enough')
+    proxy.resume()
+    assert.deepEqual(await within(held, 'the turn'), { status: 'rejected', reason: 'enough' })
+    assert.equal(committed, true)
+    const { rows } = await manager.query('SELECT n FROM log WHERE n IN (-30, -31)')
+    assert.deepEqual(rows, [{ n: -30 }])
+  },
+)
+
+test('the backoff of retries ends, too', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const abort = new AbortController()
+  let attempts = 0
+  const tried = outcome(
+    manager.transaction(
+      async (connection) => {
+        if (++attempts === 3) abort.abort('enough')
+        await connection.query("DO $$ BEGIN RAISE SQLSTATE '40001'; END $$")
+      },
+      { retries: 1_000, signal: abort.signal },
+    ),
+  )
+  assert.deepEqual(await within(tried, 'the transaction'), { status: 'rejected', reason: 'enough' })
+  assert.equal(attempts, 3)
+})
+
+test('acquire() and tryAcquire(): what was granted is the holder’s, whatever the signal does', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  for (const verb of ['acquire', 'tryAcquire'] as const) {
+    const abort = new AbortController()
+    const connection = (await manager[verb]({ signal: abort.signal }))!
+    abort.abort('enough')
+    assert.deepEqual((await connection.query('SELECT 1 AS one')).rows, [{ one: 1 }])
+    await connection.rollback()
+    await connection.release()
+  }
+})

@@ -8,6 +8,7 @@
  */
 import { ConnectionLostError, ManagerEndedError } from '../../errors.js'
 import { BufferedSubscription } from '../../listen/subscription.js'
+import { reasonBehind } from '../../util/abort-signals.js'
 import { BriefMap } from '../../util/brief-map.js'
 import { SharedStats } from '../shared-stats.js'
 import { decodeThrown } from '../wire-error.js'
@@ -114,6 +115,12 @@ export class Link implements Speaker<ToWorker> {
     return settled
   }
 
+  /** Nobody wants it any more. */
+  giveUp(lease: RemoteLease, error: Error): void {
+    this.say(['giveUp', lease.id])
+    this.#onRevoked(lease.id, error)
+  }
+
   /** Where that is certain: one that may have left the line leaves open who is next. */
   #startNext(): void {
     while (this.#next.length > 0 && !this.#waits(this.#next[0])) this.#next.shift()
@@ -175,7 +182,8 @@ export class Link implements Speaker<ToWorker> {
 
   /** What it has under way is not answered any more. */
   #onRevoked(id: number, error: Error): void {
-    for (const [callID, { lease }] of this.#calls.entries()) if (lease?.id === id) this.#fail(callID, error)
+    for (const [callID, { lease }] of this.#calls.entries())
+      if (lease?.id === id) this.#fail(callID, reasonBehind(error))
     const lease = this.#leases.get(id)
     this.#leases.delete(id)
     lease?.revoke(error)

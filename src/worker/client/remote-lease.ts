@@ -35,9 +35,9 @@ export class RemoteLease implements Lease {
   retrySafe = true
   revocation: Error | null = null
   onRevoked: ((error: Error) => void) | null = null
-  /** The owner does not say. */
-  onOver: (() => void) | null = null
   #departure: Promise<void> | null = null
+  /** A COMMIT of the holder's that is unanswered, and what is to be done once it is answered. */
+  #commit: { next: (() => void) | null } | null = null
   /** Something was asked for since the last COMMIT or ROLLBACK: one that was given up early may still run. */
   #used = false
 
@@ -46,6 +46,13 @@ export class RemoteLease implements Lease {
     this.owned = owned
     this.#link = link
     this.#autocommit = autocommit
+  }
+
+  /** The owner does not say. */
+  set onOver(_told: (() => void) | null) {}
+
+  get onOver(): null {
+    return null
   }
 
   get autocommit(): boolean {
@@ -133,7 +140,14 @@ export class RemoteLease implements Lease {
     // Nothing is open, and nothing under way that might open something.
     if (this.idle && !this.#used) return
     this.#used = false
-    await this.#call((id) => [verb, this.id, id])
+    const commit = verb === 'commit' ? { next: null as (() => void) | null } : null
+    this.#commit = commit
+    try {
+      await this.#call((id) => [verb, this.id, id])
+    } finally {
+      this.#commit = null
+      commit?.next?.()
+    }
   }
 
   async nest(): Promise<NestedTransaction> {
@@ -158,6 +172,12 @@ export class RemoteLease implements Lease {
     }
     // A callback may have released its handle before it returned: that was the departure.
     await this.#departure
+  }
+
+  abort(error: Error): void {
+    if (!this.held) return
+    if (this.#commit !== null) this.#commit.next = () => this.abort(error)
+    else this.#link.giveUp(this, error)
   }
 
   drop(): null {

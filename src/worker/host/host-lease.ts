@@ -175,6 +175,12 @@ export class HostLease {
     void revoke(this.#lease!, workerGone(), 'holder gone')
   }
 
+  #giveUp(): void {
+    if (this.#state !== 'held') return
+    this.#statements!.closeStreams()
+    void revoke(this.#lease!, new Error('the worker has given it up'), 'aborted')
+  }
+
   /** Settles it. Resolves with whether its transaction may be retried. */
   async #leave(leaving: Leaving): Promise<boolean> {
     this.#become('left')
@@ -212,6 +218,7 @@ export class HostLease {
   #act(entry: LeaseEntry): void {
     // It may have been granted before it was said that it had begun.
     if (entry[0] === 'begun') return
+    if (entry[0] === 'giveUp') return this.#giveUp()
     if (entry[0] !== 'autocommit') return void this.#call(entry)
     if (this.#state === 'held') this.#lease!.autocommit = entry[2]
   }
