@@ -14,6 +14,7 @@ import { followersOf, InFlight } from './in-flight.js'
 import { NamedStatements } from './named-statements.js'
 import { PreparedStatements, type PreparedLimits } from './prepared-statements.js'
 import { StatementsRequest } from './query-request.js'
+import { PipelineTrial } from './pipeline-trial.js'
 import { SEND, type RequestOwner, type Sent } from './request-owner.js'
 import { MessageWriter, writeAll } from './wire.js'
 import type { ReadyStatus } from '../api/statement.js'
@@ -65,7 +66,7 @@ export class Pipeline {
   /** The status in the last ReadyForQuery. Meaningful for a holder when nothing of it is in flight. */
   status: ReadyStatus = 'idle'
   readonly #owner: PipelineOwner
-  readonly #mayPipeline: boolean
+  readonly #trial: PipelineTrial
   readonly #unsent = new LinkedList<Request>()
   readonly #inFlight = new InFlight()
   readonly #cancels: Cancels
@@ -81,7 +82,7 @@ export class Pipeline {
     this.client = client
     this.prepared = new PreparedStatements(options.prepared)
     this.named = new NamedStatements(client.connection)
-    this.#mayPipeline = options.pipeline
+    this.#trial = new PipelineTrial(options.pipeline, owner.deadlines, (probe) => this.#send(probe, SEND))
     this.#owner = owner
     this.#cancels = new Cancels(opened, {
       patienceMillis: options.cancelPatienceMillis,
@@ -168,6 +169,7 @@ export class Pipeline {
     const gathered = sent.splice(Math.max(0, sent.length - this.#gathered))
     for (const request of gathered) request.sent = false
     this.#cancels.abandon()
+    this.#trial.stop()
     this.#owner.deadlines.remove(this.#headLimit)
     return { sent, unsent: [...gathered, ...this.#unsent.takeAll()] }
   }
@@ -181,7 +183,7 @@ export class Pipeline {
     const mayBeSentAgain = this.#inFlight.fences > 0 || this.#inFlight.suspects > 0
     if (mayBeSentAgain && pipelining !== 'read') return false
     if (!repeatable && this.#inFlight.endings > 0) return false
-    if (!this.#mayPipeline || this.#inFlight.size >= MAX_IN_FLIGHT) return false
+    if (!this.#trial.allowed || this.#inFlight.size >= MAX_IN_FLIGHT) return false
     return this.writer.bytes + this.client.connection.stream.writableLength < MAX_UNWRITTEN_BYTES
   }
 
@@ -210,6 +212,7 @@ export class Pipeline {
     }
     this.#inFlight.push(request)
     if (this.#inFlight.size === 1) this.#watchHead()
+    else this.#trial.onSentBehind(request)
     try {
       request.send(this)
     } catch (error) {
@@ -225,7 +228,7 @@ export class Pipeline {
     // Only one request at a time may introduce a name that the server does not know yet.
     const { guard, traits } = request
     const isShared = traits.pipelining === 'shared' || traits.pipelining === 'read'
-    if (!isShared || guard !== null || !this.#mayPipeline) return
+    if (!isShared || guard !== null || !this.#trial.allowed) return
     this.#inFlight.liftBarrier(request)
     this.#pump()
   }
@@ -268,8 +271,7 @@ export class Pipeline {
     const request = this.#inFlight.head
     const status = READY_STATUS[letter]
     if (request === null || status === undefined || (request.error === null && !request.complete)) {
-      const violation = new Error('protocol violation: the server sent an unexpected ReadyForQuery')
-      return this.#owner.onBroken(violation)
+      return this.#owner.onBroken(this.#trial.violation())
     }
     const wasHit = this.#wasHit(request)
     this.#inFlight.remove(request)
@@ -278,6 +280,7 @@ export class Pipeline {
     // What it had changed for its transaction is over, unless another that is under way has changed something, too.
     if (status === 'idle' && this.#inFlight.harmful === 0) this.prepared.resume()
     request.settle()
+    this.#trial.onAnswered(request)
     if (this.#cancels.pending) {
       this.#cancels.answered(request)
       this.#cancels.headIs(this.#inFlight.head)
