@@ -34,6 +34,18 @@ const OUTPUTS: Readonly<Record<string, readonly RegExp[]>> = {
     /^thawed$/,
     /^hello, Cleo \(connection 2\)$/,
   ],
+  'web-service': [
+    /^ann has 1$/,
+    /^bob has 1$/,
+    /^ann has 2$/,
+    /^a client: gave up$/,
+    /^the next was served within a second: true$/,
+    /^health: ok$/,
+    /^stopped; the last request was answered: 201$/,
+  ],
+  'queue-worker': [/^jobs done: 12, failures: 1, tried again: 1$/, /^server connections: 1$/],
+  'command-line': [/^\{"one":1\}$/, /^exit code: 0$/, /^exit code: 1$/, /^exit code: 1$/, /^exit code: 130$/],
+  'pglite-in-tests': [/pass 2$/, /fail 0$/],
   tenants: [
     /^tenant \d sees: a letter of \d$/,
     /^tenant \d sees: a letter of \d$/,
