@@ -44,7 +44,15 @@ const OUTPUTS: Readonly<Record<string, readonly RegExp[]>> = {
     /^stopped; the last request was answered: 201$/,
   ],
   'queue-worker': [/^jobs done: 12, failures: 1, tried again: 1$/, /^server connections: 1$/],
-  'command-line': [/^\{"one":1\}$/, /^exit code: 0$/, /^exit code: 1$/, /^exit code: 1$/, /^exit code: 130$/],
+  'command-line': [
+    /^\{"one":1\}$/,
+    /^exit code: 0$/,
+    /^ERROR: division by zero \(22012\)$/,
+    /^exit code: 1$/,
+    /^connection to server .* failed: Connection refused$/,
+    /^exit code: 1$/,
+    /^exit code: 130$/,
+  ],
   'pglite-in-tests': [/pass 2$/, /fail 0$/],
   tenants: [
     /^tenant \d sees: a letter of \d$/,
@@ -78,10 +86,10 @@ test('every example is checked here', () => {
   assert.deepEqual(names.sort(), expected.sort())
 })
 
-/** Needs no server. */
-const EMBEDDED = 'embedded'
+/** These need no server. */
+const EMBEDDED = ['embedded', 'pglite-in-tests']
 
-for (const name of Object.keys(OUTPUTS).filter((each) => each !== EMBEDDED)) {
+for (const name of Object.keys(OUTPUTS).filter((each) => !EMBEDDED.includes(each))) {
   test(`the example ${name} says that it fails where its server is not there`, async () => {
     const env = { ...ownEnvironment(), PGHOST: '127.0.0.1', PGPORT: String(await freePort()) }
     const failing = run(process.execPath, [pathOf(name)], { env })
