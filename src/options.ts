@@ -27,14 +27,14 @@ export interface ManagedConnectionOptions {
    * fail at once. Default: 30,000.
    */
   readonly reconnectTimeoutMillis?: number | undefined
-  /** Close the server connection after this long unused; never while a subscription lives. 0 = off. Default: 0. */
+  /** Close the server connection after this long unused; never while a subscription or a leader lives. 0 = off. Default: 0. */
   readonly idleTimeoutMillis?: number | undefined
-  /** Replace a server connection that is older, between holders. 0 = off. Default: 0. */
+  /** Replace a server connection that is older, between holders and leaders. 0 = off. Default: 0. */
   readonly maxLifetimeMillis?: number | undefined
   /** Check a connection unused for longer, for at most 5 s. 0 = always, `Infinity` = never. Default: 30,000. */
   readonly validateAfterIdleMillis?: number | undefined
   /**
-   * While a subscription lives and nothing is unanswered, the server is asked this often whether it is there still, in
+   * While a subscription or a leader lives and nothing is unanswered, the server is asked this often whether it is there still, in
    * milliseconds; a connection that does not answer within 5 s is lost, and opened again. It disturbs no transaction.
    * 0 = off. Default: 30,000, or `validateAfterIdleMillis` where that is shorter, but at least 1,000.
    */
@@ -91,12 +91,12 @@ export interface ManagedConnectionOptions {
    * to stderr. Default: none.
    */
   readonly logger?: Logger | undefined
-  /** An idle connection does not keep the process alive; a subscription does. Default: true. */
+  /** An idle connection does not keep the process alive; a subscription and a leader do. Default: true. */
   readonly allowExitOnIdle?: boolean | undefined
   /**
    * What is between this process and the server. With `'session'` a pooler that keeps a server connection for as long as
    * its client is connected is trusted with what depends on that; `'transaction'` switches `prepare` off, and `listen`,
-   * `groupCommit` and `verifyCommit: true` are refused. Default: it is looked at where it matters.
+   * `lead`, `groupCommit` and `verifyCommit: true` are refused. Default: it is looked at where it matters.
    */
   readonly pooler?: 'none' | 'session' | 'transaction' | undefined
   /**

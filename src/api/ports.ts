@@ -96,10 +96,22 @@ export interface Broker {
   /** Sends several statements as one transaction. */
   batch(calls: readonly StatementCall[], terms: BatchTerms, wait: Wait): Promise<QueryResult[]>
   listen(channel: string, maxBuffered: number, wait: Wait): Promise<Subscription>
+  /** Stands for a name. Resolves once it leads. */
+  lead(name: string, retryMillis: number, signal: AbortSignal | undefined): Promise<Leadership>
   /** Opens the connection, unless it is open; waits so long for a server that is not there yet. */
   connect(wait: Wait): Promise<void>
   close(): Promise<void>
   end(timeoutMillis: number): Promise<void>
+}
+
+/** One who leads a name, until it has stepped down. */
+export interface Leadership {
+  /** Greater than that of all who have led it before. */
+  readonly epoch: bigint
+  /** Aborted, for that reason, at the moment that leadership is lost or not certain any more. */
+  readonly signal: AbortSignal
+  /** To be called once nothing is done any more in its name. Gives it to others; never rejects. */
+  stepDown(): Promise<void>
 }
 
 /** How a holder leaves. */

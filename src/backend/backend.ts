@@ -70,6 +70,8 @@ export class Backend implements PipelineOwner {
   mayBeReadOnly = false
   /** This library has ended it, because of what somebody did with it. */
   isGivenUp = false
+  /** Told of each request that was answered, before its owner is; null where nobody wants to know. */
+  onRequestAnswered: ((request: Request) => void) | null = null
   /** Whether it keeps the process alive. */
   #referenced: 'ref' | 'unref' = 'ref'
 
@@ -175,7 +177,9 @@ export class Backend implements PipelineOwner {
 
   // ---- what the server says
 
-  onAnswered({ owner, traits, error }: Request): void {
+  onAnswered(request: Request): void {
+    const { owner, traits, error } = request
+    this.onRequestAnswered?.(request)
     if (owner !== SILENT_OWNER) this.#answers++
     if (traits.mayUnlisten) this.#owner.onListensDoubted()
     if (error !== null && memberOf(error, 'code') === READ_ONLY) this.#owner.onWriteRefused(this)

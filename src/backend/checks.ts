@@ -36,9 +36,13 @@ export async function validate(backend: Backend): Promise<void> {
 export async function isAsWanted(backend: Backend, targetSessionAttrs: string): Promise<boolean> {
   const text = WRITABLE_QUERIES[targetSessionAttrs]
   if (text === undefined) return true
-  const request = new QueryRequest(SILENT_OWNER, ownStatement(text), BOUNDED)
-  const { rows } = await answerOf<QueryResult<{ writable: boolean }>>(backend, request)
+  const { rows } = await askSilently<QueryResult<{ writable: boolean }>>(backend, text)
   return rows[0]?.writable === true
+}
+
+/** Asks it outside of the line. Nothing may be open on it. */
+export function askSilently<T>(backend: Backend, text: string): Promise<T> {
+  return answerOf(backend, new QueryRequest(SILENT_OWNER, ownStatement(text), BOUNDED))
 }
 
 function answerOf<T>(backend: Backend, request: Request): Promise<T> {

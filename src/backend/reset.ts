@@ -21,6 +21,9 @@ const READ_SETTINGS = `
   SELECT name, pg_catalog.current_setting(name, true) FROM pg_catalog.unnest($1::text[]) AS name
   WHERE pg_catalog.current_setting(name, true) IS NOT NULL`
 
+/** Of a reset. */
+export const UNLOCK_ALL = 'SELECT pg_catalog.pg_advisory_unlock_all()'
+
 const READ_IDENTITY = `SELECT session_user::text AS login, pg_catalog.current_setting('role') AS role`
 
 /**
@@ -40,7 +43,7 @@ export async function readResetText(client: Client, customSettings: readonly str
     'SET SESSION AUTHORIZATION DEFAULT',
     'SET ROLE NONE',
     'RESET ALL',
-    'SELECT pg_catalog.pg_advisory_unlock_all()',
+    UNLOCK_ALL,
     'DISCARD TEMP',
     'DISCARD SEQUENCES',
     ...settings.map(setBack),

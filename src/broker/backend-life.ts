@@ -74,8 +74,9 @@ export class BackendLife implements KeeperOwner {
   }
 
   #isDue(backend: Backend): boolean {
-    const { maxLifetimeMillis } = this.#dispatcher.options
-    return this.state === 'due' || (maxLifetimeMillis > 0 && now() - backend.openedAt > maxLifetimeMillis)
+    const { options, users } = this.#dispatcher
+    const livesTo = options.maxLifetimeMillis || Infinity
+    return this.state === 'due' || (now() - backend.openedAt > livesTo && !users.leaders.leading)
   }
 
   #become(next: State): void {
@@ -163,7 +164,7 @@ export class BackendLife implements KeeperOwner {
       reconnected: this.keeper.openings > 1,
       openedMillis,
     })
-    this.#dispatcher.subscriptions.onSessionOpened()
+    this.#dispatcher.users.subscriptions.onSessionOpened()
     // Those who asked for the opening come first: their promise settles before this microtask runs.
     clock.queueMicrotask(() => this.#dispatcher.advance())
   }
@@ -190,7 +191,7 @@ export class BackendLife implements KeeperOwner {
   #gone(...error: [] | [Error]): void {
     this.#dispatcher.counters.disconnects++
     this.#dispatcher.commits.flushes.onBackendLost(error[0] ?? new Error('the connection was closed'))
-    this.#dispatcher.subscriptions.onSessionGone()
+    this.#dispatcher.users.onSessionGone(error[0])
     this.#dispatcher.events.tell('disconnect', ...error)
   }
 
@@ -200,11 +201,11 @@ export class BackendLife implements KeeperOwner {
   }
 
   onNotification(message: { channel: string; payload?: string | undefined; processId: number }): void {
-    this.#dispatcher.subscriptions.deliver(message)
+    this.#dispatcher.users.subscriptions.deliver(message)
   }
 
   onListensDoubted(): void {
-    this.#dispatcher.subscriptions.onDoubted()
+    this.#dispatcher.users.subscriptions.onDoubted()
   }
 
   /** The server would misread the texts of one-shots that were pipelined behind the change of the encoding. */
@@ -225,7 +226,7 @@ export class BackendLife implements KeeperOwner {
   }
 
   prepare(client: Client): Promise<void> {
-    return this.#dispatcher.subscriptions.listenAgain(client)
+    return this.#dispatcher.users.subscriptions.listenAgain(client)
   }
 
   runOnConnect(work: () => Promise<void>): Promise<void> {
@@ -263,7 +264,10 @@ export class BackendLife implements KeeperOwner {
     const { backend } = this.keeper
     if (backend !== null) this.#become('closing')
     this.#idleness.forget()
-    await this.keeper.close()
+    const closed = this.keeper.close()
+    // Before the server can have given their locks to others.
+    if (backend !== null) this.#dispatcher.users.leaders.onSessionGone()
+    await closed
     if (this.state === 'closing') this.#become('none')
     if (backend !== null) this.#gone()
     this.#dispatcher.advance()

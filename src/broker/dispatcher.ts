@@ -29,8 +29,8 @@ import type { EventSink, Wait } from '../api/ports.js'
 import type { Backend } from '../backend/backend.js'
 import type { ConnectPlan } from '../conninfo/plan.js'
 import type { HoldWarningEvent, RollbackEvent } from '../events.js'
+import type { SessionUsers } from '../lead/session-users.js'
 import type { LeaseRequests } from '../lease/lease-requests.js'
-import type { Subscriptions } from '../listen/subscriptions.js'
 import type { ResolvedOptions } from '../options.js'
 import type { BrokerWaiter, LeaseWaiter } from './waiters.js'
 
@@ -56,7 +56,7 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
   readonly limits: ControlLimits
   readonly options: ResolvedOptions
   readonly events: EventSink
-  readonly subscriptions: Subscriptions
+  readonly users: SessionUsers
   readonly commits: Commits
   /** The lease that is held. */
   holder: Lease | null = null
@@ -68,11 +68,11 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
     plan: () => Promise<ConnectPlan>,
     options: ResolvedOptions,
     events: EventSink,
-    subscriptions: Subscriptions,
+    users: SessionUsers,
   ) {
     this.options = options
     this.events = events
-    this.subscriptions = subscriptions
+    this.users = users
     this.limits = controlLimits(options)
     this.life = new BackendLife(plan, this)
     this.commits = new Commits(options, events, this)
@@ -261,7 +261,7 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
     if (backend === null) return
     if (backend.garbled) backend.pipeline.submit(new ResetRequest(backend, RESTORE_ENCODING))
     if (this.options.reset !== 'session') return
-    backend.pipeline.submit(new ResetRequest(backend, resetText, this.limits.rollback))
+    backend.pipeline.submit(new ResetRequest(backend, this.users.resetText(resetText), this.limits.rollback))
   }
 
   onRollback(event: RollbackEvent): void {
@@ -283,11 +283,11 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
       const isWanted =
         this.life.connecting.isUnderWay ||
         this.commits.uncertain ||
-        (this.subscriptions.size > 0 && !this.ending.begun)
+        (this.users.present && !this.ending.begun)
       if (keeper.opening && !isWanted) keeper.abortOpening()
     } else if (backend.pipeline.pending > 0 || this.life.state === 'checking') return
-    // A subscription keeps the connection, and with it the process.
-    else this.life.rest(backend, this.subscriptions.size > 0)
+    // A subscription or a leader keeps the connection, and with it the process.
+    else this.life.rest(backend, this.users.present)
     if (this.ending.begun && !keeper.opening && !this.commits.uncertain) this.ending.drained()
   }
 

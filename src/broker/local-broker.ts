@@ -1,7 +1,7 @@
 /** The broker over a wait queue and a backend of its own. */
 import { runAlone, runBatch } from '../lease/batch.js'
 import { OWNED } from '../lease/terms.js'
-import { Subscriptions, type SubscriptionOwner } from '../listen/subscriptions.js'
+import { SessionUsers } from '../lead/session-users.js'
 import { now } from '../util/clock.js'
 import { Dispatcher } from './dispatcher.js'
 import { OneShots } from './one-shots.js'
@@ -9,12 +9,14 @@ import { LeaseWaiter, OneShotWaiter, type BrokerWaiter, type OneShot } from './w
 import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../api/connection.js'
 import type { ConnectionFacts, ManagerStats } from '../api/manager.js'
-import type { BatchTerms, Broker, EventSink, FaceOptions, LeaseTerms, Wait } from '../api/ports.js'
+import type { BatchTerms, Broker, EventSink, FaceOptions, Leadership } from '../api/ports.js'
+import type { LeaseTerms, Wait } from '../api/ports.js'
 import type { Statement, StatementCall } from '../api/statement.js'
 import type { Subscription } from '../api/subscription.js'
 import type { Backend } from '../backend/backend.js'
 import type { ConnectionPlans } from '../conninfo/plans.js'
 import type { Lease } from '../lease/lease.js'
+import type { SessionOwner } from '../listen/session-owner.js'
 import type { ResolvedOptions } from '../options.js'
 import type { RequestOwner } from '../pipeline/request-owner.js'
 import type { Request } from '../pipeline/request.js'
@@ -22,7 +24,7 @@ import type { Request } from '../pipeline/request.js'
 /** Before a function has said whom to connect to. */
 const UNKNOWN_PLAN = { hosts: [{ host: 'unknown', hostaddr: '', port: 0 }], user: '', database: '' } as const
 
-export class LocalBroker implements Broker, SubscriptionOwner {
+export class LocalBroker implements Broker, SessionOwner {
   readonly options: FaceOptions
   readonly dispatcher: Dispatcher
   readonly #plans: ConnectionPlans
@@ -36,7 +38,7 @@ export class LocalBroker implements Broker, SubscriptionOwner {
     const revokes = options.maxHoldMillis > 0
     const waits = { acquireTimeoutMillis, reconnectTimeoutMillis, statementTimeoutMillis, revokes }
     this.options = { autocommit, groupCommit, verifyCommit, traceValues, traceHolders, ...waits }
-    this.dispatcher = new Dispatcher(() => plans.next(), options, events, new Subscriptions(this, options))
+    this.dispatcher = new Dispatcher(() => plans.next(), options, events, new SessionUsers(this, options))
     this.#oneShots = new OneShots(this.dispatcher)
   }
 
@@ -46,6 +48,10 @@ export class LocalBroker implements Broker, SubscriptionOwner {
 
   get backend(): Backend | null {
     return this.dispatcher.backend
+  }
+
+  get held(): boolean {
+    return this.dispatcher.holder !== null
   }
 
   get status(): TransactionStatus | null {
@@ -163,17 +169,21 @@ export class LocalBroker implements Broker, SubscriptionOwner {
     return new OneShotWaiter(this.dispatcher, oneShot, wait, abandonable)
   }
 
-  // ---- subscriptions
+  // ---- subscriptions and leaders
 
   listen(channel: string, maxBuffered: number, wait: Wait): Promise<Subscription> {
-    return this.dispatcher.subscriptions.add(channel, maxBuffered, wait)
+    return this.dispatcher.users.subscriptions.add(channel, maxBuffered, wait)
+  }
+
+  lead(name: string, retryMillis: number, signal: AbortSignal | undefined): Promise<Leadership> {
+    return this.dispatcher.users.leaders.stand(name, retryMillis, signal)
   }
 
   open(): Promise<void> {
     return this.dispatcher.life.open()
   }
 
-  onUnsubscribed(): void {
+  onUnused(): void {
     this.dispatcher.advance()
   }
 
@@ -193,11 +203,14 @@ export class LocalBroker implements Broker, SubscriptionOwner {
   }
 
   end(timeoutMillis: number): Promise<void> {
-    return this.dispatcher.end(timeoutMillis, async () => {
-      this.dispatcher.subscriptions.end()
+    const { leaders } = this.dispatcher.users
+    const ended = this.dispatcher.end(timeoutMillis, async () => {
+      this.dispatcher.users.subscriptions.end()
       await this.dispatcher.life.end()
       this.dispatcher.deadlines.clear()
     })
+    leaders.end()
+    return ended
   }
 }
 

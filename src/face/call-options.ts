@@ -9,6 +9,7 @@ import {
 } from '../options.js'
 import { checkSignal } from '../util/abort-signals.js'
 import { didYouMean } from '../util/nearest-name.js'
+import { LONGEST_TIMER_MILLIS } from '../util/timer.js'
 
 /** The values are read by what is made of them. */
 const later: Check = () => {}
@@ -16,6 +17,13 @@ const signal: Check = (_name, value) => checkSignal(value)
 
 const label: Check = (name, value) => {
   if (typeof value !== 'string') throw new TypeError(`${name} must be a string, but is ${String(value)}`)
+}
+
+const checkPause: Check = (name, value) => {
+  if (typeof value === 'number' && value >= 1 && value <= LONGEST_TIMER_MILLIS) return
+  throw new RangeError(
+    `${name} must be a number of milliseconds, from 1 to ${LONGEST_TIMER_MILLIS}, but is ${String(value)}`,
+  )
 }
 
 /** Both are read and checked together. */
@@ -33,6 +41,7 @@ const OPTIONS = {
   batch: { ...WAIT, ...SETTINGS, label, ...MODES, ...COMMIT },
   with: { ...SETTINGS, label, ...COMMIT, autocommit: checkBoolean },
   listen: { ...WAIT, maxBuffered: checkCount },
+  lead: { signal, retryMillis: checkPause },
   'connection.transaction': {},
   stream: { batchSize: later, signal: later, timeoutMillis: later, rowMode: later, types: later },
   connect: { signal, timeoutMillis: checkMillis },

@@ -40,7 +40,7 @@ const DEFAULT_MAX_BUFFERED = 10_000
 const END_TIMEOUT_MILLIS = 30_000
 
 /** The verbs of a manager that take options. */
-type Verb = Exclude<OptionalCall, 'stream' | 'connection.transaction' | 'with'>
+type Verb = Exclude<OptionalCall, 'stream' | 'connection.transaction' | 'with' | 'lead'>
 
 /** What a face is made of. */
 export interface FaceFacts {
@@ -52,11 +52,16 @@ export interface FaceFacts {
   readonly types?: CustomTypesConfig | undefined
 }
 
-const brokers = new WeakMap<object, Broker>()
+const faces = new WeakMap<object, { readonly broker: Broker; readonly root: object }>()
 
 /** The broker of one of the library's managers; undefined for anything else. */
 export function brokerOf(manager: object): Broker | undefined {
-  return brokers.get(manager)
+  return faces.get(manager)?.broker
+}
+
+/** The manager inside of whose callbacks who asks `manager` would wait for ever. */
+export function rootOf(manager: object): object {
+  return faces.get(manager)?.root ?? manager
 }
 
 export abstract class ManagerFace extends SafeEmitter implements Manager {
@@ -78,7 +83,7 @@ export abstract class ManagerFace extends SafeEmitter implements Manager {
     const events = this.#root.sink()
     const broker = createBroker(events)
     this.#broker = new TracedBroker(broker, events)
-    brokers.set(this, broker)
+    faces.set(this, { broker, root: this.#root })
     const texts = new ClassifiedTexts()
     const timeoutMillis = this.#broker.options.statementTimeoutMillis
     this.#context = {

@@ -5,7 +5,8 @@ import type { QueryResult } from 'pg'
 import type { SharedOptions } from '../api/call-options.js'
 import type { TransactionStatus } from '../api/connection.js'
 import type { ConnectionFacts, ManagerStats } from '../api/manager.js'
-import type { BatchTerms, Broker, FaceOptions, Lease, LeaseTerms, Wait } from '../api/ports.js'
+import type { BatchTerms, Broker, FaceOptions, Leadership } from '../api/ports.js'
+import type { Lease, LeaseTerms, Wait } from '../api/ports.js'
 import type { StatementCall } from '../api/statement.js'
 import type { Subscription } from '../api/subscription.js'
 
@@ -90,6 +91,10 @@ export class ScopedBroker implements Broker {
 
   listen(channel: string, maxBuffered: number, wait: Wait): Promise<Subscription> {
     return this.base.listen(channel, maxBuffered, this.#labelled(wait))
+  }
+
+  lead(name: string, retryMillis: number, signal: AbortSignal | undefined): Promise<Leadership> {
+    return this.base.lead(name, retryMillis, signal)
   }
 
   connect(wait: Wait): Promise<void> {

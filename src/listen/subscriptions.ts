@@ -4,12 +4,8 @@
  *
  * A channel is `active` while the present session listens to it: from the answer to LISTEN until UNLISTEN is sent.
  * A subscriber to a channel that is not active sends a LISTEN of its own, in the order of asking, with its own limits.
- *
- * From time to time a connection on which somebody listens is asked whether it is there still. Nobody else would notice
- * the loss of one on which nothing is said: a path that has gone deaf looks like silence.
  */
 import { AbandonedOpeningError } from '../backend/backend-keeper.js'
-import { validate } from '../backend/checks.js'
 import { ManagerEndedError } from '../errors.js'
 import { ask } from '../pg/ask.js'
 import { escapeIdentifier } from '../pg/driver.js'
@@ -20,28 +16,14 @@ import { ownStatement } from '../pipeline/statement-part.js'
 import { throwIfAborted } from '../util/abort-signals.js'
 import { backoffMillis } from '../util/backoff.js'
 import { pause } from '../util/pause.js'
-import { timerFor, type Timer } from '../util/timer.js'
 import { DirectSession } from './direct-session.js'
+import { askIfQuiet, Heartbeat } from './heartbeat.js'
 import { BufferedSubscription } from './subscription.js'
 import type { Client, QueryResult } from 'pg'
 import type { Wait } from '../api/ports.js'
-import type { Backend } from '../backend/backend.js'
 import type { ResolvedOptions } from '../options.js'
 import type { RequestOwner } from '../pipeline/request-owner.js'
-
-/** What the subscriptions need of the broker. */
-export interface SubscriptionOwner {
-  readonly ending: boolean
-  readonly backend: Backend | null
-  /** Sends a request in its turn, which is made as it goes out. The signal takes it out of the queue before. */
-  sendInLine<T>(create: (owner: RequestOwner) => Request, wait: Wait): Promise<T>
-  /** Opens the connection, unless it is open. */
-  open(): Promise<unknown>
-  /** The last subscription has gone. */
-  onUnsubscribed(): void
-  /** A failure that no call can be told of. */
-  onBackgroundError(error: Error): void
-}
+import type { SessionOwner } from './session-owner.js'
 
 class Channel {
   readonly name: string
@@ -74,11 +56,11 @@ const UNBOUNDED: Wait = { timeoutMillis: Infinity, unbounded: true }
 const REOPEN_BACKOFF = { firstMillis: 100, maxMillis: 5_000 }
 
 export class Subscriptions {
-  readonly #host: SubscriptionOwner
+  readonly #host: SessionOwner
   readonly #options: ResolvedOptions
   readonly #channels = new Map<string, Channel>()
   readonly #ended = new AbortController()
-  #heartbeat: Timer | null = null
+  readonly #heartbeat: Heartbeat
   #reopening = false
   /** Which LISTENs there are is to be asked. */
   #doubted = false
@@ -86,10 +68,11 @@ export class Subscriptions {
   /** What the session that is being set up listens to already. */
   #missed: Channel[] = []
 
-  constructor(host: SubscriptionOwner, options: ResolvedOptions) {
+  constructor(host: SessionOwner, options: ResolvedOptions) {
     this.#host = host
     this.#options = options
-    this.#session = new DirectSession(host, options)
+    this.#session = new DirectSession(host, options, 'listen()')
+    this.#heartbeat = new Heartbeat(options.heartbeatMillis, () => askIfQuiet(host.backend))
   }
 
   get size(): number {
@@ -143,7 +126,7 @@ export class Subscriptions {
   #onListening(channel: Channel): void {
     channel.active = true
     if (this.#ended.signal.aborted) return
-    this.#startHeartbeat()
+    this.#heartbeat.start()
     // Its subscribers may have left meanwhile.
     if (channel.subscribers.size === 0) void this.#unlisten(channel)
   }
@@ -155,8 +138,8 @@ export class Subscriptions {
     if (channel.active && !this.#ended.signal.aborted) void this.#unlisten(channel)
     else this.#dropUnwanted(channel)
     if (this.size > 0) return
-    this.#stopHeartbeat()
-    this.#host.onUnsubscribed()
+    this.#heartbeat.stop()
+    this.#host.onUnused()
   }
 
   async #unlisten(channel: Channel): Promise<void> {
@@ -178,27 +161,6 @@ export class Subscriptions {
   #dropUnwanted(channel: Channel): void {
     const unwanted = channel.subscribers.size === 0 && !channel.active && channel.asked === 0
     if (unwanted && this.#channels.get(channel.name) === channel) this.#channels.delete(channel.name)
-  }
-
-  #startHeartbeat(): void {
-    const { heartbeatMillis } = this.#options
-    if (heartbeatMillis === 0 || this.#heartbeat !== null) return
-    this.#heartbeat = timerFor(heartbeatMillis, this.#beat) ?? null
-    // What keeps the process alive is the subscription.
-    this.#heartbeat?.unref()
-  }
-
-  readonly #beat = (): void => {
-    this.#heartbeat = null
-    this.#startHeartbeat()
-    const { backend } = this.#host
-    // Where something is unanswered its own limits hold, and a holder's long statement is no sign of a loss.
-    if (backend !== null && backend.pipeline.pending === 0) validate(backend).catch(() => {})
-  }
-
-  #stopHeartbeat(): void {
-    this.#heartbeat?.stop()
-    this.#heartbeat = null
   }
 
   deliver(message: { channel: string; payload?: string | undefined; processId: number }): void {
@@ -288,7 +250,7 @@ export class Subscriptions {
   /** The manager has ended: every subscription with it. */
   end(): void {
     this.#ended.abort()
-    this.#stopHeartbeat()
+    this.#heartbeat.stop()
     for (const channel of this.#channels.values()) {
       channel.unlistening?.abort()
       for (const subscriber of [...channel.subscribers]) subscriber.end()

@@ -194,6 +194,12 @@ export class SandboxBroker implements Broker, SandboxOwner {
     throw listenRefusal()
   }
 
+  async lead(): Promise<never> {
+    throw new SandboxError(
+      'leading outlives transactions, and a sandbox is one: give lead() the manager itself',
+    )
+  }
+
   async connect(): Promise<void> {
     const refusal = this.session.base.refusal()
     if (refusal !== null) throw refusal

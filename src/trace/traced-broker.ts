@@ -4,7 +4,8 @@ import { StatementTracer, type StatementPlace } from './statement-tracer.js'
 import { TracedLease } from './traced-lease.js'
 import type { QueryResult } from 'pg'
 import type { ConnectionFacts, Manager, ManagerStats } from '../api/manager.js'
-import type { BatchTerms, Broker, EventSink, FaceOptions, Lease, LeaseTerms, Wait } from '../api/ports.js'
+import type { BatchTerms, Broker, EventSink, FaceOptions, Leadership } from '../api/ports.js'
+import type { Lease, LeaseTerms, Wait } from '../api/ports.js'
 import type { TransactionStatus } from '../api/connection.js'
 import type { StatementCall } from '../api/statement.js'
 import type { Subscription } from '../api/subscription.js'
@@ -112,6 +113,10 @@ export class TracedBroker implements Broker {
 
   listen(channel: string, maxBuffered: number, wait: Wait): Promise<Subscription> {
     return this.#broker.listen(channel, maxBuffered, wait)
+  }
+
+  lead(name: string, retryMillis: number, signal: AbortSignal | undefined): Promise<Leadership> {
+    return this.#broker.lead(name, retryMillis, signal)
   }
 
   connect(wait: Wait): Promise<void> {

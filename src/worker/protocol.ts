@@ -11,6 +11,7 @@
  */
 import { MOST_VALUES } from '../pipeline/wire.js'
 import { checkSettingName } from '../sql/turn-settings.js'
+import { LONGEST_TIMER_MILLIS } from '../util/timer.js'
 import type { FieldDef } from 'pg'
 import type { ConnectionFacts } from '../api/manager.js'
 import type { FaceOptions } from '../api/ports.js'
@@ -19,7 +20,7 @@ import type { Notification } from '../api/subscription.js'
 import type { WireThrown } from './wire-error.js'
 
 /** Both sides must come from the same version of this package. */
-export const PROTOCOL = 'pg-managed-connection/6'
+export const PROTOCOL = 'pg-managed-connection/7'
 
 /** The first message of a port. */
 export interface Hello {
@@ -47,6 +48,8 @@ type EntryOf<T extends Readonly<Record<string, Checks>>> = {
 
 const isNumber: Check<number> = (value): value is number => Number.isSafeInteger(value) && Number(value) > 0
 const isMillis: Check<number> = (value): value is number => typeof value === 'number' && value >= 0
+const isPause: Check<number> = (value): value is number =>
+  isMillis(value) && value >= 1 && value <= LONGEST_TIMER_MILLIS
 const isBoolean: Check<boolean> = (value) => typeof value === 'boolean'
 const isText: Check<string> = (value) => typeof value === 'string'
 /** The server's protocol ends its strings with NUL. */
@@ -59,6 +62,7 @@ const isSetting: Check<string> = (value): value is string => {
   checkSettingName(value)
   return true
 }
+const isName: Check<string> = (value): value is string => isSqlText(value) && value !== ''
 /** The texts that the library makes for BEGIN. */
 const isBegin: Check<string> = (value): value is string =>
   isText(value) && /^BEGIN(?: [A-Z, ]+)?$/.test(value)
@@ -174,6 +178,10 @@ const OUTSIDE = {
   /** So many notifications have arrived. */
   heard: [isNumber, isNumber],
   unlisten: [isNumber],
+  /** The name, and how long to wait between two tries. The answer: the epoch, once it is led. */
+  lead: [isNumber, isName, isPause],
+  /** The number of the call, and that of what was led, whose work is over. */
+  stepDown: [isNumber, isNumber],
   /** The time limit for a server that is not there yet, and whether a `cancel` may come. */
   connect: [isNumber, isMillis, isBoolean],
   close: [isNumber],
@@ -208,7 +216,7 @@ export function checkEntry(entry: unknown): ToOwner {
 }
 
 export type ToWorker =
-  | readonly ['answer', id: number, answer: WireAnswer | boolean | null]
+  | readonly ['answer', id: number, answer: WireAnswer | boolean | string | null]
   | readonly ['failed', id: number, error: WireThrown]
   /** These leases are next in line, in this order. */
   | readonly ['next', leases: readonly number[]]
@@ -221,6 +229,8 @@ export type ToWorker =
   | readonly ['heard', subscription: number, notifications: readonly Notification[]]
   /** The subscription has ended: with an error, or with null. */
   | readonly ['unlistened', subscription: number, error: WireThrown]
+  /** It is led no more, or that is not certain, and why. */
+  | readonly ['deposed', leadership: number, error: WireThrown]
   /** The port is about to be closed, and why. */
   | readonly ['bye', why: string]
 

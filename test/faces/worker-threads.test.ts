@@ -215,6 +215,7 @@ function wired(text: unknown, values: unknown = null, name: unknown = null): unk
 const TERMS = [false, 'BEGIN', false, null, null]
 const ASK = ['ask', 900, 'wait', TERMS, 10_000, null, null]
 const LISTEN = ['listen', 900, 'channel', 10, 10_000]
+const LEAD = ['lead', 900, 'jobs', 1_000]
 
 const batchOf = (...statements: unknown[]): unknown[] => [
   ['batch', 900, statements, null, 10_000, false, null, null, null],
@@ -244,6 +245,11 @@ const NONSENSE: readonly unknown[] = [
   [ASK, ['begun', 900]],
   [LISTEN, LISTEN],
   [['listen', 900, '', 10, 10_000]],
+  [LEAD, LEAD],
+  [['lead', 900, '', 1_000]],
+  [['lead', 900, 'jobs', 0]],
+  [['lead', 900, 'jobs', Infinity]],
+  [['stepDown', 901]],
   batchOf(),
   batchOf(wired('SELECT 1'), wired('COMMIT')),
   batchOf(wired('COPY t FROM STDIN')),
@@ -261,6 +267,10 @@ test('what is sent as nonsense is so for its one fault', async () => {
   port.postMessage([LISTEN, ['query', 901, wired('SELECT $1', ['1'], 'name'), 10_000, null, null]])
   port.postMessage([
     ['batch', 902, [wired('SELECT 1'), wired('SELECT 2')], null, 10_000, false, null, null, null],
+  ])
+  port.postMessage([
+    ['lead', 903, 'jobs', 1_000],
+    ['stepDown', 904, 905],
   ])
   port.postMessage([ASK])
   await until(() => manager.stats.held, { what: 'the lease' })

@@ -8,6 +8,7 @@ import {
   StatementTimeoutError,
   UnsupportedServerError,
 } from 'pg-managed-connection'
+import { lead } from 'pg-managed-connection/leader'
 import { caught, createGate } from '../support/caught.js'
 import { toConninfo } from '../support/address.js'
 import { Ledger } from '../support/ledger.js'
@@ -98,6 +99,7 @@ test(
         pooler: 'session',
       })
       await tryEverything(manager)
+      await lead(manager, 'jobs', ({ epoch }) => assert.ok(epoch > 0n))
       await using subscription = await manager.listen('news')
       await manager.query("SELECT pg_notify('news', 'heard')")
       const { value } = await subscription[Symbol.asyncIterator]().next()
@@ -325,7 +327,7 @@ test(
 )
 
 test(
-  'listen() is refused behind a pooler, unless the option says that it keeps the session',
+  'listen() and lead() are refused behind a pooler, unless the option says that it keeps the session',
   { resources: false, skip: missing },
   async () => {
     for (const mode of ['session', 'transaction'] as const) {
@@ -333,8 +335,14 @@ test(
       try {
         for (const pooler of [undefined, 'transaction'] as const) {
           await using manager = new ManagedConnection(through(bouncer), { ...FOR_TRANSACTION_MODE, pooler })
-          const error = await caught(manager.listen('news'), UnsupportedServerError)
-          assert.match(error.message, /pooler: 'session'/)
+          for (const refused of [manager.listen('news'), lead(manager, 'jobs', () => {})]) {
+            const error = await caught(refused, UnsupportedServerError)
+            assert.match(error.message, /^(?:listen|lead)\(\) needs .*pooler: 'session'/)
+          }
+          const locks = await admin.rows(
+            "SELECT FROM pg_locks JOIN pg_database d ON d.oid = database WHERE locktype = 'advisory' AND datname = current_database()",
+          )
+          assert.equal(locks.length, 0)
           assert.equal((await manager.query('SELECT 1 AS one')).rows[0].one, 1)
         }
       } finally {

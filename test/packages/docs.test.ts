@@ -228,6 +228,7 @@ const CALLS: Readonly<Record<OptionalCall, true>> = {
   batch: true,
   with: true,
   listen: true,
+  lead: true,
   connect: true,
   close: true,
   end: true,

@@ -20,6 +20,13 @@ const OUTPUTS: Readonly<Record<string, readonly RegExp[]>> = {
     /^one of them works$/,
     new RegExp(`^run ${n}: 1 of 2 had the lock$`),
   ]),
+  leader: [
+    /^machine 1 has done run 1$/,
+    /^machine 1: the machine is shut down$/,
+    /^machine 2 leads$/,
+    /^machine 2 has done run 6$/,
+    /^runs: 6$/,
+  ],
   'notify-daemon': [
     /^told of: sweep$/,
     /^done: sweep$/,

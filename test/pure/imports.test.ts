@@ -12,13 +12,13 @@ import { findCycles, importsOf, readImports, type SourceImport } from '../suppor
 const LAYERS: readonly (readonly string[])[] = [
   // The command explains each step of connecting, so it looks below the public surface; nothing imports it.
   ['cli/'],
-  ['pool/', 'worker/', 'otel/', 'pglite/', 'timeline/', 'sandbox/'],
+  ['pool/', 'worker/', 'otel/', 'pglite/', 'timeline/', 'sandbox/', 'leader/'],
   ['index.ts'],
   ['face/'],
   // A broker over a broker.
   ['trace/'],
   ['broker/'],
-  ['lease/', 'listen/'],
+  ['lease/', 'listen/', 'lead/'],
   ['commit/'],
   ['backend/'],
   ['pipeline/'],

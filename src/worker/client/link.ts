@@ -14,6 +14,7 @@ import { SharedStats } from '../shared-stats.js'
 import { decodeThrown } from '../wire-error.js'
 import { Wire, type Speaker } from '../wire.js'
 import { Call, type CallFacts } from './call.js'
+import { RemoteLeaderships } from './remote-leaderships.js'
 import { ResultDecoder } from './result-decoder.js'
 import type { MessagePort } from 'node:worker_threads'
 import type { TransactionStatus } from '../../api/connection.js'
@@ -31,6 +32,7 @@ export class Link implements Speaker<ToWorker> {
   /** The numbers of those that are next in line, in order. */
   readonly #next: number[] = []
   readonly #subscriptions = new Map<number, BufferedSubscription>()
+  readonly leaderships = new RemoteLeaderships(this)
   readonly #decoder = new ResultDecoder()
   #lastID = 0
   #referenced = false
@@ -62,7 +64,7 @@ export class Link implements Speaker<ToWorker> {
     const call = new Call(facts, (reason) => this.#cancel(id, reason))
     this.#calls.set(id, call)
     this.say(entry(id))
-    this.#watchActivity()
+    this.watchActivity()
     return call.promise as Promise<T>
   }
 
@@ -77,7 +79,7 @@ export class Link implements Speaker<ToWorker> {
     const call = this.#calls.get(id)
     this.#calls.delete(id)
     call?.fail(error)
-    this.#watchActivity()
+    this.watchActivity()
   }
 
   #endedError(): Error {
@@ -157,6 +159,8 @@ export class Link implements Speaker<ToWorker> {
         return this.#onHeard(entry[1], entry[2])
       case 'unlistened':
         return this.#subscriptions.get(entry[1])?.end(decodeThrown(entry[2]) as Error | null)
+      case 'deposed':
+        return this.leaderships.onDeposed(entry[1], decodeThrown(entry[2]) as Error)
       case 'bye':
         return this.close(new Error(entry[1]))
       default:
@@ -164,13 +168,13 @@ export class Link implements Speaker<ToWorker> {
     }
   }
 
-  #onAnswer(id: number, answer: WireAnswer | boolean | null): void {
+  #onAnswer(id: number, answer: WireAnswer | boolean | string | null): void {
     // Whether anybody still waits for it or not.
     const described = typeof answer === 'object' && answer !== null ? this.#decoder.describe(answer) : answer
     const call = this.#calls.get(id)
     this.#calls.delete(id)
     call?.answer(described)
-    this.#watchActivity()
+    this.watchActivity()
   }
 
   /** Its time has passed: unless it has been started, it is given up. */
@@ -187,7 +191,7 @@ export class Link implements Speaker<ToWorker> {
     const lease = this.#leases.get(id)
     this.#leases.delete(id)
     lease?.revoke(error)
-    this.#watchActivity()
+    this.watchActivity()
   }
 
   #onState(id: number, status: string): void {
@@ -210,7 +214,7 @@ export class Link implements Speaker<ToWorker> {
     // Before the owner's word that it listens: notifications may come along with that.
     const subscription = new BufferedSubscription(channel, maxBuffered, () => {
       if (this.#subscriptions.delete(id)) this.say(['unlisten', id])
-      this.#watchActivity()
+      this.watchActivity()
     })
     this.#subscriptions.set(id, subscription)
     try {
@@ -234,10 +238,10 @@ export class Link implements Speaker<ToWorker> {
     return this.#calls.size > 0 || this.#leases.size > 0
   }
 
-  #watchActivity(): void {
+  watchActivity(): void {
     const active = this.#active
     if (!active) this.#drained?.()
-    const wanted = active || this.#subscriptions.size > 0
+    const wanted = active || this.#subscriptions.size > 0 || this.leaderships.size > 0
     if (wanted === this.#referenced || this.#closed !== null) return
     this.#referenced = wanted
     this.#wire.referenced = wanted
@@ -254,6 +258,7 @@ export class Link implements Speaker<ToWorker> {
     if (this.#closed !== null) return
     this.#wire.close()
     this.#closed = why
+    this.leaderships.end(this.#endedError())
     for (const lease of this.#leases.values()) this.#onRevoked(lease.id, lostError(lease.owned, why))
     for (const id of this.#calls.keys()) {
       this.#fail(id, this.#waits(id) ? this.#endedError() : lostError(false, why))

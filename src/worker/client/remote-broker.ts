@@ -11,7 +11,7 @@ import type { MessagePort } from 'node:worker_threads'
 import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../../api/connection.js'
 import type { ConnectionFacts, ManagerStats } from '../../api/manager.js'
-import type { BatchTerms, Broker, FaceOptions, LeaseTerms, Wait } from '../../api/ports.js'
+import type { BatchTerms, Broker, FaceOptions, Leadership, LeaseTerms, Wait } from '../../api/ports.js'
 import type { StatementCall } from '../../api/statement.js'
 import type { Subscription } from '../../api/subscription.js'
 import type { Hello } from '../protocol.js'
@@ -112,7 +112,12 @@ export class RemoteBroker implements Broker {
     return this.#link.listen(channel, maxBuffered, wait)
   }
 
-  #check({ signal }: Wait): void {
+  async lead(name: string, retryMillis: number, signal: AbortSignal | undefined): Promise<Leadership> {
+    this.#check({ signal })
+    return this.#link.leaderships.stand(name, retryMillis, signal)
+  }
+
+  #check({ signal }: Pick<Wait, 'signal'>): void {
     if (this.ending) throw new ManagerEndedError()
     throwIfAborted(signal)
   }
@@ -134,6 +139,7 @@ export class RemoteBroker implements Broker {
   }
 
   async #end(timeoutMillis: number): Promise<void> {
+    this.#link.leaderships.end(new ManagerEndedError())
     let timer: Timer | undefined
     const expired = new Promise<void>((resolve) => {
       timer = timerFor(timeoutMillis, resolve)

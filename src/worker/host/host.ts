@@ -11,6 +11,7 @@ import { encodeThrown } from '../wire-error.js'
 import { decodeCall, decodeCommitment, decodeSettings } from '../wire-statement.js'
 import { Wire, type Speaker } from '../wire.js'
 import { HostLease, workerGone } from './host-lease.js'
+import { HostLeaderships } from './host-leaderships.js'
 import { HostSubscription } from './host-subscription.js'
 import { ResultEncoder } from './result-encoder.js'
 import type { MessagePort } from 'node:worker_threads'
@@ -21,7 +22,7 @@ import type { Entry, LeaseEntry, ToOwner, ToWorker } from '../protocol.js'
 import type { SharedManager } from './shared-manager.js'
 
 /** What a call comes to. */
-export type Outcome = QueryResult | readonly QueryResult[] | boolean | void
+export type Outcome = QueryResult | readonly QueryResult[] | boolean | string | void
 
 export class Host implements Speaker<unknown> {
   readonly shared: SharedManager
@@ -31,6 +32,7 @@ export class Host implements Speaker<unknown> {
   readonly aborts = new BriefMap<number, AbortController>()
   readonly leases = new BriefMap<number, HostLease>()
   readonly subscriptions = new Map<number, HostSubscription>()
+  readonly #leaderships = new HostLeaderships(this)
   /** One-shots and batches that are unanswered. */
   readonly #asked = new BriefMap<number, { abandon(error: unknown): void }>()
   readonly #encoder = new ResultEncoder()
@@ -116,6 +118,7 @@ export class Host implements Speaker<unknown> {
     for (const waiter of this.#asked.values()) waiter.abandon(workerGone())
     for (const subscription of this.subscriptions.values()) subscription.leave()
     for (const lease of this.leases.values()) lease.kill()
+    this.#leaderships.end()
     this.shared.leave(this)
   }
 
@@ -150,6 +153,10 @@ export class Host implements Speaker<unknown> {
         return this.subscriptions.get(entry[1])?.heard(entry[2])
       case 'unlisten':
         return this.subscriptions.get(entry[1])?.leave()
+      case 'lead':
+        return this.#leaderships.lead(entry)
+      case 'stepDown':
+        return this.#leaderships.stepDown(entry)
       case 'connect':
         return this.#connect(entry)
       case 'close':

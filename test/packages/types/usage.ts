@@ -11,6 +11,7 @@ import {
   type Subscription,
 } from 'pg-managed-connection'
 import type { parseConninfo } from 'pg-managed-connection/conninfo'
+import { lead, type LeadershipLostError } from 'pg-managed-connection/leader'
 import { instrument } from 'pg-managed-connection/otel'
 import { pgliteStream } from 'pg-managed-connection/pglite'
 import { asPool } from 'pg-managed-connection/pool'
@@ -130,4 +131,18 @@ export function theOthers(manager: ManagedConnection, db: PGlite): void {
 export function eventsHaveTheirArguments(manager: ManagedConnection): void {
   manager.on('release', ({ heldMillis }) => same<typeof heldMillis, number>(true))
   manager.on('disconnect', (error) => same<typeof error, Error | undefined>(true))
+}
+
+export async function whoLeadsIsGivenASignalAndAnEpoch(manager: Manager): Promise<void> {
+  const led = await lead(manager, 'jobs', async ({ signal, epoch }) => {
+    same<typeof signal, AbortSignal>(true)
+    same<typeof epoch, bigint>(true)
+    const { code, leadership }: LeadershipLostError = signal.reason
+    same<typeof code, 'ERR_LEADERSHIP_LOST'>(true)
+    same<typeof leadership, string>(true)
+  })
+  same<typeof led, void>(true)
+  await lead(manager, 'jobs', () => 'not a promise', { retryMillis: 500, signal: AbortSignal.timeout(5) })
+  // @ts-expect-error: an option that is not there
+  await lead(manager, 'jobs', () => {}, { timeoutMillis: 5 })
 }

@@ -1,7 +1,9 @@
 /** The thread of a puppet. */
+import { setTimeout as sleep } from 'node:timers/promises'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import pg from 'pg'
 import * as classes from 'pg-managed-connection'
+import { lead, type Leader } from 'pg-managed-connection/leader'
 import { attach } from 'pg-managed-connection/worker'
 import { PATIENCE_MILLIS } from '../wait.js'
 import type { Order, Report, Verb } from './puppet.js'
@@ -56,6 +58,15 @@ const ACTIONS: Readonly<Record<Verb, (order: Order) => unknown>> = {
     }),
   listen: async () => {
     subscription = await manager.listen('channel')
+  },
+  lead: async ({ texts, millis }) => {
+    let epoch = 0n
+    const work = (leader: Leader): Promise<void> => {
+      epoch = leader.epoch
+      return sleep(millis)
+    }
+    await lead(manager, texts[0]!, work, { retryMillis: 20 })
+    return String(epoch)
   },
   heard: async () => {
     for await (const notification of subscription!) return (notification as Notification).channel

@@ -17,6 +17,7 @@ export type Verb =
   | 'streamed'
   | 'block'
   | 'listen'
+  | 'lead'
   | 'heard'
   | 'look'
   | 'values'
