@@ -103,7 +103,7 @@ test('a turn that leaves its transaction open is marked as a leak, once, and so 
 })
 
 test('time limits that ran out are marked: of waiting, of holding and of a statement', async () => {
-  await using manager = await connected({ maxHoldMillis: 150 })
+  await using manager = await connected({ maxHoldMillis: 1_000 })
   using timeline = record(manager)
   const held = manager.use(() => sleep(60))
   await reason(manager.use(() => {}, { timeoutMillis: 20 }))
