@@ -186,6 +186,8 @@ export interface DriverSubmittable {
   readonly text?: unknown
   readonly values?: unknown
   readonly cursor?: { readonly text?: unknown; readonly values?: unknown }
+  /** One of the library's own that has no statement run. */
+  readonly runsNothing?: boolean
   submit(connection: never): unknown
   handleError(error: Error, connection: never): unknown
   handleCommandComplete?(message: { text: string }, connection: never): unknown

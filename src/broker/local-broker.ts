@@ -121,8 +121,10 @@ export class LocalBroker implements Broker, SessionOwner {
   }
 
   /** It has settings, and may not commit as a whole: it needs a BEGIN before it and a COMMIT behind. */
-  takesTurn({ settings, text: { kind, inParts } }: StatementCall): boolean {
-    return settings !== null && ((kind !== 'plain' && kind !== 'other') || inParts)
+  takesTurn({ settings, text: { kind, inParts, begins } }: StatementCall): boolean {
+    // A BEGIN alone does nothing that they have a say in, and is refused as it is without them.
+    if (settings === null || (kind === 'control' && begins)) return false
+    return (kind !== 'plain' && kind !== 'other') || inParts
   }
 
   /** One that may not be sent as a transaction by itself has one around it. */

@@ -3,15 +3,13 @@ import { mustHide } from '../conninfo/mask.js'
 import { resolveConninfo } from '../conninfo/resolve.js'
 import { MASK } from '../conninfo/secret.js'
 import { isUri } from '../conninfo/parse.js'
+import { splitUri } from '../conninfo/uri-parts.js'
 import { environmentSettings } from '../conninfo/plan.js'
 import { ConninfoError } from '../errors.js'
 import type { ParameterFacts } from './report.js'
 
 /** Time for each attempt when `connect_timeout` does not say: libpq would wait for as long as the system does. */
 export const ATTEMPT_MILLIS = 10_000
-
-/** The login and what follows it up to the query, by libpq's reading: a `?` may be part of the login. */
-const HEAD = /^.*?:\/\/([^@/]*@)?([^?]*)/s
 
 /**
  * Refuses a URI with an `@` behind the login, such as `postgres://ann:pass/word@host/db`: for libpq, `pass` is a
@@ -21,7 +19,7 @@ const HEAD = /^.*?:\/\/([^@/]*@)?([^?]*)/s
  */
 export function refuseStrayAt(conninfo: string | undefined): void {
   if (conninfo === undefined || !isUri(conninfo)) return
-  const [, login = '', rest = ''] = HEAD.exec(conninfo) ?? []
+  const { login, rest } = splitUri(conninfo)
   const at = rest.lastIndexOf('@')
   if (at < 0 || !`${login}${rest.slice(0, at)}`.includes(':')) return
   throw new ConninfoError('the URI has an "@" behind the host, which is probably part of a password')

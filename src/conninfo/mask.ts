@@ -3,6 +3,7 @@ import type { ConnectionParameters } from './parameters.js'
 import { isUri, parseUri, readPairs } from './parse.js'
 import { splitConninfo } from './read-conninfo.js'
 import { isPlainWord, MASK, mayHoldSecret } from './secret.js'
+import { splitUri } from './uri-parts.js'
 
 /**
  * A connection string as the user wrote it, or an object as a keyword/value string, with `***` for every password.
@@ -56,17 +57,15 @@ function describeKeywordValue(text: string): string {
   }
 }
 
-/** A `?` before the `@` that ends the login is a character of the login, by libpq's reading. */
-const URI = /^(.*?:\/\/)((?:[^@/]*@)?[^?]*)(\??)([^]*)$/
-
 function describeUri(uri: string): string {
-  const [, scheme = '', head = '', question = '', query = ''] = URI.exec(uri) ?? []
+  const { scheme, login, rest, query } = splitUri(uri)
   try {
     parseUri(uri)
   } catch {
     return scheme + MASK
   }
-  return scheme + maskLogin(head) + question + query.split('&').map(describePiece).join('&')
+  const [question, pieces] = [query.slice(0, 1), query.slice(1)]
+  return scheme + maskLogin(login + rest) + question + pieces.split('&').map(describePiece).join('&')
 }
 
 /**

@@ -30,7 +30,11 @@ export class ConnectionPlans {
    * @throws what the function throws; ConninfoError for what it gives
    */
   async next(): Promise<ConnectPlan> {
-    const plan = planConnection(readConninfo(await this.#ask()))
+    const given = await this.#ask()
+    if (this.#isAsked && given == null) {
+      throw new ConninfoError('the function that gives the connection parameters has given none')
+    }
+    const plan = planConnection(readConninfo(given))
     if (this.#isAsked && plan.statementTimeoutMillis !== undefined) {
       throw new ConninfoError('query_timeout cannot be given by a function: set statementTimeoutMillis')
     }

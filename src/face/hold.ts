@@ -35,6 +35,7 @@ export async function hold<T>(lease: Lease, work: Work<T>, terms: HoldTerms): Pr
     const result = await until(runCallback(context.manager, () => work(holder.handle))).catch(
       async (error: unknown) => {
         if (lease.revocation === null) await leave(holder, { left: 'threw', error, close }).catch(() => {})
+        else markNestedHandled(holder.use)
         throw error
       },
     )

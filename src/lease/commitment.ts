@@ -30,6 +30,11 @@ const READ_ONLY_TEXT = "SELECT pg_catalog.current_setting('transaction_read_only
 const TAKES_EFFECT_LATE = /notify|hold/i
 const MAY_MAKE_READ_ONLY = /read[\s_]+only/i
 
+const IN_FAILED_TRANSACTION = '25P02'
+const INSUFFICIENT_PRIVILEGE = '42501'
+const RECEIPT_HINT =
+  'verifyCommit leaves its receipt as the role of the transaction: see the roles of createReceiptTable()'
+
 export class Commitment {
   readonly #terms: CommitTerms
   readonly #commits: Commits
@@ -45,6 +50,7 @@ export class Commitment {
   #mayWrite = false
   #mayBeReadOnly: boolean
   #evidence: Evidence | null = null
+  #receipt: Request | null = null
 
   /** @param begin the text of its BEGIN */
   constructor(terms: CommitTerms, begin: string, requests: LeaseRequests, commits: Commits) {
@@ -145,8 +151,17 @@ export class Commitment {
     const statement = ownStatement(`INSERT INTO ${name} (id) VALUES ($1)`, { values: [id], preparable: true })
     // Where the transaction had failed before, this fails as well, and COMMIT tells why.
     const traits = { ...TRAITS, precedesCommit: true, limitMillis: this.#commits.limitMillis }
-    this.#requests.issue(new QueryRequest(this.#requests, statement, traits))
+    this.#receipt = new QueryRequest(this.#requests, statement, traits)
+    this.#requests.issue(this.#receipt)
     return null
+  }
+
+  /** Where nothing but the receipt has failed, its error says more than that COMMIT was answered ROLLBACK. */
+  #throwRefusal(): void {
+    const error = this.#receipt?.error as (Error & { code?: unknown; hint?: string }) | null | undefined
+    if (error == null || error.code === IN_FAILED_TRANSACTION) return
+    if (error.code === INSUFFICIENT_PRIVILEGE) error.hint ??= RECEIPT_HINT
+    throw error
   }
 
   /** COMMIT has been sent. Gives the promise that it is durable; null where its own answer says that. */
@@ -173,6 +188,7 @@ export class Commitment {
     let isAnswered = false
     try {
       const answer = await answered
+      if (answer.tag === 'ROLLBACK') this.#throwRefusal()
       if (durable === null || answer.tag !== 'COMMIT') return answer
       isAnswered = true
       await durable

@@ -17,7 +17,6 @@ import { ControlRequest } from '../pipeline/control-request.js'
 import { StatementsRequest } from '../pipeline/query-request.js'
 import { TRAITS, type Request } from '../pipeline/request.js'
 import { BEGIN_FACTS } from '../sql/classify.js'
-import { reasonBehind } from '../util/abort-signals.js'
 import { Commitment } from './commitment.js'
 import { LeaseSettings } from './lease-settings.js'
 import { Replay } from './replay.js'
@@ -41,7 +40,7 @@ export class LeaseRequests implements RequestOwner {
   readonly #owner: LeaseOwner
   readonly #replay = new Replay()
   #backend: Backend
-  #whenQuiet: (() => void)[] = []
+  #waiting: { readonly holds: () => boolean; readonly tell: () => void }[] = []
   /** The last that may commit what went before it. */
   #committing: Request | null = null
   /** The opening was sent again because its prepared statement was stale. */
@@ -128,8 +127,13 @@ export class LeaseRequests implements RequestOwner {
   }
 
   quiet(): Promise<void> {
-    if (this.outstanding === 0) return Promise.resolve()
-    return new Promise((resolve) => this.#whenQuiet.push(resolve))
+    return this.once(() => this.outstanding === 0)
+  }
+
+  /** Resolves once this holds, which it can do when something has been answered. */
+  once(holds: () => boolean): Promise<void> {
+    if (holds()) return Promise.resolve()
+    return new Promise((tell) => this.#waiting.push({ holds, tell }))
   }
 
   /** The texts of the requests that nobody waited for. Marks them as handled, because the release reports them. */
@@ -158,7 +162,7 @@ export class LeaseRequests implements RequestOwner {
 
   /** Rejects everything with `error`; statements that run go on, and the caller cancels them. */
   rejectAll(error: Error): void {
-    for (const request of this.#all()) request.reject(reasonBehind(error))
+    for (const request of this.#all()) request.revoke(error)
     const unsent = [...this.#replay.takeAll(), ...(this.backend?.pipeline.withdrawAll() ?? [])]
     for (const request of unsent) this.#abandon(request, error)
   }
@@ -207,8 +211,7 @@ export class LeaseRequests implements RequestOwner {
 
   /** A BEGIN of its own, for a request that cannot take one along. */
   #beginFirst(): Admission {
-    const limitMillis = this.#owner.limits.statement
-    const traits = { ...TRAITS, pipelining: 'tail', facts: BEGIN_FACTS, limitMillis } as const
+    const traits = { ...OPENING, limitMillis: this.#owner.limits.statement }
     this.outstanding++
     this.#replay.onSending()
     const commands = [this.transaction.begin, ...this.#settings.commands]
@@ -270,11 +273,10 @@ export class LeaseRequests implements RequestOwner {
 
   #settled(): void {
     this.outstanding--
-    if (this.outstanding > 0) return
-    const waiting = this.#whenQuiet
-    if (waiting.length === 0) return
-    this.#whenQuiet = []
-    for (const tell of waiting) tell()
+    if (this.#waiting.length === 0) return
+    const due = this.#waiting.filter(({ holds }) => holds())
+    this.#waiting = this.#waiting.filter((one) => !due.includes(one))
+    for (const { tell } of due) tell()
   }
 
   // ---- losing the backend
@@ -296,8 +298,7 @@ export class LeaseRequests implements RequestOwner {
   lose(cause: Error, sent: readonly Request[] = [], unsent: readonly Request[] = []): void {
     const committing = sent.some(mayHaveCommitted)
     const open = this.transaction.open || sent.length > 0 || unsent.length > 0
-    const loss: Loss = { cause, outcome: committing ? 'unknown' : 'none', open }
-    this.loss = loss
+    const loss: Loss = (this.loss = { cause, outcome: committing ? 'unknown' : 'none', open })
     this.transaction.lost(committing)
     const parked = this.#replay.lose()
     for (const request of [...sent, ...unsent, ...parked]) this.#abandon(request, this.lossError(loss))
@@ -310,6 +311,8 @@ export class LeaseRequests implements RequestOwner {
     for (const request of this.#replay.resume()) backend.pipeline.submit(request)
   }
 }
+
+const OPENING = { ...TRAITS, pipelining: 'tail', facts: BEGIN_FACTS } as const
 
 function mayHaveCommitted({ sent, admission }: Request): boolean {
   return sent && admission.mayCommit

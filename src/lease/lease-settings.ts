@@ -8,6 +8,7 @@ import { ControlRequest } from '../pipeline/control-request.js'
 import { StatementsRequest } from '../pipeline/query-request.js'
 import { NO_LOCALS, SEND, SEND_COMMITTING, type Sent } from '../pipeline/request-owner.js'
 import { ownStatement } from '../pipeline/statement-part.js'
+import { SubmittableRequest } from '../pipeline/submittable-request.js'
 import { localCommands, meaningOf, settingQuery, type TurnSettings } from '../sql/turn-settings.js'
 import { quoteStatement } from '../util/quote-statement.js'
 import type { LeaseTerms } from '../api/ports.js'
@@ -40,10 +41,18 @@ export class LeaseSettings {
     if (this.#settings === null || request instanceof ControlRequest) return null
     const { facts } = request.traits
     if (facts.chains) return chainsError(request.text)
+    if (request instanceof SubmittableRequest) return this.#refusalOfSubmittable(request, transaction)
     const isAlone = this.#isAlone(request, transaction) && !facts.begins && !facts.ends
     return isAlone && (facts.inParts || !(request instanceof StatementsRequest))
       ? aloneError(request.text)
       : null
+  }
+
+  /** Nothing can be set ahead of what speaks for itself, nor behind its BEGIN. */
+  #refusalOfSubmittable(request: SubmittableRequest, transaction: TransactionState): Error | null {
+    const { begins, ends } = request.traits.facts
+    if (request.runsNothing || ends || !this.#isAlone(request, transaction)) return null
+    return begins ? submittedBeginError(request.text) : aloneError(request.text)
   }
 
   /** How a request is sent that goes without a BEGIN of the library's; null where nothing has to be set for it. */
@@ -76,6 +85,13 @@ export function chainsError(text: string): Error {
   return new TransactionOrderError(
     `${quoteStatement(text)} may begin a transaction itself, which would not have the settings and the role of its turn: ` +
       'ask for one statement at a time, and without AND CHAIN',
+  )
+}
+
+function submittedBeginError(text: string): Error {
+  return new TransactionOrderError(
+    `${quoteStatement(text)} is a submittable, and the settings and the role of its turn cannot be sent behind it: ` +
+      'begin the transaction with a text',
   )
 }
 

@@ -174,8 +174,9 @@ export class Lease implements LeasePort {
 
   abort(error: Error): void {
     if (this.commitSent || this.state === 'over') return
-    if (this.requests.isCommitting) void this.requests.quiet().then(() => this.abort(error))
-    else void revoke(this, error, 'aborted')
+    const { requests } = this
+    if (!requests.isCommitting) void revoke(this, error, 'aborted')
+    else void requests.once(() => !requests.isCommitting).then(() => this.abort(error))
   }
 
   drop(): Promise<void> | null {
@@ -188,6 +189,8 @@ export class Lease implements LeasePort {
   revoke(error: Error): void {
     this.become('revoked')
     this.revocation = error
+    // Where a callback runs, its own call is rejected: what that does not wait for yet is no accident of its own.
+    if (this.onRevoked !== null) this.requests.takeUnfinished()
     this.requests.rejectAll(error)
     this.onRevoked?.(error)
     this.requests.backend?.pipeline.cancelAllOf(this.requests)

@@ -49,7 +49,7 @@ export class Replay {
   /** Whether a new connection may stand in for one that died with `sent` unanswered. */
   isPossible(sent: readonly Request[]): boolean {
     if (this.#state === 'fresh') return sent.length === 0
-    return this.#state === 'sent' && !this.#replayed && sent.length === 1 && sent[0]!.isPendingOpening
+    return this.#state === 'sent' && !this.#replayed && sent.length === 1 && isPendingOpening(sent[0]!)
   }
 
   /** The connection is gone: `requests` are to be sent on the next one. */
@@ -87,4 +87,9 @@ export class Replay {
   #become(next: State): void {
     this.#state = become('a replay', NEXT, this.#state, next)
   }
+}
+
+/** It opens a transaction and may be sent once more: its BEGIN is unanswered, and nobody wants it cancelled. */
+function isPendingOpening({ beginPending, guard }: Request): boolean {
+  return beginPending && guard?.reached !== true
 }

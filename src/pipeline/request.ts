@@ -8,6 +8,7 @@ import { enqueue } from '../pg/patches.js'
 import { PgQuery } from '../pg/pg-query.js'
 import { isFatal } from '../pg/severity.js'
 import { PLAIN_FACTS } from '../sql/classify.js'
+import { reasonBehind } from '../util/abort-signals.js'
 import { withCallersFrames } from '../util/callers-frames.js'
 import { SEND, type RequestOwner, type Sent } from './request-owner.js'
 import type { DatabaseError, FieldDef } from 'pg'
@@ -155,11 +156,6 @@ export abstract class Request extends PgQuery implements Linked<Request> {
     return this.error !== null && this.beginPending
   }
 
-  /** It opens a transaction and may be sent once more: its BEGIN is unanswered, and nobody wants it cancelled. */
-  get isPendingOpening(): boolean {
-    return this.beginPending && this.guard?.reached !== true
-  }
-
   /** It was sent under a prepared name of ours that the server had lost or could not use any more. */
   get staleName(): boolean {
     return false
@@ -198,6 +194,11 @@ export abstract class Request extends PgQuery implements Linked<Request> {
 
   reject(error: unknown): void {
     this.#caller?.fail(error)
+  }
+
+  /** Nobody wants it any more, for the reason that `error` stands for. */
+  revoke(error: Error): void {
+    this.reject(reasonBehind(error))
   }
 
   /** Its failure is reported in another way: a caller who did not wait for it must not crash the process. */

@@ -1,5 +1,5 @@
 /** The rows of one statement by a portal (pg-cursor), a batch at a time. */
-import { throwIfAborted } from '../util/abort-signals.js'
+import { reasonBehind, throwIfAborted } from '../util/abort-signals.js'
 import type { FieldDef } from 'pg'
 import type { DriverSubmittable, RowSource } from '../api/ports.js'
 import type { Statement, StatementCall } from '../api/statement.js'
@@ -29,6 +29,8 @@ export class CursorRows implements RowSource {
   #cursor: Cursor | null = null
   #submitted: SubmittedCursor | null = null
   #failed = false
+  /** How it ended between two fetches: pg-cursor would say that there are no more rows. */
+  #lost: Error | null = null
   /** Rejects the fetch under way. */
   #onFailed: ((error: Error) => void) | null = null
 
@@ -53,11 +55,12 @@ export class CursorRows implements RowSource {
     const guard = this.#submitted!.watch()
     const rows = await this.#fetch(cursor).catch((error: Error) => {
       this.#failed = true
-      throw guard === null ? error : guard.settle(error)!.reason
+      throw guard === null ? reasonBehind(error) : guard.settle(error)!.reason
     })
     // Rows that came while they were being cancelled are not read: a cancel is on its way to the next fetch.
     const late = guard?.abandon() ?? null
     if (late !== null) throw late.reason
+    if (this.#lost !== null) throw reasonBehind(this.#lost)
     return rows
   }
 
@@ -76,7 +79,10 @@ export class CursorRows implements RowSource {
     // It may have been aborted while pg-cursor was loaded.
     throwIfAborted(this.#call.limits.signal)
     this.#submitted = this.#submit(cursor)
-    void this.#submitted.over.then((error) => error !== null && this.#onFailed?.(error))
+    void this.#submitted.over.then((error) => {
+      this.#lost = error
+      if (error !== null) this.#onFailed?.(error)
+    })
     return (this.#cursor = cursor)
   }
 

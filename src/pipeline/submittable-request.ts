@@ -24,6 +24,8 @@ export function statementOf(
 export class SubmittableRequest extends Request {
   readonly submittable: DriverSubmittable
   readonly text: string
+  /** It has no statement run. */
+  readonly runsNothing: boolean
   // It judges for itself what it is told.
   readonly complete = true
   /** Resolves once it is over, however it ended, with the error if there was one. */
@@ -47,6 +49,7 @@ export class SubmittableRequest extends Request {
     super(owner, statementTraits('exclusive', repeatable, facts, facts))
     this.submittable = submittable
     this.text = text
+    this.runsNothing = submittable.runsNothing === true
     this.over = new Promise((resolve) => {
       this.#end = resolve
     })
@@ -92,6 +95,11 @@ export class SubmittableRequest extends Request {
     this.#restore?.()
     this.#restore = null
     this.#end(this.error)
+  }
+
+  /** It takes nothing but an error for one: without, it would take its rows for all that there are. */
+  override revoke(error: Error): void {
+    this.reject(error)
   }
 
   override reject(error: Error): void {

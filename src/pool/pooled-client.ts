@@ -17,6 +17,7 @@ type Shape = Pick<PoolClient, 'release' | 'getTransactionStatus' | 'setTypeParse
  * learns which of pg's connections it is on.
  */
 class NotificationTap {
+  readonly runsNothing = true
   readonly #onNotification: (notification: Notification) => void
   #wire: Wire | null = null
 
@@ -98,7 +99,8 @@ export class PooledClient extends ClientShape implements Shape {
   settled(): Promise<void> {
     return new Promise((resolve) => {
       const submit = (wire: Wire): void => wire.sync()
-      this.#connection.query({ submit, handleReadyForQuery: resolve, handleError: resolve } as Submittable)
+      const asked = { runsNothing: true, submit, handleReadyForQuery: resolve, handleError: resolve }
+      this.#connection.query(asked as Submittable)
     })
   }
 

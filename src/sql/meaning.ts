@@ -13,14 +13,34 @@ const LETTER_ESCAPE = /\\[0-7xuU]/
 
 /** Key words that a parenthesis follows without a call. Types and special functions are there, too. */
 const NO_CALL = new Set(
-  `ALL AND ANY ARRAY AS BETWEEN BIT BY CASE CAST CHAR CHARACTER COALESCE CONFLICT CUBE DEC DECIMAL DISTINCT ELSE EXCEPT
-  EXISTS EXTRACT FILTER FLOAT FOR FROM GREATEST GROUP GROUPING HAVING ILIKE IN INSERT INTERSECT INTERVAL INTO IS JOIN
-  KEY LATERAL LEAST LIKE LIMIT MATCHED MATERIALIZED NOT NULLIF NUMERIC OF OFFSET ON ONLY OPERATOR OR ORDER OVER OVERLAY
-  PARTITION POSITION RETURNING ROLLUP ROW SELECT SET SETS SOME SUBSTRING TABLE TABLESAMPLE THEN TIME TIMESTAMP
-  TIMESTAMPTZ TIMETZ TO TREAT TRIM UNION USING VALUES VARBIT VARCHAR VARYING WHEN WHERE WINDOW WITH WITHIN`.split(
+  `ALL AND ANY ARRAY AS BETWEEN BIT CASE CAST CHAR CHARACTER COALESCE CONFLICT DEC DECIMAL DISTINCT ELSE EXCEPT EXISTS
+  EXTRACT FLOAT FOR FROM GREATEST GROUP GROUPING HAVING ILIKE IN INSERT INTERSECT INTERVAL INTO IS LATERAL LEAST LIKE
+  LIMIT MATERIALIZED NOT NULLIF NUMERIC OFFSET ON ONLY OR ORDER OVERLAY POSITION RETURNING ROW SELECT SOME SUBSTRING
+  TABLE THEN TIME TIMESTAMP TIMESTAMPTZ TIMETZ TO TREAT TRIM UNION USING VALUES VARBIT VARCHAR WHEN WHERE WINDOW WITH`.split(
     /\s+/,
   ),
 )
+
+/** The same, but functions of the user's may have these names. They are key words where no expression begins. */
+const NO_CALL_WITHIN = new Set(['BY', 'FILTER', 'JOIN', 'OPERATOR', 'OVER', 'SET', 'SETS', 'VARYING'])
+
+/** The same behind GROUP BY. */
+const NO_CALL_BEHIND_BY = new Set(['CUBE', 'ROLLUP'])
+
+/** An expression, or a table's place, begins behind these words; and behind any symbol that closes nothing. */
+const BEFORE_EXPRESSION = new Set(
+  `ALL AND BETWEEN BY CASE DISTINCT ELSE FROM HAVING IN LATERAL LIMIT NOT OFFSET ON OR RETURNING SELECT THEN WHEN WHERE`.split(
+    ' ',
+  ),
+)
+const CLOSING = new Set([')', ']', '"', "'", '0'])
+
+/** Whether a parenthesis behind this word, which stands behind `before`, is none of a call. */
+function isNoCall(word: string, before: string): boolean {
+  if (NO_CALL_BEHIND_BY.has(word)) return before === 'BY'
+  if (!NO_CALL_WITHIN.has(word)) return NO_CALL.has(word)
+  return !BEFORE_EXPRESSION.has(before) && (CLOSING.has(before) || /^\w/.test(before))
+}
 
 /** What stands before a name whose parenthesis holds columns: a table's, an alias's. */
 const BEFORE_COLUMNS = new Set(['INTO', 'AS', 'WITH', 'RECURSIVE', 'COPY', 'TRUNCATE', 'ANALYZE', 'VACUUM'])
@@ -84,7 +104,7 @@ export class Meaning {
   #opens(): void {
     const name = this.#name
     if (name === null || BEFORE_COLUMNS.has(this.#before)) return
-    if (this.#schema === null && NO_CALL.has(this.#previous)) return
+    if (this.#schema === null && isNoCall(this.#previous, this.#before)) return
     const builtIn = this.#schema === null || this.#schema === 'pg_catalog'
     if (builtIn && name === 'set_config') this.#awaitsSetting = true
     else if (!builtIn || !isHarmlessFunction(name)) this.callsUnknown = true

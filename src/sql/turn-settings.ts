@@ -21,11 +21,14 @@ export interface GivenSettings {
 }
 
 /** These are set in another way, or would undo what the library does. */
-const REFUSED: Readonly<Record<string, string>> = {
-  role: 'give it as role',
-  session_authorization: 'connect as that user',
-  is_superuser: 'it tells what the role is',
-}
+const REFUSED = new Map([
+  ['role', 'give it as role'],
+  ['session_authorization', 'connect as that user'],
+  ['is_superuser', 'it tells what the role is'],
+])
+
+/** SET cuts what is longer, and would set another one. */
+const NAME_BYTES = 63
 
 /** In the place of a list these take one name; of all others SET takes the text as it is. */
 const LISTS = new Set(['search_path', 'temp_tablespaces'])
@@ -53,20 +56,28 @@ export function readSettings({ settings, role }: GivenSettings): TurnSettings | 
 }
 
 function entriesOf(settings: unknown): [string, unknown][] {
-  const isRecord = typeof settings === 'object' && settings !== null && !Array.isArray(settings)
+  // What a Map has is not among its properties, and would not be set.
+  const isRecord = typeof settings === 'object' && settings !== null && !(Symbol.iterator in settings)
   if (!isRecord)
     throw new TypeError(`settings must be an object of names and values, but is ${show(settings)}`)
-  return Object.entries(settings)
+  // Inherited ones count as well, as with other options.
+  const entries: [string, unknown][] = []
+  for (const name in settings) entries.push([name, (settings as Record<string, unknown>)[name]])
+  return entries
 }
 
 /** Throws a TypeError for what is no name of a setting, or of one that a turn may not have. */
 export function checkSettingName(given: string): void {
   const name = given.toLowerCase()
-  if (given.split('.').some((part) => part === '' || part.includes('\0'))) {
+  if (given.split('.').some((part) => part === '' || part.includes('\0') || isCut(part))) {
     throw new TypeError(`settings has "${given}", which is no name of a setting`)
   }
-  const why = name.startsWith('transaction_') ? 'say it of the transaction itself' : REFUSED[name]
+  const why = name.startsWith('transaction_') ? 'say it of the transaction itself' : REFUSED.get(name)
   if (why !== undefined) throw new TypeError(`settings must not have "${given}": ${why}`)
+}
+
+function isCut(part: string): boolean {
+  return part.length * 3 > NAME_BYTES && Buffer.byteLength(part) > NAME_BYTES
 }
 
 function textOf(name: string, value: unknown): string {

@@ -28,6 +28,8 @@ class Listening {
     if (this.#first === callback) this.#first = null
     else this.#others?.delete(callback)
     if (this.#first !== null || (this.#others?.size ?? 0) > 0) return
+    // Undone before: another may listen to the signal by now.
+    if (listening.get(this.#signal) !== this) return
     listening.delete(this.#signal)
     this.#signal.removeEventListener('abort', this)
   }

@@ -77,6 +77,7 @@ test('where it throws, or gives what is no conninfo, the opening fails and tells
     () => Promise.reject(failure),
     () => 'nonsense=1',
     () => 42,
+    () => undefined,
     () => ({ ...login('first', 'one'), query_timeout: 5 }),
   ]
   let asked = 0

@@ -1,11 +1,22 @@
 /** Settings and roles of turns: they hold for every statement of theirs, and for nobody else's. */
 import assert from 'node:assert/strict'
-import { AcquireTimeoutError, TransactionOrderError, type Manager } from 'pg-managed-connection'
+import { Query } from 'pg'
+import {
+  AcquireTimeoutError,
+  CommitRolledBackError,
+  createReceiptTable,
+  TransactionOrderError,
+  UncommittedTransactionError,
+  type Connection,
+  type Manager,
+} from 'pg-managed-connection'
+import { asPool } from 'pg-managed-connection/pool'
 import { caught, outcome, reason } from '../support/caught.js'
 import { ManagedConnection } from '../support/managed.js'
 import { openConnected } from '../support/proxied.js'
 import { Random } from '../support/random.js'
 import { openSuite } from '../support/suite.js'
+import { until } from '../support/wait.js'
 
 const { test, database } = await openSuite()
 const { admin } = database
@@ -245,6 +256,7 @@ test('what may go on behind a COMMIT is refused, before it is sent', async () =>
     )
   }
   for (const text of texts) await caught(manager.query({ text, ...GIVEN }), TransactionOrderError)
+  await caught(manager.query({ text: 'BEGIN', ...GIVEN }), UncommittedTransactionError)
 })
 
 test('without a transaction, what may commit in between is refused', async () => {
@@ -550,4 +562,81 @@ test('tenants never see each other’s rows, however their calls are mixed', { n
     assert.deepEqual(wrong, [], `SETTINGS_SEED=${seed}`)
     assert.ok(seen > CALLS / 3)
   })
+})
+
+test('a BEGIN that a submittable sends is refused, for nothing can be set behind it', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const begin = (connection: Connection): Promise<unknown> =>
+    new Promise((resolve, reject) => {
+      connection.query(new Query('BEGIN', (error?: Error) => (error ? reject(error) : resolve(null))))
+    })
+  for (const autocommit of [false, true]) {
+    await manager.use(
+      async (connection) => {
+        await caught(begin(connection), TransactionOrderError)
+        assert.deepEqual(await SEES(connection), SET)
+        await connection.rollback()
+        await connection.query('BEGIN')
+        await begin(connection)
+        assert.deepEqual(await SEES(connection), SET, 'inside a transaction it does nothing')
+        await connection.query('COMMIT')
+      },
+      { ...GIVEN, autocommit },
+    )
+  }
+})
+
+test('settings that would be left out, cut or misread are a mistake', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const ask = (settings: object): Promise<unknown> =>
+    see(manager, { settings: settings as Record<string, string> }, SHOWN)
+  const see = VERBS['transaction']!
+  await caught(ask(new Map([['app.a', 'mine']])), TypeError)
+  await caught(ask({ [`app.${'a'.repeat(64)}`]: 1 }), TypeError)
+  await caught(ask({ [`app.${'é'.repeat(32)}`]: 1 }), TypeError)
+  await ask({ [`app.${'a'.repeat(63)}`]: 1 })
+  assert.deepEqual(await ask(Object.create({ 'app.a': 'mine', work_mem: '7MB' }) as object), SET)
+  for (const name of ['constructor', '__proto__']) {
+    const refused = (await reason(ask({ [name]: 1 }))) as { code?: unknown }
+    assert.equal(refused.code, '42704', name)
+  }
+})
+
+test('a receipt that the role may not leave is told as what it is', { needs: ['users'] }, async () => {
+  await withRole(async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    await createReceiptTable(manager, 'receipts')
+    for (const groupCommit of [false, true]) {
+      const tenant = manager.with({ role: WEB, groupCommit, verifyCommit: { table: 'receipts' } })
+      const turns = [
+        tenant.transaction((connection) => connection.query('SELECT 1')),
+        tenant.batch(['SELECT 1']),
+      ]
+      for (const turn of turns) {
+        const refused = (await reason(turn)) as { code?: unknown; hint?: string }
+        assert.equal(refused.code, '42501')
+        assert.match(refused.hint ?? '', /createReceiptTable/)
+      }
+      const failed = await reason(
+        tenant.transaction((connection) => connection.query('SELECT 1/0').catch(() => {})),
+      )
+      assert.ok(failed instanceof CommitRolledBackError, 'what has failed before it is told instead')
+    }
+  })
+})
+
+test('a client of a pool with settings hears what it listens to', async () => {
+  await using manager = new ManagedConnection(database.conninfo)
+  const client = await asPool(manager.with(GIVEN)).connect()
+  try {
+    const heard: unknown[] = []
+    client.on('notification', ({ payload }) => heard.push(payload))
+    await client.query('LISTEN here')
+    await client.query("SELECT pg_notify('here', 'hello')")
+    await until(() => heard.length > 0, { what: 'the notification' })
+    assert.deepEqual(heard, ['hello'])
+    await client.query('UNLISTEN here')
+  } finally {
+    client.release()
+  }
 })

@@ -358,3 +358,99 @@ test('acquire() and tryAcquire(): what was granted is the holder’s, whatever t
     await connection.release()
   }
 })
+
+test(
+  'what was sent behind a commit() of the holder’s is given up as soon as that is answered',
+  { needs: ['cancel'] },
+  async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    const abort = new AbortController()
+    let committed: PromiseSettledResult<unknown> | undefined
+    const held = outcome(
+      manager.use(
+        async (connection) => {
+          await connection.query('INSERT INTO log VALUES (-40)')
+          const commit = connection.commit()
+          const behind = connection.query('SELECT pg_sleep(30)')
+          abort.abort('enough')
+          committed = await outcome(commit)
+          await behind
+        },
+        { signal: abort.signal },
+      ),
+    )
+    assert.deepEqual(await within(held, 'the turn'), { status: 'rejected', reason: 'enough' })
+    assert.equal(committed?.status, 'fulfilled')
+    assert.deepEqual((await manager.query('SELECT n FROM log WHERE n = -40')).rows, [{ n: -40 }])
+  },
+)
+
+for (const reason of [new Error('enough'), 'a string', null]) {
+  test(`a stream whose turn was aborted (${String(reason)}) ends with that, and not as if it were complete`, async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    for (const pauseMillis of [0, 50]) {
+      const abort = new AbortController()
+      let read: PromiseSettledResult<unknown> | undefined
+      const over = createGate()
+      const held = outcome(
+        manager.transaction(
+          async (connection) => {
+            const rows = connection.stream('SELECT n FROM generate_series(1, 100000) AS n', [], {
+              batchSize: 10,
+            })
+            let seen = 0
+            const all = async (): Promise<void> => {
+              for await (const _row of rows) {
+                if (++seen !== 15) continue
+                abort.abort(reason)
+                await new Promise((resolve) => setTimeout(resolve, pauseMillis))
+              }
+            }
+            read = await outcome(all())
+            over.open()
+          },
+          { signal: abort.signal },
+        ),
+      )
+      assert.deepEqual(await within(held, 'the turn'), { status: 'rejected', reason })
+      await within(over.opened, 'the stream')
+      assert.deepEqual(read, { status: 'rejected', reason })
+    }
+  })
+}
+
+test(
+  'statements and nested transactions that the work did not wait for yet crash nobody',
+  { needs: ['cancel'] },
+  async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    const unhandled: unknown[] = []
+    const note = (error: unknown): void => void unhandled.push(error)
+    process.on('unhandledRejection', note)
+    try {
+      for (const ask of [
+        (connection: Connection) => connection.query('SELECT pg_sleep(30)'),
+        (connection: Connection) => connection.transaction((nested) => nested.query('SELECT pg_sleep(30)')),
+      ]) {
+        const abort = new AbortController()
+        const held = outcome(
+          manager.transaction(
+            async (connection) => {
+              const asked = ask(connection)
+              await until(() => manager.stats.statement?.includes('pg_sleep'), { what: 'the statement' })
+              abort.abort('enough')
+              await new Promise((resolve) => setTimeout(resolve, 50))
+              await asked
+            },
+            { signal: abort.signal },
+          ),
+        )
+        assert.deepEqual(await within(held, 'the turn'), { status: 'rejected', reason: 'enough' })
+        await new Promise((resolve) => setTimeout(resolve, 80))
+      }
+      assert.deepEqual(unhandled, [])
+    } finally {
+      process.off('unhandledRejection', note)
+    }
+  },
+)

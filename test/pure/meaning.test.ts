@@ -117,3 +117,36 @@ test('what may undo a LISTEN is known', () => {
   for (const text of ['SELECT 1', 'LISTEN a', 'SET search_path TO a', 'DROP TABLE a', 'COMMIT'])
     assert.equal(classify(text).mayUnlisten, false, text)
 })
+
+test('a key word is the name of a function of the user’s where an expression begins', () => {
+  for (const word of [
+    'by',
+    'cube',
+    'filter',
+    'join',
+    'key',
+    'matched',
+    'over',
+    'partition',
+    'rollup',
+    'set',
+  ]) {
+    for (const text of [`SELECT ${word}(1)`, `SELECT 1, ${word} (1)`, `SELECT * FROM ${word}(1)`]) {
+      assert.equal(classify(text).reads, false, text)
+      assert.equal(classify(text).harmless, false, text)
+    }
+  }
+  for (const text of [
+    'SELECT count(*) FILTER (WHERE true) OVER (PARTITION BY (a)) FROM t ORDER BY (a)',
+    'SELECT a FROM t JOIN (SELECT 1) AS u ON (true) GROUP BY ROLLUP (a)',
+    'SELECT a FROM t GROUP BY GROUPING SETS ((a), ())',
+    "SELECT a OPERATOR(pg_catalog.+) 1, 'x'::character varying(10) FROM t",
+  ]) {
+    assert.equal(classify(text).reads, true, text)
+  }
+  assert.equal(classify('UPDATE t SET (a, b) = (1, 2)').harmless, true)
+  assert.equal(
+    classify('INSERT INTO t VALUES (1) ON CONFLICT (a) DO UPDATE SET (a, b) = (1, 2)').harmless,
+    true,
+  )
+})

@@ -186,10 +186,12 @@ export class Link implements Speaker<ToWorker> {
 
   /** What it has under way is not answered any more. */
   #onRevoked(id: number, error: Error): void {
-    for (const [callID, { lease }] of this.#calls.entries())
-      if (lease?.id === id) this.#fail(callID, reasonBehind(error))
     const lease = this.#leases.get(id)
     this.#leases.delete(id)
+    // As in the owner's thread: the call that its callback belongs to is rejected.
+    if (lease !== undefined && lease.onRevoked !== null) this.markUnansweredHandled(lease)
+    for (const [callID, call] of this.#calls.entries())
+      if (call.lease?.id === id) this.#fail(callID, reasonBehind(error))
     lease?.revoke(error)
     this.watchActivity()
   }
