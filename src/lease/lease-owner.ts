@@ -1,28 +1,19 @@
 import type { Commits } from '../commit/commits.js'
-import type { RollbackEvent } from '../events.js'
 import type { ResolvedOptions } from '../options.js'
 import type { ClassifiedTexts } from '../sql/classify.js'
 import type { Deadlines } from '../util/deadlines.js'
+import type { BaseOwner } from './base-lease.js'
 import type { Lease } from './lease.js'
 import type { LeaseRequests } from './lease-requests.js'
 
 /** What a lease needs of the broker that granted it. */
-export interface LeaseOwner {
+export interface LeaseOwner extends BaseOwner {
   readonly limits: ControlLimits
   readonly deadlines: Deadlines
   readonly texts: ClassifiedTexts
-  readonly options: Pick<ResolvedOptions, 'releaseGraceMillis' | 'closeOn'>
-  readonly life: {
-    /** The backend is to be replaced before anyone else gets it. */
-    readonly replacementDue: boolean
-    /** Closes the connection behind the lease. Resolves once it is closed. */
-    close(): Promise<void>
-  }
   /** The lease's backend is gone, and its opening is to be sent on a new one: `resume` or `lose`. */
   reopen(requests: LeaseRequests): void
-  /** The lease is over: the next in line is served. Does nothing for one that was passed on before. */
   passOn(lease: Lease): void
-  onRollback(event: RollbackEvent): void
   /** The statement that the server runs, as much of it as is shown. */
   readonly statement: string | null
   readonly commits: Commits

@@ -19,7 +19,7 @@ import { TRAITS, type Request } from '../pipeline/request.js'
 import { BEGIN_FACTS } from '../sql/classify.js'
 import { Commitment } from './commitment.js'
 import { LeaseSettings } from './lease-settings.js'
-import { Replay } from './replay.js'
+import { mayHaveCommitted, Replay } from './replay.js'
 import { TransactionState } from './transaction-state.js'
 import type { Backend } from '../backend/backend.js'
 import type { LeaseTerms } from '../api/ports.js'
@@ -88,6 +88,10 @@ export class LeaseRequests implements RequestOwner {
 
   lossError({ cause, outcome }: Omit<Loss, 'open'>): ConnectionLostError {
     return new ConnectionLostError({ commitOutcome: outcome, cause, retrySafe: this.mayRetry() })
+  }
+
+  get speaksSince(): number | null {
+    return this.backend?.pipeline.speaksSince(this) ?? null
   }
 
   // ---- asking
@@ -313,7 +317,3 @@ export class LeaseRequests implements RequestOwner {
 }
 
 const OPENING = { ...TRAITS, pipelining: 'tail', facts: BEGIN_FACTS } as const
-
-function mayHaveCommitted({ sent, admission }: Request): boolean {
-  return sent && admission.mayCommit
-}

@@ -4,13 +4,13 @@ import { CommitRolledBackError, UnfinishedStatementError } from '../errors.js'
 import { drain } from './drain.js'
 import { sqlState } from './failures.js'
 import type { NestedTransaction } from '../api/ports.js'
-import type { Lease } from './lease.js'
+import type { BaseLease } from './base-lease.js'
 
 /** What stands for a nested transaction among the texts of unfinished statements. */
 export const NESTED = '(a nested transaction)'
 
 /** Begins one, once it is certain whether a transaction is open: everything before is answered then. */
-export async function openNested(lease: Lease): Promise<NestedTransaction> {
+export async function openNested(lease: BaseLease): Promise<NestedTransaction> {
   const { requests } = lease
   if (requests.outstanding > 0) await requests.quiet()
   throwRefusal(lease)
@@ -18,15 +18,15 @@ export async function openNested(lease: Lease): Promise<NestedTransaction> {
   return lease.owned || requests.transaction.open ? new Savepoint(lease) : new OwnTransaction(lease)
 }
 
-function throwRefusal(lease: Lease): void {
+function throwRefusal(lease: BaseLease): void {
   const refusal = lease.refusal()
   if (refusal !== null) throw refusal
 }
 
 abstract class Nested implements NestedTransaction {
-  protected readonly lease: Lease
+  protected readonly lease: BaseLease
 
-  constructor(lease: Lease) {
+  constructor(lease: BaseLease) {
     this.lease = lease
   }
 
@@ -64,7 +64,7 @@ abstract class Nested implements NestedTransaction {
 }
 
 class OwnTransaction extends Nested {
-  constructor(lease: Lease) {
+  constructor(lease: BaseLease) {
     super(lease)
     lease.requests.transaction.owned = true
   }
@@ -104,7 +104,7 @@ class Savepoint extends Nested {
   readonly #name = `${PREFIX}_${(savepoints = (savepoints + 1) % Number.MAX_SAFE_INTEGER)}`
   readonly #begun: Promise<unknown>
 
-  constructor(lease: Lease) {
+  constructor(lease: BaseLease) {
     super(lease)
     // Not waited for: it goes out with the first statement, and both fail alike in a failed transaction.
     this.#begun = this.#control('SAVEPOINT')

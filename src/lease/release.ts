@@ -10,13 +10,14 @@ import { NESTED } from './nested.js'
 import { settle, type CallerOutcome, type EndAnswer } from './settlement.js'
 import type { Leaving } from '../api/ports.js'
 import type { RollbackEvent } from '../events.js'
+import type { BaseLease } from './base-lease.js'
 import type { Lease } from './lease.js'
 
 /**
  * Settles `lease` and passes it on. Resolves when the caller has its result or its own error; rejects with what the
  * table gives the caller instead.
  */
-export async function release(lease: Lease, leaving: Leaving): Promise<void> {
+export async function release(lease: BaseLease, leaving: Leaving): Promise<void> {
   throwIfRevoked(lease)
   try {
     lease.become('leaving')
@@ -36,18 +37,18 @@ export async function release(lease: Lease, leaving: Leaving): Promise<void> {
   }
 }
 
-function throwIfRevoked({ revocation }: Lease): void {
+function throwIfRevoked({ revocation }: BaseLease): void {
   if (revocation !== null) throw revocation
 }
 
-function takeUnfinished({ requests, terms, nested }: Lease): string[] {
+function takeUnfinished({ requests, terms, nested }: BaseLease): string[] {
   const unfinished = requests.outstanding > 0 ? requests.takeUnfinished() : []
   // The library must not commit half of what a nested transaction would still undo.
   if (terms.owned && nested > 0) unfinished.push(NESTED)
   return unfinished
 }
 
-function settleAs(lease: Lease, leaving: Leaving, unfinished: readonly string[]): Promise<void> {
+function settleAs(lease: BaseLease, leaving: Leaving, unfinished: readonly string[]): Promise<void> {
   const { requests, terms } = lease
   const { connection, caller } = settle({
     left: leaving.left,
@@ -69,7 +70,7 @@ async function thenThrow(done: Promise<void>, outcome: Error | null): Promise<vo
 }
 
 function callersError(
-  { requests, retrySafe }: Lease,
+  { requests, retrySafe }: BaseLease,
   caller: CallerOutcome,
   statements: readonly string[],
 ): Error | null {
@@ -96,7 +97,7 @@ function callersError(
  * The lease is passed on when COMMIT has been sent: it ends the transaction whatever its answer is. Where the
  * connection may have to be closed behind it, the answer comes first.
  */
-export async function commit(lease: Lease, close: boolean): Promise<void> {
+export async function commit(lease: BaseLease, close: boolean): Promise<void> {
   const { owner, requests } = lease
   const { commitment } = requests
   const preparing = commitment?.prepare() ?? null
@@ -131,7 +132,7 @@ export async function commit(lease: Lease, close: boolean): Promise<void> {
 }
 
 /** Whatever has to be found out about a COMMIT, or flushed behind it, needs the connection. */
-async function passOnBehind(answered: Promise<unknown>, lease: Lease, close: boolean): Promise<void> {
+async function passOnBehind(answered: Promise<unknown>, lease: BaseLease, close: boolean): Promise<void> {
   const failure = await answered.then(
     () => null,
     (error: unknown) => ({ error }),
@@ -139,7 +140,7 @@ async function passOnBehind(answered: Promise<unknown>, lease: Lease, close: boo
   await passOn(lease, { left: failure === null ? 'returned' : 'threw', error: failure?.error, close })
 }
 
-async function rollBack(lease: Lease, caller: CallerOutcome, leaving: Leaving): Promise<void> {
+async function rollBack(lease: BaseLease, caller: CallerOutcome, leaving: Leaving): Promise<void> {
   const statement = lease.requests.transaction.openedBy
   const answered = lease.requests.end('ROLLBACK')!
   const passedOn = passOn(lease, leaving)
@@ -159,7 +160,7 @@ async function failureOf(rollback: Promise<unknown>): Promise<Pick<RollbackEvent
 }
 
 /** Passes the lease on; waits for the closing of the connection where that is asked for. */
-async function passOn(lease: Lease, { left, error, close }: Leaving): Promise<void> {
+async function passOn(lease: BaseLease, { left, error, close }: Leaving): Promise<void> {
   const { owner } = lease
   let closed: Promise<void> | null = null
   try {

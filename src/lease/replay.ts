@@ -93,3 +93,8 @@ export class Replay {
 function isPendingOpening({ beginPending, guard }: Request): boolean {
   return beginPending && guard?.reached !== true
 }
+
+/** What of it was sent may be committed by now. */
+export function mayHaveCommitted({ sent, admission }: Request): boolean {
+  return sent && admission.mayCommit
+}

@@ -13,7 +13,9 @@ import { Deadlines } from '../util/deadlines.js'
 import { isFromServer } from '../util/thrown.js'
 import { timerFor, type Timer } from '../util/timer.js'
 import { SandboxError } from './error.js'
+import { SandboxFigures } from './figures.js'
 import { SandboxLease } from './lease.js'
+import { checkIsolation } from './texts.js'
 import { listenRefusal } from './transaction.js'
 import type { QueryResult } from 'pg'
 import type { TransactionStatus } from '../api/connection.js'
@@ -21,10 +23,11 @@ import type { ConnectionFacts, ManagerStats } from '../api/manager.js'
 import type { BatchTerms, Broker, EventSink, FaceOptions, LeaseTerms, Wait } from '../api/ports.js'
 import type { StatementCall } from '../api/statement.js'
 import type { RollbackEvent } from '../events.js'
-import type { SandboxOwner } from './owner.js'
+import type { BaseOwner } from '../lease/base-lease.js'
 import type { SandboxSession } from './session.js'
 
 class TurnWaiter extends Waiter<null> {
+  readonly #askedAt = now()
   readonly #resolve: () => void
   readonly #reject: (error: unknown) => void
   protected readonly timedOut: () => Error
@@ -40,34 +43,39 @@ class TurnWaiter extends Waiter<null> {
     this.#resolve()
   }
 
+  get waitedMillis(): number {
+    return Math.max(0, Math.trunc(now() - this.#askedAt))
+  }
+
   protected override refuse(error: unknown): void {
     this.#reject(error)
   }
 }
 
-export class SandboxBroker implements Broker, SandboxOwner {
+export class SandboxBroker implements Broker, BaseOwner {
   readonly session: SandboxSession
   readonly #under: Broker
-  readonly #events: EventSink
+  readonly #figures: SandboxFigures
   readonly #deadlines = new Deadlines()
   readonly #queue = new WaitQueue<null>(this.#deadlines)
   #holder: SandboxLease | null = null
+  /** It has the connection for a turn, and not for a single statement or batch. */
+  #isTurn = false
   #ended: Promise<void> | null = null
   #onIdle = (): void => {}
+  /** Told when its connection is given back. */
+  onEnd: (() => void) | null = null
   // As the manager's defaults are. The connection is kept, whatever a holder wishes.
   readonly life = { replacementDue: false, close: async (): Promise<void> => {} } as const
-  readonly options: FaceOptions & SandboxOwner['options']
+  readonly options: FaceOptions & BaseOwner['options']
 
   constructor(session: SandboxSession, under: Broker, events: EventSink) {
     this.session = session
     this.#under = under
-    this.#events = events
+    this.#figures = new SandboxFigures(events)
     const own = { groupCommit: false, verifyCommit: false, releaseGraceMillis: 5_000 } as const
-    this.options = { ...under.options, ...own, closeOn: 'never' }
-    session.base.onRevoked = (error) => {
-      this.#queue.rejectAll(() => error)
-      this.#holder?.revoke(error)
-    }
+    this.options = { ...under.options, ...own, closeOn: 'broken' }
+    session.base.onRevoked = (error) => this.#giveUp(error)
   }
 
   get ending(): boolean {
@@ -76,17 +84,20 @@ export class SandboxBroker implements Broker, SandboxOwner {
 
   get status(): TransactionStatus | null {
     if (this.session.base.status === 'unknown') return null
-    return this.#holder?.status ?? 'idle'
+    return this.#holder?.state === 'over' ? 'active' : (this.#holder?.status ?? 'idle')
   }
 
   get stats(): ManagerStats {
-    const holder = this.#holder
+    const holder = this.#isTurn ? this.#holder : null
+    const first = this.#queue.first as TurnWaiter | null
     return Object.freeze({
       ...this.#under.stats,
+      ...this.#figures.counts,
       held: holder !== null,
       heldMillis: holder === null ? null : Math.round(now() - holder.grantedAt),
       holderLabel: holder?.label ?? null,
       waiting: this.#queue.length,
+      longestWaitMillis: first?.waitedMillis ?? null,
     })
   }
 
@@ -94,18 +105,27 @@ export class SandboxBroker implements Broker, SandboxOwner {
     return this.#under.facts
   }
 
-  async acquire<T>(terms: LeaseTerms, wait: Wait, receive: (lease: SandboxLease) => T): Promise<T> {
+  acquire<T>(terms: LeaseTerms, wait: Wait, receive: (lease: SandboxLease) => T): Promise<T> {
+    return this.#acquire(terms, wait, (waitedMillis) => {
+      const lease = this.#grant(terms, wait)
+      this.#isTurn = true
+      this.#figures.onAcquire(lease.label, waitedMillis)
+      return receive(lease)
+    })
+  }
+
+  async #acquire<T>(terms: LeaseTerms, wait: Wait, grant: (waitedMillis: number) => T): Promise<T> {
     if (this.ending) throw new ManagerEndedError()
     throwIfAborted(wait.signal)
+    checkIsolation(terms.begin, this.session.isolationLevel)
     const refusal = this.session.base.refusal()
     if (refusal !== null) throw refusal
-    if (this.#holder !== null || this.#queue.length > 0) {
-      return new Promise<T>((resolve, reject) => {
-        const accept = (): void => resolve(receive(this.#grant(terms, wait)))
-        this.#queue.join(new TurnWaiter(accept, reject, () => this.#timedOut(wait)), wait)
-      })
-    }
-    return receive(this.#grant(terms, wait))
+    if (this.#holder === null && this.#queue.length === 0) return grant(0)
+    return new Promise<T>((resolve, reject) => {
+      const accept = (): void => resolve(grant(waiter.waitedMillis))
+      const waiter = new TurnWaiter(accept, reject, () => this.#timedOut(wait))
+      this.#queue.join(waiter, wait)
+    })
   }
 
   async tryAcquire<T>(terms: LeaseTerms, wait: Wait, receive: (lease: SandboxLease) => T): Promise<T | null> {
@@ -113,32 +133,43 @@ export class SandboxBroker implements Broker, SandboxOwner {
   }
 
   #grant(terms: LeaseTerms, wait: Wait): SandboxLease {
+    this.#isTurn = false
     return (this.#holder = new SandboxLease(terms, wait, this, this.session))
   }
 
   #timedOut({ timeoutMillis, label = null }: Wait): Error {
+    this.#figures.timeouts++
     const { waiting, heldMillis, holderLabel, statement } = this.stats
     const facts = { timeoutMillis, label, waiting, heldMillis, holderLabel, statement }
     return new AcquireTimeoutError({ ...facts, holderStack: this.#holder?.stack ?? null, whyNobody: null })
   }
 
+  /** The next has its turn once all is answered: a COMMIT or a ROLLBACK is several statements here. */
   passOn(lease: SandboxLease): void {
-    if (this.#holder !== lease) return
-    this.#holder = null
+    if (this.#holder !== lease || lease.state === 'over') return
     lease.become('over')
     lease.onOver?.()
+    if (lease.requests.outstanding === 0) this.#grantNext()
+    else void lease.requests.quiet().then(() => this.#grantNext())
+  }
+
+  #grantNext(): void {
+    const isTurn = this.#isTurn
+    const holder = this.#holder!
+    this.#holder = null
+    if (isTurn) this.#figures.onRelease(holder)
     // One that was late declines, and the next is asked.
     while (this.#holder === null && this.#queue.first !== null) this.#queue.first.grant(null, now())
     if (this.#holder === null) this.#onIdle()
   }
 
   onRollback(event: RollbackEvent): void {
-    this.#events.tell('rollback', event)
+    this.#figures.onRollback(event)
   }
 
   /** Has a turn for `work`, whatever becomes of it. */
   async inTurn<T>(wait: Wait, work: (lease: SandboxLease) => Promise<T>, terms = AUTOCOMMIT): Promise<T> {
-    const lease = await this.acquire(terms, wait, (granted) => granted)
+    const lease = await this.#acquire(terms, wait, () => this.#grant(terms, wait))
     try {
       return await work(lease)
     } finally {
@@ -214,17 +245,24 @@ export class SandboxBroker implements Broker, SandboxOwner {
   }
 
   async #end(timeoutMillis: number): Promise<void> {
+    const { base } = this.session
     if (this.#holder !== null) {
-      const idle = new Promise<void>((resolve) => (this.#onIdle = resolve))
+      const idle = new Promise<'idle'>((resolve) => (this.#onIdle = () => resolve('idle')))
       let timer: Timer | undefined
-      const late = new Promise<void>((resolve) => (timer = timerFor(timeoutMillis, resolve)))
-      await Promise.race([idle, late])
+      const late = new Promise<'late'>((resolve) => (timer = timerFor(timeoutMillis, () => resolve('late'))))
+      const outcome = await Promise.race([idle, late])
       timer?.stop()
-      this.#queue.rejectAll(() => new ManagerEndedError())
+      if (outcome === 'late') this.#giveUp(new ManagerEndedError())
     }
     this.#deadlines.clear()
-    const { base } = this.session
-    if (base.refusal() === null) await base.rollback().catch(() => {})
+    // It rolls back what is open, and has the manager drop the connection where a statement still runs after a while.
     await base.release({ left: 'threw', close: false }).catch(() => {})
+    this.onEnd?.()
+  }
+
+  /** Rejects everyone who waits, and everything of the holder's. */
+  #giveUp(error: Error): void {
+    this.#queue.rejectAll(() => error)
+    this.#holder?.revoke(error)
   }
 }

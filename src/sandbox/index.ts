@@ -4,16 +4,22 @@
  * @module pg-managed-connection/sandbox
  */
 import { ReentrantAcquireError } from '../errors.js'
-import { brokerOf, ManagerFace } from '../face/manager-face.js'
+import { brokerOf, ManagerFace, rootOf } from '../face/manager-face.js'
+import { SafeEmitter } from '../face/safe-emitter.js'
+import { ScopedBroker, scopeOf } from '../face/scoped-broker.js'
 import { beginText } from '../lease/begin.js'
 import { AUTOCOMMIT } from '../lease/terms.js'
 import { enclosingScope } from '../lease/holder-context.js'
 import type { IsolationLevel, Manager } from '../index.js'
-import type { Broker } from '../api/ports.js'
+import type { EventSink } from '../api/ports.js'
+import type { NoticeEvent } from '../events.js'
 import { SandboxBroker } from './broker.js'
 import { SandboxSession } from './session.js'
 
 export { SandboxError } from './error.js'
+
+/** What a manager's calls have in common. */
+type Scope = ReturnType<typeof scopeOf>
 
 /** What those who ask the manager meanwhile are told of its holder. */
 const LABEL = 'an open sandbox'
@@ -35,9 +41,14 @@ export interface Sandbox extends Manager {
 class SandboxFace extends ManagerFace implements Sandbox {
   readonly #own: SandboxBroker
 
-  constructor(session: SandboxSession, under: Broker, conninfo: string) {
+  /** @param manager whose connection it is; what its calls have in common, those of the sandbox have, too */
+  constructor(session: SandboxSession, manager: Manager, { base, options, common }: Scope) {
     let own: SandboxBroker | undefined
-    super({ conninfo, title: 'Sandbox' }, (events) => (own = new SandboxBroker(session, under, events)))
+    super({ conninfo: String(manager), title: 'Sandbox' }, (events) => {
+      own = new SandboxBroker(session, base, events)
+      if (manager instanceof SafeEmitter) own.onEnd = passOnEvents(manager, events)
+      return new ScopedBroker(own, { ...own.options, autocommit: options.autocommit }, common)
+    })
     this.#own = own!
   }
 
@@ -55,8 +66,17 @@ class SandboxFace extends ManagerFace implements Sandbox {
   }
 }
 
+/** What the server says meanwhile is said to the sandbox. Gives what ends that. */
+function passOnEvents(manager: SafeEmitter, events: EventSink): () => void {
+  const onNotice = (notice: NoticeEvent): void => events.tell('notice', notice)
+  const onDisconnect = (...error: [Error?]): void => events.tell('disconnect', ...error)
+  manager.on('notice', onNotice).on('disconnect', onDisconnect)
+  return () => void manager.off('notice', onNotice).off('disconnect', onDisconnect)
+}
+
 function refuseInside(manager: object, member: string): void {
-  if (enclosingScope(manager) !== undefined) throw new ReentrantAcquireError({ member, inside: 'callback' })
+  if (enclosingScope(rootOf(manager)) !== undefined)
+    throw new ReentrantAcquireError({ member, inside: 'callback' })
 }
 
 /**
@@ -73,13 +93,14 @@ function refuseInside(manager: object, member: string): void {
  * @throws TypeError for what is no manager of this library; what `acquire` throws
  */
 export async function openSandbox(manager: Manager, options: SandboxOptions = {}): Promise<Sandbox> {
-  const under = brokerOf(manager)
+  const under = typeof manager === 'object' ? brokerOf(manager) : undefined
   if (under === undefined) throw new TypeError('openSandbox() takes a manager of this library')
   const { isolationLevel } = options
   const begin = beginText({ isolationLevel })
   refuseInside(manager, 'openSandbox')
+  const scope = scopeOf(under)
   const wait = { timeoutMillis: under.options.acquireTimeoutMillis, label: LABEL }
-  const base = await under.acquire(AUTOCOMMIT, wait, (lease) => lease)
+  const base = await scope.base.acquire(AUTOCOMMIT, wait, (lease) => lease)
   const session = new SandboxSession(base)
   try {
     await session.open(begin)
@@ -87,5 +108,5 @@ export async function openSandbox(manager: Manager, options: SandboxOptions = {}
     await base.release({ left: 'threw', error, close: false }).catch(() => {})
     throw error
   }
-  return new SandboxFace(session, under, String(manager))
+  return new SandboxFace(session, manager, scope)
 }

@@ -1,44 +1,31 @@
 /** A turn in a sandbox. It nests and is settled as every lease is, by the same code and with the same errors. */
-import { CommitRolledBackError, ConnectionReleasedError } from '../errors.js'
-import { openNested } from '../lease/nested.js'
-import { release } from '../lease/release.js'
-import { now } from '../util/clock.js'
+import { ConnectionReleasedError } from '../errors.js'
+import { BaseLease, type BaseOwner } from '../lease/base-lease.js'
 import { firstWords } from '../sql/classify.js'
 import { SandboxError } from './error.js'
 import { SandboxRequests } from './requests.js'
 import type { QueryResult } from 'pg'
-import type { TransactionStatus } from '../api/connection.js'
 import type {
   DriverSubmittable,
   Lease,
   LeaseTerms,
   Leaving,
-  NestedTransaction,
   OutcomeWatch,
   RowSource,
   Wait,
 } from '../api/ports.js'
 import type { StatementCall } from '../api/statement.js'
-import type { EndAnswer } from '../lease/settlement.js'
-import type { Lease as LocalLease } from '../lease/lease.js'
-import type { SandboxOwner } from './owner.js'
 import type { SandboxSession } from './session.js'
 
-export class SandboxLease implements Lease {
+export class SandboxLease extends BaseLease<SandboxRequests> implements Lease {
   readonly terms: LeaseTerms
   readonly label: string | null
   readonly stack: string | null
-  readonly owner: SandboxOwner
+  readonly owner: BaseOwner
   readonly requests: SandboxRequests
-  readonly grantedAt = now()
-  nested = 0
-  onRevoked: ((error: Error) => void) | null = null
-  onOver: (() => void) | null = null
-  revocation: Error | null = null
-  state: 'held' | 'leaving' | 'over' = 'held'
-  #departure: Promise<void> | null = null
 
-  constructor(terms: LeaseTerms, wait: Wait, owner: SandboxOwner, session: SandboxSession) {
+  constructor(terms: LeaseTerms, wait: Wait, owner: BaseOwner, session: SandboxSession) {
+    super()
     this.terms = terms.commitment === null ? terms : { ...terms, commitment: null }
     this.label = wait.label ?? null
     this.stack = wait.stack ?? null
@@ -46,41 +33,11 @@ export class SandboxLease implements Lease {
     this.requests = new SandboxRequests(this.terms, session)
   }
 
-  get held(): boolean {
-    return this.state === 'held'
-  }
-
-  get owned(): boolean {
-    return this.requests.transaction.owned
-  }
-
-  get autocommit(): boolean {
-    return this.requests.transaction.autocommit
-  }
-
-  set autocommit(autocommit: boolean) {
-    this.requests.transaction.autocommit = autocommit
-  }
-
-  get idle(): boolean {
-    return !this.requests.transaction.open && this.requests.outstanding === 0
-  }
-
-  get status(): TransactionStatus {
-    const { serverState, outstanding } = this.requests
-    if (!this.held || serverState === 'lost') return 'unknown'
-    return outstanding > 0 ? 'active' : serverState
-  }
-
   get processID(): number | null {
     return this.held ? this.requests.session.base.processID : null
   }
 
-  get retrySafe(): boolean {
-    return this.requests.mayRetry()
-  }
-
-  refusal(): Error | null {
+  override refusal(): Error | null {
     if (this.revocation !== null) return this.revocation
     return this.held ? this.requests.refusal() : new ConnectionReleasedError()
   }
@@ -130,56 +87,32 @@ export class SandboxLease implements Lease {
     }
   }
 
-  async commit(): Promise<void> {
-    const answered = this.requests.end('COMMIT')
-    if (answered !== null) this.checkCommitted(await answered)
-  }
-
-  checkCommitted({ tag, failedBefore }: EndAnswer): void {
-    if (tag === 'COMMIT' || tag === null) return
-    throw new CommitRolledBackError({ retrySafe: this.retrySafe, cause: failedBefore ?? undefined })
-  }
-
-  async rollback(): Promise<void> {
-    await this.requests.end('ROLLBACK')
-  }
-
-  nest(): Promise<NestedTransaction> {
-    return openNested(this.#asLocal())
-  }
-
-  release(leaving: Leaving): Promise<void> {
-    return (this.#departure ??= release(this.#asLocal(), { ...leaving, close: false }))
-  }
-
-  /** It has all that nesting and leaving ask of one; a class with private members has no other shape. */
-  #asLocal(): LocalLease {
-    return this as unknown as LocalLease
+  /** The connection is kept, whatever the holder wishes. */
+  override release(leaving: Leaving): Promise<void> {
+    return super.release({ ...leaving, close: false })
   }
 
   /** What runs is waited for: what would cancel it is the connection's, which the sandbox keeps. */
   abort(error: Error): void {
-    if (this.state !== 'held') return
+    if (this.commitSent || this.state === 'over') return
     this.revoke(error)
-    this.become('leaving')
-    void this.requests
-      .quiet()
-      .then(() => this.requests.end('ROLLBACK'))
-      .catch(() => {})
-      .finally(() => this.owner.passOn(this))
   }
 
   drop(): null {
     return null
   }
 
-  become(state: 'leaving' | 'over'): void {
-    this.state = state
-  }
-
-  /** The manager has taken its connection back. */
+  /** Everything on it is rejected, now and later; what it did is undone once what runs is over. */
   revoke(error: Error): void {
+    if (this.revocation !== null || this.state === 'over') return
+    this.become('revoked')
     this.revocation = error
+    this.requests.rejectAll(error)
     this.onRevoked?.(error)
+    void this.requests
+      .quiet()
+      .then(() => this.requests.end('ROLLBACK'))
+      .catch(() => {})
+      .finally(() => this.owner.passOn(this))
   }
 }

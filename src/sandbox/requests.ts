@@ -5,22 +5,26 @@ import { ownCall } from './texts.js'
 import type { QueryResult } from 'pg'
 import type { LeaseTerms } from '../api/ports.js'
 import type { StatementCall } from '../api/statement.js'
-import type { EndAnswer, ServerState } from '../lease/settlement.js'
+import type { BaseRequests } from '../lease/base-lease.js'
+import type { EndAnswer, Loss, ServerState } from '../lease/settlement.js'
 import type { SandboxSession } from './session.js'
 
 interface Entry {
   readonly text: string
   readonly internal: boolean
-  readonly promise: Promise<unknown>
+  /** Tells its caller so at once, and keeps it from being sent. */
+  readonly reject: (error: Error) => void
 }
 
-export class SandboxRequests {
+export class SandboxRequests implements BaseRequests {
   readonly transaction: SandboxTransaction
   readonly session: SandboxSession
   /** There is none to be replaced: a lost connection ends the sandbox. */
   readonly backend = null
   readonly commitment = null
+  readonly speaksSince = null
   readonly #unsettled = new Set<Entry>()
+  readonly #cancel = new AbortController()
   #tail: Promise<unknown> = Promise.resolve()
   #whenQuiet: (() => void)[] = []
 
@@ -39,12 +43,12 @@ export class SandboxRequests {
     return this.session.base.status === 'inerror' ? 'inerror' : 'intrans'
   }
 
-  get loss(): { cause: Error; outcome: 'none'; open: true } | null {
+  get loss(): Loss | null {
     const cause = this.session.base.refusal()
     return cause === null ? null : { cause, outcome: 'none', open: true }
   }
 
-  lossError({ cause }: { cause: Error }): ConnectionLostError {
+  lossError({ cause }: Pick<Loss, 'cause'>): ConnectionLostError {
     return new ConnectionLostError({ commitOutcome: 'none', cause, retrySafe: true })
   }
 
@@ -59,25 +63,39 @@ export class SandboxRequests {
   }
 
   query(call: StatementCall): Promise<QueryResult> {
+    const { signal } = call.limits
+    const both = signal === undefined ? this.#cancel.signal : AbortSignal.any([signal, this.#cancel.signal])
     return this.enqueue(call.statement.text, false, async () => {
-      call.limits.signal?.throwIfAborted()
+      signal?.throwIfAborted()
       const refusal = this.refusal()
       if (refusal !== null) throw refusal
-      return this.transaction.run(call)
+      return this.transaction.run({ ...call, limits: { ...call.limits, signal: both } })
     })
   }
 
   /** Carries `work` out when everything before is over. */
   enqueue<T>(text: string, internal: boolean, work: () => Promise<T>): Promise<T> {
-    const promise = this.#tail.then(work)
-    const entry: Entry = { text, internal, promise }
-    this.#unsettled.add(entry)
-    const settled = promise.then(
-      () => this.#settled(entry),
-      () => this.#failed(entry),
-    )
-    this.#tail = settled
-    return settled.then(() => promise)
+    return new Promise((resolve, reject) => {
+      let refused: Error | null = null
+      const refuse = (error: Error): void => reject((refused = error))
+      const entry: Entry = { text, internal, reject: refuse }
+      this.#unsettled.add(entry)
+      const worked = this.#tail.then(() => {
+        if (refused !== null) throw refused as Error
+        return work()
+      })
+      this.#tail = worked.then(
+        () => this.#settled(entry),
+        () => this.#failed(entry),
+      )
+      void this.#tail.then(() => worked.then(resolve, reject))
+    })
+  }
+
+  /** Rejects everything with `error`, and has what runs cancelled. */
+  rejectAll(error: Error): void {
+    for (const entry of this.#unsettled) entry.reject(error)
+    this.#cancel.abort(error)
   }
 
   /** One that was cancelled may still run. */
@@ -112,10 +130,7 @@ export class SandboxRequests {
 
   /** Savepoints of nested transactions. */
   control(text: string, _kind: string, _ends: boolean, internal: boolean): Promise<unknown> {
-    return this.enqueue(text, internal, async () => {
-      if (this.transaction.owned) await this.transaction.ensureOpen(text)
-      return this.session.send(text)
-    })
+    return this.enqueue(text, internal, () => this.transaction.nest(text))
   }
 
   end(text: 'COMMIT' | 'ROLLBACK', internal = false): Promise<EndAnswer> | null {

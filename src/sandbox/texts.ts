@@ -49,6 +49,10 @@ export interface Control {
   readonly verb: 'begin' | 'commit' | 'rollback' | 'savepoint'
   readonly modes: string
   readonly chain: boolean
+  /** What the server calls it. */
+  readonly statement: string
+  /** How the server answers it, as pg reads that. */
+  readonly tag: string
 }
 
 /** Reads a statement that is transaction control. */
@@ -60,11 +64,40 @@ export function readControl(text: string): Control {
     throw new SandboxError('a sandbox has no prepared transactions: nothing in it is ever committed')
   }
   const chain = /\bAND CHAIN\b/.test(modes)
-  if (first === 'BEGIN' || first === 'START') return { verb: 'begin', modes, chain }
-  if (first === 'COMMIT' || first === 'END') return { verb: 'commit', modes: '', chain }
-  const isWhole =
-    (first === 'ROLLBACK' || first === 'ABORT') && !/^\w+ (?:WORK |TRANSACTION )?TO\b/.test(modes)
-  return { verb: isWhole ? 'rollback' : 'savepoint', modes: '', chain }
+  const read = (verb: Control['verb'], statement: string, tag: string): Control => {
+    return { verb, modes: verb === 'begin' ? modes : '', chain, statement, tag }
+  }
+  if (first === 'BEGIN' || first === 'START') return read('begin', first, first)
+  if (first === 'COMMIT' || first === 'END') return read('commit', 'COMMIT AND CHAIN', 'COMMIT')
+  if (first === 'SAVEPOINT') return read('savepoint', first, first)
+  if (first === 'RELEASE') return read('savepoint', 'RELEASE SAVEPOINT', first)
+  const isPart = /^\w+ (?:WORK |TRANSACTION )?TO\b/.test(modes)
+  return isPart
+    ? read('savepoint', 'ROLLBACK TO SAVEPOINT', 'ROLLBACK')
+    : read('rollback', 'ROLLBACK AND CHAIN', 'ROLLBACK')
+}
+
+/** What a statement is called that the server refuses where no transaction is open; null for any other. */
+export function blockOnly(text: string): string | null {
+  if (!/^\W*(?:LOCK|DECLARE)\b|^\s*(?:--|\/\*)/i.test(text)) return null
+  const words = wordsOf(text)
+  if (words[0] === 'LOCK') return 'LOCK TABLE'
+  const holds = words.some((word, at) => word === 'WITH' && words[at + 1] === 'HOLD')
+  return words[0] === 'DECLARE' && !holds ? 'DECLARE CURSOR' : null
+}
+
+/** The modes of a SET TRANSACTION; null for anything else. */
+export function setsTransaction(text: string): string | null {
+  if (!/\bSET\b[^]*\bTRANSACTION\b/i.test(text)) return null
+  const words = wordsOf(text)
+  const start = words[1] === 'LOCAL' ? 2 : 1
+  if (words[0] !== 'SET' || words[start] !== 'TRANSACTION' || words.includes(';')) return null
+  return words[start + 1] === 'SNAPSHOT' ? null : words.slice(start + 1).join(' ')
+}
+
+/** READ ONLY or READ WRITE, among modes. */
+export function accessIn(modes: string): string | null {
+  return /READ (?:ONLY|WRITE)/i.exec(modes)?.[0] ?? null
 }
 
 const LEVELS = ['read uncommitted', 'read committed', 'repeatable read', 'serializable']

@@ -7,6 +7,7 @@ import { asPool } from 'pg-managed-connection/pool'
 import { openSandbox } from 'pg-managed-connection/sandbox'
 import { reason } from '../support/caught.js'
 import { openManager } from '../support/manager.js'
+import { assertSame, type Step } from '../support/same-in-sandbox.js'
 import { openSuite } from '../support/suite.js'
 
 const { test, database } = await openSuite()
@@ -22,8 +23,6 @@ before(async () => {
     CREATE CONSTRAINT TRIGGER note AFTER INSERT ON items DEFERRABLE INITIALLY DEFERRED
       FOR EACH ROW EXECUTE FUNCTION note()`)
 })
-
-type Step = (manager: Manager) => Promise<unknown>
 
 const one = "INSERT INTO items VALUES (1, 'one')"
 const two = "INSERT INTO items VALUES (2, 'two')"
@@ -53,7 +52,7 @@ async function settingsSeen(
 }
 
 /** What a program does on a manager and in a sandbox alike. */
-const STEPS: readonly Step[] = [
+const STEPS: readonly Step<Manager>[] = [
   (manager) => manager.query(one),
   (manager) => manager.query(one),
   (manager) => manager.query('SELECT * FROM log'),
@@ -111,7 +110,7 @@ const STEPS: readonly Step[] = [
     }),
   (manager) => manager.query('SHOW application_name'),
   ...(['query', 'batch', 'transaction', 'use'] as const).map(
-    (verb): Step =>
+    (verb): Step<Manager> =>
       (manager) =>
         settingsSeen(manager, verb),
   ),
@@ -142,42 +141,68 @@ const STEPS: readonly Step[] = [
     return late
   },
   (manager) => manager.query({ text: 'SELECT pg_sleep(5)', timeoutMillis: 50 }),
+  (manager) => manager.query('BEGIN; SELECT 1 / 0'),
+  (manager) => manager.query('ROLLBACK TO nowhere'),
+  (manager) =>
+    manager.use(async (connection) => {
+      await connection.query("INSERT INTO items VALUES (30, 'thirty')")
+      await connection.transaction((nested) => nested.query(one)).catch(() => {})
+    }),
+  (manager) =>
+    manager.use(async (connection) => {
+      await connection.query('SELECT 1 / 0').catch(() => {})
+      await connection.rollback()
+      await connection.query("INSERT INTO items VALUES (31, 'thirty-one')")
+    }),
+  (manager) =>
+    manager.use(async (connection) => {
+      await connection.query('SELECT 1 / 0').catch(() => {})
+    }),
+  (manager) =>
+    manager.use(async (connection) => {
+      await connection.query('SAVEPOINT mine')
+      await connection.query('SELECT 1 / 0').catch(() => {})
+      await connection.query('ROLLBACK TO mine')
+    }),
+  (manager) =>
+    manager.use(
+      async (connection) => {
+        await connection.transaction((nested) => nested.query("INSERT INTO items VALUES (32, 'own')"))
+        await connection.transaction((nested) => nested.query(one)).catch(() => {})
+        return connection.query('SELECT count(*)::int AS n FROM items')
+      },
+      { autocommit: true },
+    ),
+  (manager) =>
+    manager.transaction(async (connection) => {
+      await connection.query("INSERT INTO items VALUES (33, 'x')")
+      await connection.query('COMMIT')
+      await connection.query("INSERT INTO items VALUES (34, 'x')")
+    }),
+  (manager) =>
+    manager.transaction(async (connection) => {
+      await connection.query("COMMIT; INSERT INTO items VALUES (35, 'x')")
+    }),
+  (manager) => manager.use((connection) => connection.query("COMMIT; INSERT INTO items VALUES (36, 'x')")),
+  (manager) => manager.transaction((connection) => connection.query('ROLLBACK; BEGIN; SELECT 1 AS one')),
+  (manager) =>
+    manager.transaction(async (connection) => {
+      await connection.query('SAVEPOINT mine; RELEASE mine; SAVEPOINT other')
+      await connection.transaction((nested) => nested.query('ROLLBACK TO other'))
+    }),
+  (manager) => manager.batch(['SELECT 1 AS one', 'LOCK TABLE items', 'SELECT 2 AS two']),
+  (manager) => manager.batch(['SAVEPOINT a']),
   (manager) => manager.query('SELECT id, name FROM items ORDER BY id'),
   (manager) => manager.query('SELECT line FROM log ORDER BY line'),
 ]
 
-async function runAll(manager: Manager): Promise<unknown[]> {
-  const seen: unknown[] = []
-  for (const step of STEPS) {
-    try {
-      seen.push(show(await step(manager)))
-    } catch (error) {
-      const { name, code, index, retrySafe, message } = error as Record<string, unknown>
-      seen.push({ name, code, index, retrySafe, message })
-    }
-  }
-  return seen
-}
-
-function show(result: unknown): unknown {
-  if (Array.isArray(result)) return result.map(show)
-  const { command, rowCount, rows } = (result ?? {}) as Record<string, unknown>
-  return rows === undefined ? result : { command, rowCount, rows }
-}
-
-test('results and errors are those of a manager, and nothing is left behind', async () => {
+test('results, errors and rollbacks are those of a manager, and nothing is left behind', async () => {
   await using manager = openManager(database.conninfo)
-  let seen: unknown[]
-  {
-    await using sandbox = await openSandbox(manager)
-    seen = await runAll(sandbox)
-  }
-  const { rows } = await manager.query('SELECT FROM items UNION ALL SELECT FROM log')
-  assert.equal(rows.length, 0)
-  const expected = await runAll(manager)
-  for (const [index, value] of expected.entries()) {
-    assert.deepEqual(seen[index], value, `${index}: ${String(STEPS[index])}`)
-  }
+  const itself = async (of: Manager) => ({ it: of, close: async () => {} })
+  await assertSame(database.conninfo, itself, STEPS, async () => {
+    const { rows } = await manager.query('SELECT FROM items UNION ALL SELECT FROM log')
+    assert.equal(rows.length, 0)
+  })
   await manager.query('TRUNCATE items, parts, log')
 })
 

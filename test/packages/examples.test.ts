@@ -70,6 +70,7 @@ const OUTPUTS: Readonly<Record<string, readonly RegExp[]>> = {
   ],
   kysely: [/^20 answers, the first: \[ \{ name: 'Tom', kind: 'cat' \} \]$/, /^server connections: 1$/],
   'rollback-after-each-test': [/pass 2$/, /fail 0$/],
+  'sandbox-web-service': [/pass 3$/, /fail 0$/],
   embedded: [/buy milk.*call Bob/],
   'worker-pool': [/^documents digested: 24$/, /^threads: \d+$/, /^server connections: 1$/],
 }
