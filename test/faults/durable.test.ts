@@ -436,7 +436,8 @@ test('a role that may leave no receipts any more commits nothing, and is told wh
     manager.transaction((connection) => connection.query('INSERT INTO payment VALUES (2)')),
   )
   const { reason } = settled as PromiseRejectedResult
-  assert.match(String(reason.cause), /permission denied for table receipts/)
+  assert.match(String(reason), /permission denied for table receipts/)
+  assert.match(reason.hint, /createReceiptTable/)
   assert.deepEqual(await ids(server), [1])
   await admin.end()
 })

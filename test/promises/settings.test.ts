@@ -564,27 +564,31 @@ test('tenants never see each other’s rows, however their calls are mixed', { n
   })
 })
 
-test('a BEGIN that a submittable sends is refused, for nothing can be set behind it', async () => {
-  await using manager = new ManagedConnection(database.conninfo)
-  const begin = (connection: Connection): Promise<unknown> =>
-    new Promise((resolve, reject) => {
-      connection.query(new Query('BEGIN', (error?: Error) => (error ? reject(error) : resolve(null))))
-    })
-  for (const autocommit of [false, true]) {
-    await manager.use(
-      async (connection) => {
-        await caught(begin(connection), TransactionOrderError)
-        assert.deepEqual(await SEES(connection), SET)
-        await connection.rollback()
-        await connection.query('BEGIN')
-        await begin(connection)
-        assert.deepEqual(await SEES(connection), SET, 'inside a transaction it does nothing')
-        await connection.query('COMMIT')
-      },
-      { ...GIVEN, autocommit },
-    )
-  }
-})
+test(
+  'a BEGIN that a submittable sends is refused, for nothing can be set behind it',
+  { needs: ['own thread'] },
+  async () => {
+    await using manager = new ManagedConnection(database.conninfo)
+    const begin = (connection: Connection): Promise<unknown> =>
+      new Promise((resolve, reject) => {
+        connection.query(new Query('BEGIN', (error?: Error) => (error ? reject(error) : resolve(null))))
+      })
+    for (const autocommit of [false, true]) {
+      await manager.use(
+        async (connection) => {
+          await caught(begin(connection), TransactionOrderError)
+          assert.deepEqual(await SEES(connection), SET)
+          await connection.rollback()
+          await connection.query('BEGIN')
+          await begin(connection)
+          assert.deepEqual(await SEES(connection), SET, 'inside a transaction it does nothing')
+          await connection.query('COMMIT')
+        },
+        { ...GIVEN, autocommit },
+      )
+    }
+  },
+)
 
 test('settings that would be left out, cut or misread are a mistake', async () => {
   await using manager = new ManagedConnection(database.conninfo)
@@ -625,7 +629,7 @@ test('a receipt that the role may not leave is told as what it is', { needs: ['u
   })
 })
 
-test('a client of a pool with settings hears what it listens to', async () => {
+test('a client of a pool with settings hears what it listens to', { needs: ['own thread'] }, async () => {
   await using manager = new ManagedConnection(database.conninfo)
   const client = await asPool(manager.with(GIVEN)).connect()
   try {

@@ -1,5 +1,6 @@
 /** A lease of another thread's broker, as the worker that has asked for it sees it. */
 import { ConnectionReleasedError } from '../../errors.js'
+import { reasonBehind } from '../../util/abort-signals.js'
 import { isFromServer, memberOf } from '../../util/thrown.js'
 import { encodeCall } from '../wire-statement.js'
 import { unpack, unpackOne, type Packed } from './result-decoder.js'
@@ -83,7 +84,7 @@ export class RemoteLease implements Lease {
 
   /** Has the owner carry something out. */
   #call<T>(entry: (id: number) => ToOwner, facts: CallFacts<T> = {}): Promise<T> {
-    if (this.revocation !== null) return Promise.reject(this.revocation)
+    if (this.revocation !== null) return Promise.reject(reasonBehind(this.revocation) as Error)
     return this.#link.call(entry, { ...facts, lease: this })
   }
 
