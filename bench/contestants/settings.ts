@@ -1,6 +1,6 @@
 /** This library, with settings and a role for each turn. */
 import { ManagedConnection, type Manager } from 'pg-managed-connection'
-import { conninfoOf } from '../place.js'
+import { conninfoOf, type Place } from '../place.js'
 import { inProcess, type Contestant } from './contestant.js'
 
 type Rows = Record<string, unknown>[]
@@ -14,10 +14,12 @@ const byTransaction: Once = (manager, text, values) =>
 
 const byQuery: Once = async (manager, text, values) => (await manager.query(text, values)).rows as Rows
 
-function contestant(once: Once, common: Parameters<Manager['with']>[0]): Contestant {
+type Common = Parameters<Manager['with']>[0]
+
+function contestant(once: Once, commonAt: (place: Place) => Common): Contestant {
   return inProcess((place, work) => {
     const manager = new ManagedConnection(conninfoOf(place))
-    const tenant = manager.with(common)
+    const tenant = manager.with(commonAt(place))
     return {
       once: async (n) => work.check(await once(tenant, work.text, [work.value(n)]), n),
       close: () => manager.end(),
@@ -25,14 +27,17 @@ function contestant(once: Once, common: Parameters<Manager['with']>[0]): Contest
   })
 }
 
-/** Two statements more, which the server has to parse and run, and a role whose rights it looks up. */
-const TENANT = { settings: { 'app.tenant': 42 }, role: 'pg_read_all_data' }
+const settings = { 'app.tenant': 42 }
 
+/** Each is one command more, which the server has to read and to run. The role is the login's own, which may do all. */
 function entries(once: Once) {
   return [
-    { name: 'without', contestant: contestant(once, {}) },
-    { name: 'one setting', contestant: contestant(once, { settings: TENANT.settings }) },
-    { name: 'a setting and a role', contestant: contestant(once, TENANT) },
+    { name: 'without', contestant: contestant(once, () => ({})) },
+    { name: 'one setting', contestant: contestant(once, () => ({ settings })) },
+    {
+      name: 'a setting and a role',
+      contestant: contestant(once, ({ login }) => ({ settings, role: login.user })),
+    },
   ]
 }
 
