@@ -170,8 +170,8 @@ test('details are shown by a click, by keys in the picture, and from the lists',
     await page.mouse.click(box.x + box.width * 0.8, box.y + 26 + 20 + 9)
     assert.match(await details(page), /open[^]*process/)
     await page.click('summary')
-    const rows = page.locator('#table tbody tr')
-    assert.ok((await rows.count()) > 15)
+    // The table is made when the browser tells that it has been opened, which may be after the click.
+    await page.locator('#table tbody tr').nth(15).waitFor()
     await page.locator('#table tbody button').nth(0).focus()
     assert.match(await details(page), /waiting/)
     assert.match(
@@ -190,6 +190,7 @@ test('hostile texts stay texts, wherever they are shown', options, async () => {
     await page.keyboard.press('Enter')
     assert.match(await details(page), /<img src=x onerror=/)
     await page.click('summary')
+    await page.locator('#table tbody tr').nth(15).waitFor()
     assert.equal(await page.locator('img').count(), 0)
     assert.equal(await page.evaluate('typeof hacked'), 'undefined')
   })
