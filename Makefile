@@ -15,6 +15,7 @@ examples := $(filter-out worker-pool-task serverless-handler,$(basename $(notdir
 installed := node_modules/.installed
 installed_peers := bench/node_modules/.installed
 installed_tracer := test/support/tracing/datadog/node_modules/.installed
+installed_projects := test/packages/projects/node_modules/.installed
 built := dist/.built
 built_tests := build/.built
 # Folders too: their time changes when a file in them goes. "test/." because "test" is a target.
@@ -32,13 +33,13 @@ example: build-tests ## run one of examples/, make example NAME=kysely
 	@test -f build/examples/$(NAME).js || { echo "there is no example $(NAME); there are: $(examples)"; exit 2; }
 	@node build/examples/$(NAME).js
 
-test: build-tests $(installed_tracer) ## run all tests, on an own server or on the one that PG* variables name
+test: build-tests $(installed_tracer) $(installed_projects) ## run all tests, on an own server or on the one that PG* variables name
 	@node build/test/run.js $(FLAGS) $(TESTS)
 
 # Types are for `make lint` and `make test`: here only what has changed is compiled, file by file.
-one: $(installed) $(installed_tracer) ## run a test file or folder soon after a change, make one TEST=use; with WATCH=1 after each change
+one: $(installed) $(installed_tracer) $(installed_projects) ## run a test file or folder soon after a change, make one TEST=use; with WATCH=1 after each change
 	@test -n '$(TEST)' || { echo 'which test? make one TEST=use'; exit 2; }
-	@node scripts/transpile.js && node scripts/timeline-page.js && node scripts/prune.js dist src && node scripts/prune.js build .
+	@node scripts/transpile.js && node scripts/timeline-page.js && node scripts/es-wrappers.js && node scripts/prune.js dist src && node scripts/prune.js build .
 ifeq ($(WATCH),)
 	@node build/test/run.js $(FLAGS) $(TEST)
 else
@@ -84,7 +85,7 @@ build: $(built) ## compile the package to dist/
 build-tests: $(built_tests)
 
 clean: ## remove everything that was made, installed packages included
-	@rm -rf dist build node_modules bench/node_modules test/support/tracing/datadog/node_modules
+	@rm -rf dist build node_modules bench/node_modules test/support/tracing/datadog/node_modules test/packages/projects/node_modules
 
 # Without install scripts: nothing here needs them, and npm may be told not to run them.
 $(installed): package.json package-lock.json
@@ -102,7 +103,12 @@ $(installed_tracer): test/support/tracing/datadog/package.json test/support/trac
 	  --no-update-notifier --loglevel=error > /dev/null
 	@touch $@
 
-$(built): $(sources) tsconfig.json package.json scripts/prune.js $(installed)
+# What users' projects are built with: bundlers, Jest, yarn. Each is tried with the package that users would get.
+$(installed_projects): test/packages/projects/package.json test/packages/projects/package-lock.json
+	@npm ci --prefix test/packages/projects --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error > /dev/null
+	@touch $@
+
+$(built): $(sources) tsconfig.json package.json scripts/es-wrappers.js scripts/prune.js $(installed)
 	@npm run --silent build
 	@touch $@
 

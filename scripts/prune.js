@@ -10,7 +10,7 @@ const [output, source] = process.argv.slice(2)
 if (output === undefined || source === undefined) throw new Error('usage: prune.js OUTPUT SOURCE')
 
 for (const name of readdirSync(output, { recursive: true, encoding: 'utf8' })) {
-  const compiled = /^(.*?)(?:\.d\.ts|\.js)(?:\.map)?$/.exec(name)
+  const compiled = /^(.*?)(?:\.d\.m?ts|\.m?js)(?:\.map)?$/.exec(name)
   if (compiled === null) continue
   // What a script of ours makes has its types there.
   if (['.ts', '.d.ts'].some((ending) => existsSync(join(source, `${compiled[1]}${ending}`)))) continue

@@ -103,7 +103,7 @@ if (isOutdated()) {
     mkdirSync(dirname(output), { recursive: true })
     writeFileSync(
       output,
-      `export const SCRIPT = ${JSON.stringify(script)}\nexport const STYLE = ${JSON.stringify(style)}\n`,
+      `exports.SCRIPT = ${JSON.stringify(script)}\nexports.STYLE = ${JSON.stringify(style)}\n`,
     )
   }
 }

@@ -29,8 +29,8 @@ function writtenAt(path) {
 function sourcesIn(folder) {
   return readdirSync(folder, { withFileTypes: true }).flatMap((entry) => {
     if (entry.isDirectory()) {
-      // A page's script is for browsers, and timeline-page.js compiles it.
-      if (['node_modules', 'results', 'page'].includes(entry.name)) return []
+      // Not what is compiled elsewhere: a page's script, by timeline-page.js, and the projects that tests make.
+      if (['node_modules', 'results', 'page', 'projects'].includes(entry.name)) return []
       return sourcesIn(join(folder, entry.name)).map((name) => join(entry.name, name))
     }
     return /(?<!\.d)\.ts$/.test(entry.name) ? [entry.name] : []
@@ -61,21 +61,25 @@ async function loadCompiler() {
     outDir: __,
     ...compilerOptions
   } = ts.readConfigFile(config, ts.sys.readFile).config.compilerOptions
-  // NodeNext would look for what kind of module each is; here all are of one kind.
   Object.assign(compilerOptions, {
-    module: 'esnext',
     moduleResolution: 'bundler',
+    esModuleInterop: true,
     declaration: false,
     declarationMap: false,
   })
-  const { options } = ts.convertCompilerOptionsFromJson(compilerOptions, root)
+  // NodeNext would look for what kind of module each is; here those of one folder are of one kind.
+  const optionsFor = (module) =>
+    ts.convertCompilerOptionsFromJson({ ...compilerOptions, module }, root).options
+  const library = optionsFor('commonjs')
+  const programs = optionsFor('esnext')
   const host = {
     getCanonicalFileName: (name) => name,
     getCurrentDirectory: () => root,
     getNewLine: () => '\n',
   }
   return (source) => {
-    const given = { fileName: source, compilerOptions: options, reportDiagnostics: true }
+    const compilerOptions = source.startsWith(join(root, 'src/')) ? library : programs
+    const given = { fileName: source, compilerOptions, reportDiagnostics: true }
     const { outputText, sourceMapText, diagnostics } = ts.transpileModule(readFileSync(source, 'utf8'), given)
     return {
       text: outputText,

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
 import type { WriteStream } from 'node:tty'
 import { parseArgs } from 'node:util'
 import { check } from './check.js'
@@ -95,6 +96,6 @@ function parse(args: readonly string[]) {
 }
 
 function readVersion(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8')
+  const text = readFileSync(join(__dirname, '../../package.json'), 'utf8')
   return (JSON.parse(text) as { version: string }).version
 }

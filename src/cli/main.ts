@@ -25,6 +25,8 @@ async function main(): Promise<number> {
   }
 }
 
-process.exitCode = await main()
-// A name that is still being looked up must not keep the process; but what was printed must get out first.
-process.stdout.write('', () => process.exit())
+void main().then((code) => {
+  process.exitCode = code
+  // A name that is still being looked up must not keep the process; but what was printed must get out first.
+  process.stdout.write('', () => process.exit())
+})

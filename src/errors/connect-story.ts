@@ -16,8 +16,11 @@ const LINES = 6
 
 const HINT = 'To find out more, run `npx pg-managed-connection check`'
 
+/** A bundle that is an ES module has no such name. */
+const FILE = typeof __filename === 'string' ? __filename : ''
+
 /** Where the compiled library is; undefined where a bundler has put it into a file of the program's. */
-const HOME = /^(.*\/)errors\/connect-story\.[jt]s$/.exec(import.meta.url ?? '')?.[1]
+const HOME = /^(.*[/\\])errors[/\\]connect-story\.[jt]s$/.exec(FILE)?.[1]
 
 /** Whether it was made while a host was tried, so that its message says all, and its frames say nothing. */
 function isAttempt(error: unknown): error is Attempt {

@@ -1,5 +1,5 @@
 import { enqueue } from './patches.js'
-import pg from './pg.js'
+import { pg } from './pg.js'
 import type { Client, QueryResult, QueryResultRow } from 'pg'
 import type { DriverClient, QueuedQuery } from './driver.js'
 

@@ -2,7 +2,7 @@
  * What this library uses of pg beyond its published types, in one place: each is part of pg's behaviour since
  * 8.23, and the tests fail when one of them changes.
  */
-import pg from './pg.js'
+import { pg } from './pg.js'
 import textParsers from 'pg-types/lib/textParsers.js'
 import type { EventEmitter } from 'node:events'
 import type { Duplex } from 'node:stream'

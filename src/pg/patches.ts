@@ -4,7 +4,7 @@
  */
 import { clock } from '../util/clock.js'
 import { Framing } from './framing.js'
-import pg from './pg.js'
+import { pg } from './pg.js'
 import { noteSeverity } from './severity.js'
 import type { Duplex } from 'node:stream'
 import type { Socket } from 'node:net'

@@ -1,4 +1,4 @@
 /** The only place that imports pg for more than its types. */
 import pg from 'pg'
 
-export default pg
+export { pg }

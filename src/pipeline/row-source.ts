@@ -1,11 +1,12 @@
 /** The rows of one statement by a portal (pg-cursor), a batch at a time. */
+import CursorOfPg from 'pg-cursor'
 import { reasonBehind, throwIfAborted } from '../util/abort-signals.js'
 import type { FieldDef } from 'pg'
 import type { DriverSubmittable, RowSource } from '../api/ports.js'
 import type { Statement, StatementCall } from '../api/statement.js'
 import type { RequestGuard } from './request.js'
 
-/** What is used of pg-cursor, which is loaded with the first stream. */
+/** What is used of pg-cursor. */
 interface Cursor extends DriverSubmittable {
   readonly _result?: { readonly fields?: FieldDef[] }
   read(rows: number): Promise<unknown[]>
@@ -51,7 +52,7 @@ export class CursorRows implements RowSource {
   }
 
   async read(): Promise<unknown[]> {
-    const cursor = this.#cursor ?? (await this.#open())
+    const cursor = this.#cursor ?? this.#open()
     const guard = this.#submitted!.watch()
     const rows = await this.#fetch(cursor).catch((error: Error) => {
       this.#failed = true
@@ -72,12 +73,10 @@ export class CursorRows implements RowSource {
     })
   }
 
-  async #open(): Promise<Cursor> {
-    const { default: CursorOfPg } = (await import('pg-cursor')) as unknown as { default: CursorClass }
-    const { text, values, rowMode, types } = this.#call.statement
-    const cursor = new CursorOfPg(text, [...values], { rowMode, types })
-    // It may have been aborted while pg-cursor was loaded.
+  #open(): Cursor {
     throwIfAborted(this.#call.limits.signal)
+    const { text, values, rowMode, types } = this.#call.statement
+    const cursor = new (CursorOfPg as unknown as CursorClass)(text, [...values], { rowMode, types })
     this.#submitted = this.#submit(cursor)
     void this.#submitted.over.then((error) => {
       this.#lost = error

@@ -2,7 +2,7 @@
 import { EventEmitter } from 'node:events'
 import { ConnectError, ConnectionLostError, ManagedConnectionError } from '../errors.js'
 import { UncommittedTransactionError } from '../errors.js'
-import pg from '../pg/pg.js'
+import { pg } from '../pg/pg.js'
 
 /** What all clients of a pool have in common. */
 export class ClientShape extends EventEmitter {

@@ -1,12 +1,12 @@
 /** `close`, `end`, and how a process comes to its end. */
 import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
-import { fileURLToPath } from 'node:url'
 import { ConnectionLostError, ManagedConnectionError, ManagerEndedError } from 'pg-managed-connection'
 import { caught, createGate, errorOf, outcome, settle } from '../support/caught.js'
 import { toConninfo } from '../support/address.js'
 import { ManagedConnection } from '../support/managed.js'
 import { startProxy } from '../support/proxy.js'
+import { pathOf } from '../support/root.js'
 import { openSuite } from '../support/suite.js'
 import { until, within } from '../support/wait.js'
 
@@ -216,7 +216,7 @@ test('a close() that waits is settled when the manager ends', async () => {
 /** Runs a script in a process of its own and gives what it printed and how it ended. */
 async function run(script: string): Promise<{ code: number | null; signal: string | null; output: string }> {
   const child = spawn(process.execPath, ['--input-type=module', '--eval', script], {
-    cwd: fileURLToPath(new URL('.', import.meta.resolve('pg-managed-connection'))),
+    cwd: pathOf(),
     env: { ...process.env, CONNINFO: database.conninfo },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

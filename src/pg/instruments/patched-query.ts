@@ -1,5 +1,5 @@
 /** Whether something has replaced pg's `query()`: tracing does, by putting a function around it on the prototype. */
-import pg from '../pg.js'
+import { pg } from '../pg.js'
 
 /** What stands in the place of pg's `query()`. */
 export type PatchedQuery = (this: object, config: object, callback: (error?: unknown) => void) => unknown

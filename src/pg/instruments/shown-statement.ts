@@ -3,7 +3,7 @@
  * async context, and tells how it went once that is known. What is sent is the library's own: of what the instrument
  * makes of the statement only the text is taken.
  */
-import pg from '../pg.js'
+import { pg } from '../pg.js'
 import { createResult } from '../driver.js'
 import type { CustomTypesConfig } from 'pg'
 import type { ConnectionFacts } from '../../api/manager.js'
