@@ -1,9 +1,10 @@
-import { X509Certificate } from 'node:crypto'
+import { createPrivateKey, X509Certificate } from 'node:crypto'
 import { existsSync, readFileSync, readdirSync, statSync } from 'node:fs'
 import { isIP } from 'node:net'
 import { join } from 'node:path'
 import { rootCertificates, type ConnectionOptions, type SecureContextOptions } from 'node:tls'
 import type { FileChoice, TlsPlan } from '../conninfo/tls-plan.js'
+import { faultOfName } from './certificate-names.js'
 import { Failure } from './failures.js'
 
 /** The protocol's name in TLS. */
@@ -43,33 +44,10 @@ function verification(plan: TlsPlan, host: string): ConnectionOptions {
     ...(revocations.length > 0 ? { crl: revocations } : {}),
     rejectUnauthorized: true,
     checkServerIdentity: (_name, { raw }) => {
-      const fault = plan.mode === 'verify-full' ? checkName(new X509Certificate(raw), host) : null
+      const fault = plan.mode === 'verify-full' ? faultOfName(new X509Certificate(raw), host) : null
       return fault === null ? undefined : new Failure('tls', fault)
     },
   }
-}
-
-/**
- * Whether a certificate is made out to the host: one of its alternative names, or its common name when it has no
- * alternative names of the kind. A `*` stands for the whole of the leftmost label only.
- *
- * @returns null when it is, else why not
- * @see PostgreSQL manual, "Client Verification of Server Certificates" (libpq)
- */
-function checkName(certificate: X509Certificate, host: string): string | null {
-  const { subject, subjectAltName } = certificate
-  const commonName = /^CN=(.*)$/m.exec(subject)?.[1] ?? ''
-  const options = { partialWildcards: false, multiLabelWildcards: false, subject: 'default' } as const
-  const matches =
-    isIP(host) === 0
-      ? certificate.checkHost(host, options) !== undefined
-      : certificate.checkIP(host) !== undefined || (subjectAltName === undefined && commonName === host)
-  if (matches) return null
-  // The first name, and how many more there are: libpq's way to say it.
-  const names = subjectAltName?.split(', ').map((name) => name.replace(/^[A-Za-z ]+:/, '')) ?? [commonName]
-  const others = names.length - 1
-  const more = others === 0 ? '' : ` (and ${others} other ${others === 1 ? 'name' : 'names'})`
-  return `server certificate for "${names[0]}"${more} does not match host name "${host}"`
 }
 
 // ---- files
@@ -117,14 +95,28 @@ function systemRoots(): Buffer | string[] {
   return bundle === undefined ? [...rootCertificates] : readFileSync(bundle)
 }
 
+/** The default list counts only where nothing is named. */
 function readRevocations(plan: TlsPlan): Buffer[] {
-  const list = readChoice(plan.revocationList, 'certificate revocation list', plan)
-  return [...(list === null ? [] : [list]), ...readDirectory(plan.revocationDirectory)]
+  const { revocationList, revocationDirectory } = plan
+  const listed = revocationList.given || revocationDirectory === ''
+  const list = listed ? readChoice(revocationList, 'certificate revocation list', plan) : null
+  return [...(list === null ? [] : [list]), ...readDirectory(revocationDirectory)]
 }
 
 /** The files that `openssl rehash` names: eight hexadecimal digits, `.r`, a number. */
 function readDirectory(directory: string): Buffer[] {
   if (directory === '') return []
+  const lists = readLists(directory)
+  if (lists.length > 0) return lists
+  // OpenSSL would look for one, and not find it. Without any, Node would not look.
+  throw new Failure(
+    'policy',
+    `sslcrldir "${directory}" holds no certificate revocation list, so that no certificate can be checked; ` +
+      'the files must be named as "openssl rehash" names them',
+  )
+}
+
+function readLists(directory: string): Buffer[] {
   try {
     const files = readdirSync(directory).filter((file) => /^[0-9a-f]{8}\.r\d+$/.test(file))
     return files.map((file) => readFileSync(join(directory, file)))
@@ -144,9 +136,22 @@ function readIdentity(plan: TlsPlan): SecureContextOptions | null {
   checkKeyAccess(key.file)
   return {
     cert,
-    key: readChoice(key, 'private key file', plan)!,
+    key: asPEM(readChoice(key, 'private key file', plan)!),
     ...(keyPassword ? { passphrase: keyPassword.reveal() } : {}),
   }
+}
+
+/** A key may be in DER, too, as one that is made for Java is; Node takes PEM. */
+function asPEM(key: Buffer): Buffer | string {
+  if (key.includes('-----BEGIN')) return key
+  for (const type of ['pkcs8', 'pkcs1', 'sec1'] as const) {
+    try {
+      return createPrivateKey({ key, format: 'der', type }).export({ format: 'pem', type: 'pkcs8' })
+    } catch {
+      // It is of another type, or no key at all, which Node says better.
+    }
+  }
+  return key
 }
 
 /** A key that others can read is not used; one that root owns may be shared with a group. */

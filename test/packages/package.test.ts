@@ -6,8 +6,9 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { promisify } from 'node:util'
 import ts from 'typescript'
-import { install, pack, TemporaryFolder } from '../support/packed.js'
+import { install, pack } from '../support/packed.js'
 import { pathOf } from '../support/root.js'
+import { TemporaryFolder } from '../support/temporary-folder.js'
 
 const run = promisify(execFile)
 const root = pathOf()

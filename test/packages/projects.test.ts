@@ -1,14 +1,15 @@
 /** Whatever project the package is installed into, it works there: each of these builds one and runs it. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { cp, mkdir, writeFile } from 'node:fs/promises'
+import { cp, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after } from 'node:test'
 import { promisify } from 'node:util'
-import { install, pack, TemporaryFolder } from '../support/packed.js'
+import { install, pack } from '../support/packed.js'
 import { pathOf } from '../support/root.js'
 import { openSuite } from '../support/suite.js'
 import { preparePlugAndPlay } from '../support/plug-and-play.js'
+import { TemporaryFolder } from '../support/temporary-folder.js'
 
 const run = promisify(execFile)
 const { test, database } = await openSuite()
@@ -212,8 +213,7 @@ test('a fresh clone packs what it builds, without anybody having built it', opti
   await using clone = await TemporaryFolder.make()
   const root = join(clone.path, 'clone')
   await run('git', ['clone', '--quiet', '--depth=1', `file://${pathOf()}`, root])
-  await mkdir(join(root, 'node_modules'))
-  await install(tarball, root)
+  await symlink(pathOf('node_modules'), join(root, 'node_modules'))
   const { stdout } = await run('npm', ['pack', '--json', '--offline', '--pack-destination', clone.path], {
     cwd: root,
   })

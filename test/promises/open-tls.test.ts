@@ -1,6 +1,7 @@
 /** Encryption: each sslmode against right, misnamed, untrusted and absent certificates. */
 import assert from 'node:assert/strict'
-import { chmod, copyFile, mkdir, mkdtemp, readFile, rm } from 'node:fs/promises'
+import { createPrivateKey } from 'node:crypto'
+import { chmod, copyFile, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after } from 'node:test'
@@ -12,6 +13,7 @@ import { ask, EMPTY_ENVIRONMENT, failure, open } from '../support/conninfo/openi
 import { startServer } from '../support/postgres.js'
 import { startProxy } from '../support/proxy.js'
 import { leakTest } from '../support/suite.js'
+import { TemporaryFolder } from '../support/temporary-folder.js'
 import { within } from '../support/wait.js'
 
 const test = leakTest()
@@ -238,6 +240,20 @@ test('a key behind a password needs sslpassword, which no message shows', async 
   await expect(/could not set up TLS/, login)
 })
 
+test('a key in DER is taken, of each kind that OpenSSL writes', async () => {
+  const login = { host: 'db.test', user: 'certified', sslmode: 'require', sslcert: client.certificate }
+  const key = createPrivateKey(await readFile(client.key))
+  await using folder = await TemporaryFolder.make()
+  for (const type of ['pkcs8', 'sec1'] as const) {
+    const sslkey = join(folder.path, `${type}.der`)
+    await writeFile(sslkey, key.export({ format: 'der', type }), { mode: 0o600 })
+    await expect('tls', { ...login, sslkey })
+  }
+  const sslkey = join(folder.path, 'none.der')
+  await writeFile(sslkey, 'no key', { mode: 0o600 })
+  await expect(/could not set up TLS/, { ...login, sslkey })
+})
+
 test('a key that others can read is refused, and so are named files that are not there', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'key-'))
   const sslkey = join(folder, 'open.key')
@@ -269,7 +285,7 @@ test('revoked certificates are refused, by file and by directory', async () => {
     await expect('verified', { ...login, sslcrl: await authority.revoke() })
     const list = await authority.revoke(identity)
     await expect(/certificate revoked/i, { ...login, sslcrl: list })
-    await expect('verified', { ...login, sslcrldir: folder })
+    await expect(/holds no certificate revocation list/, { ...login, sslcrldir: folder })
     await copyFile(list, join(folder, await authority.revocationHash(list)))
     await expect(/certificate revoked/i, { ...login, sslcrldir: folder })
   } finally {

@@ -18,6 +18,7 @@ const MODULES = {
   backoff: () => import('#dist/util/backoff.js'),
   begin: () => import('#dist/lease/begin.js'),
   briefMap: () => import('#dist/util/brief-map.js'),
+  certificateNames: () => import('#dist/connect/certificate-names.js'),
   classify: () => import('#dist/sql/classify.js'),
   clock: () => import('#dist/util/clock.js'),
   command: () => import('#dist/cli/command.js'),

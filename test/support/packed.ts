@@ -1,29 +1,11 @@
 /** The package as users get it: packed, and unpacked in a folder of theirs. */
 import { execFile } from 'node:child_process'
-import { mkdir, mkdtemp, readdir, rm, symlink } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { mkdir, readdir, symlink } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { pathOf } from './root.js'
 
 const run = promisify(execFile)
-
-/** A folder that is removed with everything in it. */
-export class TemporaryFolder implements AsyncDisposable {
-  readonly path: string
-
-  private constructor(path: string) {
-    this.path = path
-  }
-
-  static async make(): Promise<TemporaryFolder> {
-    return new TemporaryFolder(await mkdtemp(join(tmpdir(), 'pgmc-package-')))
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await rm(this.path, { recursive: true, force: true })
-  }
-}
 
 /** Packs what is built and gives the path of the tarball. Without scripts: they would build while tests run. */
 export async function pack(folder: string): Promise<string> {
