@@ -1,6 +1,6 @@
 # Everything a newcomer needs; each target installs and builds what it uses, and only what has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo example test one faults faults-model faults-prepare faults-worker bench bench-quick lint lint-format lint-rules lint-unused build build-tests clean
+.PHONY: help demo example test one faults faults-model faults-prepare faults-worker bench bench-quick site lint lint-format lint-rules lint-unused build build-tests clean
 MAKEFLAGS += --no-print-directory
 
 # Set these on the command line: make test TESTS='use test/packages/harness.test.ts' FLAGS=--test-timeout=5000
@@ -14,6 +14,7 @@ examples := $(filter-out worker-pool-task serverless-handler,$(basename $(notdir
 
 installed := node_modules/.installed
 installed_peers := bench/node_modules/.installed
+installed_site := site/node_modules/.installed
 installed_tracer := test/support/tracing/datadog/node_modules/.installed
 installed_projects := test/packages/projects/node_modules/.installed
 built := dist/.built
@@ -64,6 +65,9 @@ bench-quick: build-tests $(installed_peers) ## the same with fewer and shorter r
 faults-worker: build-tests ## kill 1,000 workers at random moments; FLAGS='--kills=100 --seed=7'
 	@node build/test/faults/worker-kills.js $(FLAGS)
 
+site: $(installed) $(installed_site) ## build the documentation as web pages, to site/dist/; SITE_BASE=/below/ where it is not the root
+	@node site/build.js
+
 # Side by side, each with what it has found before: a file that has not changed is not looked at again.
 bin := node_modules/.bin
 cache := node_modules/.cache
@@ -85,7 +89,7 @@ build: $(built) ## compile the package to dist/
 build-tests: $(built_tests)
 
 clean: ## remove everything that was made, installed packages included
-	@rm -rf dist build node_modules bench/node_modules test/support/tracing/datadog/node_modules test/packages/projects/node_modules
+	@rm -rf dist build site/dist site/build $(dir $(installed) $(installed_peers) $(installed_site) $(installed_tracer) $(installed_projects))
 
 # Without install scripts: nothing here needs them, and npm may be told not to run them.
 $(installed): package.json package-lock.json
@@ -95,6 +99,11 @@ $(installed): package.json package-lock.json
 # What the library is compared with, and nothing else needs. Without it the comparison has fewer rows.
 $(installed_peers): bench/package.json bench/package-lock.json
 	@npm ci --prefix bench --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error > /dev/null
+	@touch $@
+
+# VitePress and TypeDoc.
+$(installed_site): site/package.json site/package-lock.json
+	@npm ci --prefix site --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error > /dev/null
 	@touch $@
 
 # Datadog's tracer, which tests load. Most of it, in MB, are programs for what they do not use.

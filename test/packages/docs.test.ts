@@ -1,8 +1,9 @@
 /** What is written for readers is true: the examples compile and run, the tables say what the source says. */
 import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { test as plainTest } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import * as library from 'pg-managed-connection'
 import { ManagedConnection } from 'pg-managed-connection'
 import { asPool } from 'pg-managed-connection/pool'
@@ -35,10 +36,13 @@ const { settle } = await internal('settlement')
 const pages = ['README.md', ...listFiles('docs', '.md')]
 const texts: ReadonlyMap<string, string> = new Map(pages.map((name) => [name, read(name)]))
 
-/** Pages whose examples open threads, workers and servers that are not there: only those that claim something are run. */
+/** Pages whose examples open threads and workers, need servers that are not there, or show other libraries: only those that claim something are run. */
 const MOSTLY_COMPILED: ReadonlySet<string> = new Set([
   'docs/ecosystem.md',
   'docs/growing.md',
+  'docs/moving-from-pg.md',
+  'docs/moving-from-postgres-js.md',
+  'docs/production.md',
   'docs/worker-threads.md',
 ])
 
@@ -146,6 +150,16 @@ plainTest(
     for (const name of rows) assert.match(texts.get('README.md')!, new RegExp(`\`${name}\``))
   },
 )
+
+plainTest('the navigation of the site has every page, and no other', async () => {
+  const { checkNavigation } = (await import(pathToFileURL(pathOf('site/navigation.js')).href)) as {
+    checkNavigation: (names: string[]) => void
+  }
+  const names = pages.slice(1).map((name) => basename(name, '.md'))
+  const listed = [...names.filter((name) => name !== 'README'), 'contents', 'changelog']
+  checkNavigation(listed)
+  assert.throws(() => checkNavigation([...listed, 'new-page']), /lacks "new-page"/)
+})
 
 plainTest('the figures and the chart of README.md are those of the last full run of the bench', () => {
   const results = JSON.parse(read('bench/results/latest.json')) as Results
@@ -285,6 +299,26 @@ plainTest('the error classes are those of the source, with their codes and field
     quoted(fields!).sort().join(),
   ])
   assert.deepEqual(rows.sort(), errorClasses().sort())
+})
+
+plainTest('what to do is told for every error class that the package exports, under any name', async () => {
+  const manifest = JSON.parse(read('package.json')) as { exports: Record<string, unknown> }
+  const names = Object.keys(manifest.exports).filter((name) => !name.endsWith('.json'))
+  const modules: object[] = await Promise.all(
+    names.map((name) => import(`pg-managed-connection${name.slice(1)}`)),
+  )
+  const exported = modules.flatMap((exports) =>
+    Object.entries(exports)
+      .filter(([, value]) => (value as Partial<typeof Error> | null)?.prototype instanceof Error)
+      .map(([name]) => name),
+  )
+  const told = readTable(read('docs/errors-at-the-door.md'), 'error').map(([name]) => quoted(name!)[0]!)
+  assert.deepEqual(told.sort(), [...new Set(exported)].filter((name) => !isAbstract(name)).sort())
+
+  /** No error is only that. */
+  function isAbstract(name: string): boolean {
+    return name === 'ManagedConnectionError'
+  }
 })
 
 plainTest('the events are those of the source, and so are the reasons of a rollback', () => {

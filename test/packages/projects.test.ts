@@ -1,10 +1,12 @@
 /** Whatever project the package is installed into, it works there: each of these builds one and runs it. */
 import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
-import { cp, symlink, writeFile } from 'node:fs/promises'
+import { existsSync } from 'node:fs'
+import { cp, readFile, readdir, symlink, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { after } from 'node:test'
 import { promisify } from 'node:util'
+import { readLinks } from '../support/documents.js'
 import { install, pack } from '../support/packed.js'
 import { pathOf } from '../support/root.js'
 import { openSuite } from '../support/suite.js'
@@ -209,23 +211,34 @@ test('a process that imports and requires it has one library', options, async ()
   assert.deepEqual({ ...JSON.parse(stdout), stderr }, { ...MIXED, stderr: '' })
 })
 
-test('a fresh clone packs what it builds, without anybody having built it', options, async () => {
-  await using clone = await TemporaryFolder.make()
-  const root = join(clone.path, 'clone')
-  await run('git', ['clone', '--quiet', '--depth=1', `file://${pathOf()}`, root])
-  await symlink(pathOf('node_modules'), join(root, 'node_modules'))
-  const { stdout } = await run('npm', ['pack', '--json', '--offline', '--pack-destination', clone.path], {
-    cwd: root,
-  })
-  const [{ files }] = JSON.parse(stdout.slice(stdout.indexOf('['))) as [{ files: { path: string }[] }]
-  const paths = new Set(files.map(({ path }) => path))
-  for (const path of [
-    'dist/index.js',
-    'dist/index.mjs',
-    'dist/package.json',
-    'dist/timeline/page-source.js',
-    'LICENSE',
-  ]) {
-    assert.ok(paths.has(path), path)
-  }
-})
+test(
+  'a fresh clone packs what it builds, with links that hold elsewhere, and stays as it was',
+  options,
+  async () => {
+    await using folder = await TemporaryFolder.make()
+    const clone = join(folder.path, 'clone')
+    await run('git', ['clone', '--quiet', '--depth=1', `file://${pathOf()}`, clone])
+    await symlink(pathOf('node_modules'), join(clone, 'node_modules'))
+    await run('npm', ['pack', '--silent', '--offline', '--pack-destination', folder.path], { cwd: clone })
+    const [name] = (await readdir(folder.path)).filter((file) => file.endsWith('.tgz'))
+    await run('tar', ['-xzf', name!], { cwd: folder.path })
+    for (const path of [
+      'index.js',
+      'index.mjs',
+      'index.d.mts',
+      'package.json',
+      'timeline/page-source.js',
+      'cli/main.js',
+    ]) {
+      assert.ok(existsSync(join(folder.path, 'package/dist', path)), path)
+    }
+    const links = readLinks(await readFile(join(folder.path, 'package/README.md'), 'utf8'))
+    assert.ok(links.length > 30)
+    assert.deepEqual(
+      links.filter((link) => !link.startsWith('https://') && !link.startsWith('#')),
+      [],
+    )
+    const { stdout } = await run('git', ['status', '--short', '--', 'README.md'], { cwd: clone })
+    assert.equal(stdout, '')
+  },
+)
