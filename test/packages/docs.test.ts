@@ -100,7 +100,14 @@ for (const [name, text] of texts) {
   }
 }
 
-const linking = [...pages, 'CHANGELOG.md', 'CONTRIBUTING.md', 'SECURITY.md', 'bench/README.md', 'bench/results/latest.md']
+const linking = [
+  ...pages,
+  'CHANGELOG.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
+  'bench/README.md',
+  'bench/results/latest.md',
+]
 
 plainTest('every link leads to a file, and every anchor to a heading', () => {
   const broken = linking.flatMap((name) =>
