@@ -1,6 +1,6 @@
 # Everything a newcomer needs; each target installs and builds what it uses, and only what has changed.
 .DEFAULT_GOAL := help
-.PHONY: help demo example test one faults faults-model faults-prepare faults-worker bench bench-quick site lint lint-format lint-rules lint-unused build build-tests clean
+.PHONY: help demo example test one faults faults-model faults-prepare faults-worker bench bench-quick site matrix lint lint-format lint-rules lint-unused build build-tests clean
 MAKEFLAGS += --no-print-directory
 
 # Set these on the command line: make test TESTS='use test/packages/harness.test.ts' FLAGS=--test-timeout=5000
@@ -15,13 +15,14 @@ examples := $(filter-out worker-pool-task serverless-handler,$(basename $(notdir
 installed := node_modules/.installed
 installed_peers := bench/node_modules/.installed
 installed_site := site/node_modules/.installed
+installed_matrix := matrix/node_modules/.installed
 installed_tracer := test/support/tracing/datadog/node_modules/.installed
 installed_projects := test/packages/projects/node_modules/.installed
 built := dist/.built
 built_tests := build/.built
 # Folders too: their time changes when a file in them goes. "test/." because "test" is a target.
 sources := $(shell find src/.)
-test_sources := $(shell find $(addsuffix /.,$(wildcard test demo bench examples)) \
+test_sources := $(shell find $(addsuffix /.,$(wildcard test demo bench matrix examples)) \
   \( -name node_modules -o -name results \) -prune -o -print)
 
 help: ## show what there is to make
@@ -62,6 +63,9 @@ bench: build-tests $(installed_peers) ## compare with other libraries and pgbenc
 bench-quick: build-tests $(installed_peers) ## the same with fewer and shorter rounds, in less than a minute
 	@node --expose-gc build/bench/bench.js --quick $(FLAGS)
 
+matrix: build-tests $(installed_tracer) $(installed_matrix) ## run all tests on each version of Node, PostgreSQL and pg, on Bun and Deno; FLAGS=--list, --only=node-24,bun
+	@node build/matrix/matrix.js $(FLAGS) $(TESTS)
+
 faults-worker: build-tests ## kill 1,000 workers at random moments; FLAGS='--kills=100 --seed=7'
 	@node build/test/faults/worker-kills.js $(FLAGS)
 
@@ -89,7 +93,7 @@ build: $(built) ## compile the package to dist/
 build-tests: $(built_tests)
 
 clean: ## remove everything that was made, installed packages included
-	@rm -rf dist build site/dist site/build $(dir $(installed) $(installed_peers) $(installed_site) $(installed_tracer) $(installed_projects))
+	@rm -rf dist build site/dist site/build $(dir $(installed) $(installed_peers) $(installed_site) $(installed_matrix) $(installed_tracer) $(installed_projects))
 
 # Without install scripts: nothing here needs them, and npm may be told not to run them.
 $(installed): package.json package-lock.json
@@ -104,6 +108,12 @@ $(installed_peers): bench/package.json bench/package-lock.json
 # VitePress and TypeDoc.
 $(installed_site): site/package.json site/package-lock.json
 	@npm ci --prefix site --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error > /dev/null
+	@touch $@
+
+# Versions of Node, PostgreSQL and pg, Bun and Deno: half a gigabyte to fetch, so it says so.
+$(installed_matrix): matrix/package.json matrix/package-lock.json matrix/.npmrc
+	@echo 'fetching the versions to test on, about 400 MB'
+	@npm ci --prefix matrix --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error > /dev/null
 	@touch $@
 
 # Datadog's tracer, which tests load. Most of it, in MB, are programs for what they do not use.

@@ -18,6 +18,7 @@ const PLACES = [
   ['test', 'build/test'],
   ['demo', 'build/demo'],
   ['bench', 'build/bench'],
+  ['matrix', 'build/matrix'],
   ['examples', 'build/examples'],
 ]
 

@@ -3,13 +3,14 @@
  * files with node's own runner.
  *
  * ```
- * node build/test/run.js [--test-timeout=MS] [--test-name-pattern=REGEXP] [--concurrency=N] [--watch] [FILE…]
+ * node build/test/run.js [--test-timeout=MS] [--test-name-pattern=REGEXP] [--concurrency=N] [--watch] [--record=FILE]
+ *   [FILE…]
  * ```
  *
  * A FILE is a test's source (`test/promises/use.test.ts`), what it was compiled to, a folder (`pure`), or a part of a
  * file's name (`use`). The server is the one that PGHOST, PGHOSTADDR or PGPORT name, otherwise one of our own; where
  * only tests of `pure` are chosen, there is none. With `--watch` the server stays, and the files run again each time
- * that something has been compiled.
+ * that something has been compiled. With `--record` a line of JSON for each test is written to a file.
  */
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -41,6 +42,7 @@ const { values: flags, positionals: wanted } = parseArgs({
     'test-name-pattern': { type: 'string', multiple: true, default: [] },
     concurrency: { type: 'string', default: '2' },
     watch: { type: 'boolean', default: false },
+    record: { type: 'string' },
   },
 })
 
@@ -74,6 +76,12 @@ function runnerArguments(files: readonly string[]): string[] {
     reporters.push(
       `--test-reporter=${relativeModule('support/skip-reporter.js')}`,
       '--test-reporter-destination=stderr',
+    )
+  }
+  if (flags.record !== undefined) {
+    reporters.push(
+      `--test-reporter=${relativeModule('support/record-reporter.js')}`,
+      `--test-reporter-destination=${flags.record}`,
     )
   }
   return [

@@ -6,6 +6,7 @@ import { rootCertificates, type ConnectionOptions, type SecureContextOptions } f
 import type { FileChoice, TlsPlan } from '../conninfo/tls-plan.js'
 import { faultOfName } from './certificate-names.js'
 import { Failure } from './failures.js'
+import { requireRevocationChecks } from './revocations.js'
 
 /** The protocol's name in TLS. */
 export const PROTOCOL_NAME = 'postgresql'
@@ -18,7 +19,9 @@ export const PROTOCOL_NAME = 'postgresql'
 export function tlsOptions(plan: TlsPlan, host: string): ConnectionOptions {
   const name = isIP(host) === 0 ? host : ''
   if (plan.custom !== undefined) {
-    return { host, ...(name === '' ? {} : { servername: name }), ...plan.custom() }
+    const custom = plan.custom()
+    if (custom.crl) requireRevocationChecks(process.versions)
+    return { host, ...(name === '' ? {} : { servername: name }), ...custom }
   }
   return {
     host,
@@ -39,6 +42,7 @@ function verification(plan: TlsPlan, host: string): ConnectionOptions {
     throw new Failure('policy', 'host name must be specified for a verified SSL connection')
   }
   const revocations = readRevocations(plan)
+  if (revocations.length > 0) requireRevocationChecks(process.versions)
   return {
     ca: roots,
     ...(revocations.length > 0 ? { crl: revocations } : {}),

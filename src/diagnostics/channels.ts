@@ -23,7 +23,24 @@ export const STATEMENT = open<StatementContext>('statement')
 
 /** Somebody wants to know of calls. It is asked for each of them. */
 export function callsAreTraced(): boolean {
-  return WAIT.hasSubscribers || HOLD.hasSubscribers || TRANSACTION.hasSubscribers || STATEMENT.hasSubscribers
+  return isTraced(WAIT) || isTraced(HOLD) || isTraced(TRANSACTION) || isTraced(STATEMENT)
+}
+
+/** What `channel.hasSubscribers` says in Node; in Bun only the channels of its parts have that property. */
+export function isTraced<C extends TraceContext>({
+  start,
+  end,
+  asyncStart,
+  asyncEnd,
+  error,
+}: Channel<C>): boolean {
+  return (
+    start.hasSubscribers ||
+    end.hasSubscribers ||
+    asyncStart.hasSubscribers ||
+    asyncEnd.hasSubscribers ||
+    error.hasSubscribers
+  )
 }
 
 /** Tells that something has begun. Its `asyncStart` and `asyncEnd` follow with `finish`. */

@@ -1,5 +1,5 @@
 /** Tells the tracing channel that the server connection is being opened. */
-import { beginWith, CONNECT, finish } from './channels.js'
+import { beginWith, CONNECT, finish, isTraced } from './channels.js'
 import type { Manager } from '../api/manager.js'
 import type { ConnectContext } from '../api/tracing.js'
 
@@ -15,7 +15,7 @@ export function traceOpening<T extends Opened>(
   reconnecting: boolean,
   open: () => Promise<T>,
 ): Promise<T> {
-  if (!CONNECT.hasSubscribers) return open()
+  if (!isTraced(CONNECT)) return open()
   const context: ConnectContext = { manager, reconnecting, host: null, port: null, processID: null }
   const opening = beginWith(CONNECT, context, open)
   opening.then(

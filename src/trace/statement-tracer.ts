@@ -1,5 +1,5 @@
 /** Tells of statements: to the tracing channel, and to who listens to the manager's event `statement`. */
-import { beginWith, finish, STATEMENT } from '../diagnostics/channels.js'
+import { beginWith, finish, isTraced, STATEMENT } from '../diagnostics/channels.js'
 import { now } from '../util/clock.js'
 import type { QueryResult } from 'pg'
 import type { Manager } from '../api/manager.js'
@@ -26,7 +26,7 @@ export class StatementTracer {
 
   /** Somebody wants to know of statements. */
   get wanted(): boolean {
-    return STATEMENT.hasSubscribers || this.#events.listens('statement')
+    return isTraced(STATEMENT) || this.#events.listens('statement')
   }
 
   /** Of one statement, or of several that are sent together. */

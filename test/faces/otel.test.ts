@@ -202,7 +202,7 @@ test('stopped, it measures no more and leaves no listener', async () => {
   await using manager = new ManagedConnection(database.conninfo)
   const listeners = (): boolean[] =>
     ['connect', 'wait', 'hold', 'transaction', 'statement'].map(
-      (name) => tracingChannel(`pg-managed-connection:${name}`).hasSubscribers,
+      (name) => tracingChannel(`pg-managed-connection:${name}`).asyncEnd.hasSubscribers,
     )
   const before = listeners()
   const stop = instrument(manager, { meter: collected.meter })

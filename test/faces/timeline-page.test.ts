@@ -20,7 +20,7 @@ async function recordSome(): Promise<string> {
   using timeline = record(manager)
   const work = (label: string, millis: number) =>
     manager.transaction((connection) => connection.query('SELECT pg_sleep($1)', [millis / 1_000]), { label })
-  await Promise.all([work('import', 20), work('report', 30), work('import', 10)])
+  await Promise.all([work('import', 20), work('report', 300), work('import', 10)])
   await reason(
     manager.use((connection) => connection.query(`SELECT 1 -- ${HOSTILE.slice(0, -1)}`), { label: HOSTILE }),
   )

@@ -375,7 +375,7 @@ test('after stop() nobody is subscribed or listens, and the recording stands sti
     manager.eventNames().reduce((sum, event) => sum + manager.listenerCount(event), 0)
   const before = listeners()
   const subscribed = (): string[] =>
-    CHANNELS.filter((name) => tracingChannel(`pg-managed-connection:${name}`).hasSubscribers)
+    CHANNELS.filter((name) => tracingChannel(`pg-managed-connection:${name}`).asyncEnd.hasSubscribers)
   const timeline: Timeline = record(manager)
   assert.deepEqual(subscribed(), CHANNELS)
   const held = manager.use((connection) => connection.query('SELECT 1').then(() => connection.commit()))

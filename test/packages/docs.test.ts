@@ -21,6 +21,8 @@ import {
 } from '../support/examples.js'
 import { openSuite } from '../support/suite.js'
 import type { Results } from '../../bench/results.js'
+import { pagePart, readmeVersions, readPart } from '../../matrix/page.js'
+import { readResults } from '../../matrix/results.js'
 import { internal, type Departure, type OptionalCall, type Settlement } from '../support/internals.js'
 import { pathOf } from '../support/root.js'
 
@@ -220,6 +222,28 @@ plainTest(
     for (const name of ['the same by default', 'pg-managed-connection, groupCommit', 'pg.Pool max: 10']) {
       assert.ok(readme.includes(` ${figure(durable, 'durable-flush', name)} `), name)
     }
+  },
+)
+
+plainTest('the versions that are named are those that make matrix ran on, with what came out', () => {
+  const results = readResults()
+  assert.equal(readPart(read('docs/testing.md')), pagePart(results), 'make matrix writes it')
+  if (results.length === 0) return
+  const versions = readmeVersions(results)
+  assert.ok(
+    texts.get('README.md')!.replace(/\s+/g, ' ').includes(` on ${versions}`),
+    `README.md: ${versions}`,
+  )
+})
+
+plainTest(
+  'the oldest pg that the matrix has is the oldest that the package takes, and the newest is ours',
+  () => {
+    const { dependencies } = JSON.parse(read('matrix/package.json')) as Record<string, Record<string, string>>
+    const own = JSON.parse(read('package.json')) as Record<string, Record<string, string>>
+    assert.equal(dependencies!['pg-oldest'], `npm:pg@${own['dependencies']!['pg']!.replace('^', '')}`)
+    const locked = JSON.parse(read('node_modules/pg/package.json')) as { version: string }
+    assert.equal(dependencies!['pg-newest'], `npm:pg@${locked.version}`)
   },
 )
 

@@ -3,10 +3,9 @@ import assert from 'node:assert/strict'
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { getEventListeners } from 'node:events'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { reason as rejectionOf } from '../support/caught.js'
 import { ManagedConnection } from '../support/managed.js'
+import { collectGarbage } from '../support/collect-garbage.js'
 import { openSuite } from '../support/suite.js'
 import { within } from '../support/wait.js'
 
@@ -331,9 +330,6 @@ test('what cannot be run, or is no query, is refused with a word', async () => {
   await assert.rejects(tag`SELECT ${1}`, /no tag for templates/)
 })
 
-setFlagsFromString('--expose-gc')
-const collect = runInNewContext('gc') as () => void
-
 test('no shared timer keeps the async context of who asked first', async () => {
   await using manager = await open()
   const storage = new AsyncLocalStorage<object>()
@@ -349,7 +345,7 @@ test('no shared timer keeps the async context of who asked first', async () => {
   const ref = await ask()
   for (let time = 0; time < 5 && ref.deref() !== undefined; time++) {
     await nextTurn()
-    collect()
+    collectGarbage()
   }
   assert.equal(ref.deref(), undefined)
 })

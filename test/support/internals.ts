@@ -37,6 +37,7 @@ const MODULES = {
   options: () => import('#dist/options.js'),
   parameterFacts: () => import('#dist/cli/parameter-facts.js'),
   plan: () => import('#dist/conninfo/plan.js'),
+  revocations: () => import('#dist/connect/revocations.js'),
   settlement: () => import('#dist/lease/settlement.js'),
   strayAt: () => import('#dist/cli/parameter-facts.js'),
   subscription: () => import('#dist/listen/subscription.js'),

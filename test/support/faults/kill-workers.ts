@@ -1,11 +1,10 @@
 /** Kills workers at random moments while all are at work, and looks at what they leave behind. */
 import { once } from 'node:events'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { setFlagsFromString } from 'node:v8'
-import { runInNewContext } from 'node:vm'
 import { Worker } from 'node:worker_threads'
 import { ManagedConnection } from 'pg-managed-connection'
 import { share } from 'pg-managed-connection/worker'
+import { collectGarbage } from '../collect-garbage.js'
 import { Random } from '../random.js'
 import { until, within } from '../wait.js'
 import { ENDS, FATES, type KillData } from './kill-load.js'
@@ -166,13 +165,8 @@ class Run {
   }
 }
 
-const collect = ((): (() => void) => {
-  setFlagsFromString('--expose-gc')
-  return runInNewContext('gc') as () => void
-})()
-
 function heapAfterCollection(): number {
-  collect()
-  collect()
+  collectGarbage()
+  collectGarbage()
   return process.memoryUsage().heapUsed
 }

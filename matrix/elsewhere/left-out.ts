@@ -1,0 +1,102 @@
+/** What Bun and Deno cannot run, each with the reason: nothing is left out without one. */
+
+export type Elsewhere = 'bun' | 'deno'
+
+interface Gap {
+  readonly on: readonly Elsewhere[]
+  readonly why: string
+  /** Files or folders of tests: `promises/use`, `packages/`. */
+  readonly files?: readonly string[]
+  /** Sentences of tests. */
+  readonly tests?: readonly string[]
+}
+
+const BOTH = ['bun', 'deno'] as const
+
+const GAPS: readonly Gap[] = [
+  {
+    on: BOTH,
+    why: 'about the package, the documents and the tests’ own tools, and not about what runs them',
+    files: ['packages/'],
+  },
+  {
+    on: BOTH,
+    why: 'waits for one file’s tests before it loads the next, and the runner begins none until all is loaded',
+    files: ['faces/pglite-promises'],
+  },
+  {
+    on: ['bun'],
+    why: 'the runner takes uncaught exceptions for its own, whoever listens',
+    tests: [
+      'what a callback throws is an uncaught exception, and harms nobody',
+      'strict without a listener is an uncaught exception, as with any emitter',
+      'a drain listener that throws changes nothing of its query',
+      'a listener that throws disturbs no client',
+      'a listener that throws disturbs no turn, and its error is thrown again on a later tick',
+    ],
+  },
+  {
+    on: ['bun'],
+    why: 'the runtime does not tell which timers and sockets are open',
+    tests: ['an idle connection does not keep the process alive, one with allowExitOnIdle: false does'],
+  },
+  {
+    on: ['bun'],
+    why: 'runs the command with a home folder that is not there, and the runtime makes it, in the way of other tests',
+    files: ['promises/check'],
+  },
+  {
+    on: ['bun'],
+    why: 'a refused connection fails before the event loop turns: tasks that try again at once keep its timers waiting',
+    tests: [
+      'what was committed together and confirmed is there after a crash',
+      'the crash is one that loses what was not flushed, or the test above would prove nothing',
+    ],
+  },
+  {
+    on: ['bun'],
+    why: 'the runtime has other buffers, and counts them otherwise',
+    tests: ['large values leave no buffers behind, and wait with their callers rather than in buffers'],
+  },
+  {
+    on: BOTH,
+    why: 'the runtime looks names up by another way than the one that the test holds up',
+    tests: ['a name look-up that stalls: whoever asks gives up in time, and its late answer opens nothing'],
+  },
+  {
+    on: ['deno'],
+    why: 'a program on the command line is no module there, whatever --input-type says',
+    tests: [
+      ...['query()', 'use()', 'transaction()', 'a time-out that was not needed', 'nothing at all'].map(
+        (what) => `a script that forgets end() exits by itself after ${what}`,
+      ),
+      'a statement that is under way keeps the process alive until it is answered',
+      'allowExitOnIdle: false keeps the process alive until end()',
+      'a backend that is killed while it is idle does not kill the process',
+      'importing the package does nothing by itself',
+    ],
+  },
+  {
+    on: ['deno'],
+    why: 'begins in the async context of the test before it, and passes by itself',
+    tests: ['instruments see whom a statement goes to, its values and its name, and never the password'],
+  },
+]
+
+/** Why a file is left out; null where it is not. */
+export function filesLeftOut(runtime: Elsewhere, file: string): string | null {
+  const gap = gapsOf(runtime).find(({ files = [] }) =>
+    files.some((name) => (name.endsWith('/') ? file.startsWith(name) : file === name)),
+  )
+  return gap?.why ?? null
+}
+
+/** The tests that are left out of files that run, with the reasons. */
+export function testsLeftOut(runtime: Elsewhere): Record<string, string> {
+  const pairs = gapsOf(runtime).flatMap(({ tests = [], why }) => tests.map((test) => [test, why] as const))
+  return Object.fromEntries(pairs)
+}
+
+function gapsOf(runtime: Elsewhere): readonly Gap[] {
+  return GAPS.filter(({ on }) => on.includes(runtime))
+}
