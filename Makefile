@@ -12,6 +12,9 @@ NAME ?= quick-start
 TIMELINE ?=
 examples := $(filter-out worker-pool-task serverless-handler,$(basename $(notdir $(wildcard examples/*.ts))))
 
+# Without install scripts: nothing here needs them, and npm may be told not to run them.
+npm_ci := npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error > /dev/null
+
 installed := node_modules/.installed
 installed_peers := bench/node_modules/.installed
 installed_site := site/node_modules/.installed
@@ -95,42 +98,47 @@ build-tests: $(built_tests)
 clean: ## remove everything that was made, installed packages included
 	@rm -rf dist build site/dist site/build $(dir $(installed) $(installed_peers) $(installed_site) $(installed_matrix) $(installed_tracer) $(installed_projects))
 
-# Without install scripts: nothing here needs them, and npm may be told not to run them.
 $(installed): package.json package-lock.json
-	@npm ci --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error > /dev/null
+	@echo 'installing packages into node_modules (700 MB, a PostgreSQL server among them): about a minute'
+	@$(npm_ci)
 	@touch $@
 
 # What the library is compared with, and nothing else needs. Without it the comparison has fewer rows.
 $(installed_peers): bench/package.json bench/package-lock.json
-	@npm ci --prefix bench --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error > /dev/null
+	@echo 'installing what the bench compares with'
+	@$(npm_ci) --prefix bench
 	@touch $@
 
 # VitePress and TypeDoc.
 $(installed_site): site/package.json site/package-lock.json
-	@npm ci --prefix site --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error > /dev/null
+	@echo 'installing VitePress and TypeDoc'
+	@$(npm_ci) --prefix site
 	@touch $@
 
 # Versions of Node, PostgreSQL and pg, Bun and Deno: half a gigabyte to fetch, so it says so.
 $(installed_matrix): matrix/package.json matrix/package-lock.json matrix/.npmrc
 	@echo 'fetching the versions to test on, about 400 MB'
-	@npm ci --prefix matrix --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error > /dev/null
+	@$(npm_ci) --prefix matrix
 	@touch $@
 
 # Datadog's tracer, which tests load. Most of it, in MB, are programs for what they do not use.
 $(installed_tracer): test/support/tracing/datadog/package.json test/support/tracing/datadog/package-lock.json
-	@npm ci --prefix test/support/tracing/datadog --omit=optional --ignore-scripts --no-audit --no-fund \
-	  --no-update-notifier --loglevel=error > /dev/null
+	@echo 'installing a tracer for the tests'
+	@$(npm_ci) --prefix test/support/tracing/datadog --omit=optional
 	@touch $@
 
 # What users' projects are built with: bundlers, Jest, yarn. Each is tried with the package that users would get.
 $(installed_projects): test/packages/projects/package.json test/packages/projects/package-lock.json
-	@npm ci --prefix test/packages/projects --ignore-scripts --no-audit --no-fund --no-update-notifier --loglevel=error > /dev/null
+	@echo 'installing bundlers, Jest and yarn for the tests'
+	@$(npm_ci) --prefix test/packages/projects
 	@touch $@
 
 $(built): $(sources) tsconfig.json package.json scripts/es-wrappers.js scripts/prune.js $(installed)
+	@echo 'compiling the package'
 	@npm run --silent build
 	@touch $@
 
 $(built_tests): $(test_sources) test/tsconfig.json $(built)
+	@echo 'compiling the tests and examples'
 	@npm run --silent build:test
 	@touch $@
