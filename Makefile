@@ -99,46 +99,46 @@ clean: ## remove everything that was made, installed packages included
 	@rm -rf dist build site/dist site/build $(dir $(installed) $(installed_peers) $(installed_site) $(installed_matrix) $(installed_tracer) $(installed_projects))
 
 $(installed): package.json package-lock.json
-	@echo 'installing packages into node_modules (700 MB, a PostgreSQL server among them): about a minute'
+	@echo 'installing packages into node_modules (700 MB, a PostgreSQL server among them): about a minute' >&2
 	@$(npm_ci)
 	@touch $@
 
 # What the library is compared with, and nothing else needs. Without it the comparison has fewer rows.
 $(installed_peers): bench/package.json bench/package-lock.json
-	@echo 'installing what the bench compares with'
+	@echo 'installing what the bench compares with' >&2
 	@$(npm_ci) --prefix bench
 	@touch $@
 
 # VitePress and TypeDoc.
 $(installed_site): site/package.json site/package-lock.json
-	@echo 'installing VitePress and TypeDoc'
+	@echo 'installing VitePress and TypeDoc' >&2
 	@$(npm_ci) --prefix site
 	@touch $@
 
 # Versions of Node, PostgreSQL and pg, Bun and Deno: half a gigabyte to fetch, so it says so.
 $(installed_matrix): matrix/package.json matrix/package-lock.json matrix/.npmrc
-	@echo 'fetching the versions to test on, about 400 MB'
+	@echo 'fetching the versions to test on, about 400 MB' >&2
 	@$(npm_ci) --prefix matrix
 	@touch $@
 
 # Datadog's tracer, which tests load. Most of it, in MB, are programs for what they do not use.
 $(installed_tracer): test/support/tracing/datadog/package.json test/support/tracing/datadog/package-lock.json
-	@echo 'installing a tracer for the tests'
+	@echo 'installing a tracer for the tests' >&2
 	@$(npm_ci) --prefix test/support/tracing/datadog --omit=optional
 	@touch $@
 
 # What users' projects are built with: bundlers, Jest, yarn. Each is tried with the package that users would get.
 $(installed_projects): test/packages/projects/package.json test/packages/projects/package-lock.json
-	@echo 'installing bundlers, Jest and yarn for the tests'
+	@echo 'installing bundlers, Jest and yarn for the tests' >&2
 	@$(npm_ci) --prefix test/packages/projects
 	@touch $@
 
 $(built): $(sources) tsconfig.json package.json scripts/es-wrappers.js scripts/prune.js $(installed)
-	@echo 'compiling the package'
+	@echo 'compiling the package' >&2
 	@npm run --silent build
 	@touch $@
 
 $(built_tests): $(test_sources) test/tsconfig.json $(built)
-	@echo 'compiling the tests and examples'
+	@echo 'compiling the tests and examples' >&2
 	@npm run --silent build:test
 	@touch $@
