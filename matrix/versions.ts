@@ -2,7 +2,7 @@
 import { execFile } from 'node:child_process'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
-import { installedFolder } from '../test/support/binaries.js'
+import { installedFolder, linkLibraries } from '../test/support/binaries.js'
 import type { Cell } from './cells.js'
 import { readManifest } from './place.js'
 import { readFileSync } from 'node:fs'
@@ -17,11 +17,12 @@ export interface Versions {
 const NAMES = { node: 'Node', bun: 'Bun', deno: 'Deno' } as const
 
 export async function seeVersions({ kind, program, postgres, driver }: Cell): Promise<Versions> {
-  const server = join(postgres ?? installedFolder(), 'bin/postgres')
+  const folder = postgres ?? installedFolder()
+  await linkLibraries(folder)
   const manifest = driver === undefined ? readManifest('node_modules/pg') : readPackage(driver)
   return {
     runtime: `${NAMES[kind]} ${await askVersion(program!)}`,
-    postgres: await askVersion(server),
+    postgres: await askVersion(join(folder, 'bin/postgres')),
     pg: manifest.version,
   }
 }

@@ -43,7 +43,7 @@ interface Link {
  * Makes the symbolic links between the shared libraries. They do not survive the package's archive, and its
  * own install script, which makes them, is often not allowed to run. False if the folder is not ours to change.
  */
-async function linkLibraries(native: string): Promise<boolean> {
+export async function linkLibraries(native: string): Promise<boolean> {
   const list = await readFile(join(native, 'pg-symlinks.json'), 'utf8').catch(() => '[]')
   const links = JSON.parse(list) as Link[]
   const made = await Promise.all(links.map((link) => linkLibrary(native, link)))
