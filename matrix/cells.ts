@@ -24,8 +24,8 @@ export interface Cell {
 /** Programs in the packages of the matrix, from the package's folder. */
 const PROGRAMS = { node: 'bin/node', bun: 'bin/bun', deno: 'deno' } as const
 
-/** Another server changes nothing of what is packed, and nothing that asks no server. */
-const WITH_A_SERVER = ['faces', 'faults', 'model', 'promises'] as const
+/** What speaks to the server itself. Nothing of a server's version is seen in what is packed, or through a port. */
+const WITH_A_SERVER = ['faults', 'model', 'promises'] as const
 
 const OUR_MAJOR = majorOf(process.versions.node)
 

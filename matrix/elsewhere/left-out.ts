@@ -55,6 +55,35 @@ const GAPS: readonly Gap[] = [
   },
   {
     on: ['bun'],
+    why: 'the engine remembers no callers behind an await',
+    tests: ['an error says who asked, where the server or the connection is what failed'],
+  },
+  {
+    on: ['bun'],
+    why: 'the runtime shows an uncaught error in its own way, with all of its fields',
+    files: ['promises/errors-shown'],
+  },
+  {
+    on: ['bun'],
+    why: 'after a pause of the process the program goes on before the runtime reads that the connection has ended',
+    tests: ['query', 'batch'].map(
+      (verb) => `a connection that died while the process was frozen is replaced before it is used: ${verb}`,
+    ),
+  },
+  {
+    on: ['deno'],
+    why: 'the runtime goes on listing a socket that both sides have closed',
+    tests: ['a CancelRequest leaves it to the other side to hang up, as libpq does'],
+  },
+  {
+    on: ['bun'],
+    why: 'the runtime’s own streams use the timers that a test runner has replaced',
+    tests: [
+      'fake timers of a test runner, installed after the import, neither stop a query nor wedge a limit',
+    ],
+  },
+  {
+    on: ['bun'],
     why: 'the runtime has other buffers, and counts them otherwise',
     tests: ['large values leave no buffers behind, and wait with their callers rather than in buffers'],
   },
@@ -74,6 +103,13 @@ const GAPS: readonly Gap[] = [
       'allowExitOnIdle: false keeps the process alive until end()',
       'a backend that is killed while it is idle does not kill the process',
       'importing the package does nothing by itself',
+      'a script that forgets end() still exits',
+      'with allowExitOnIdle: false an idle connection keeps the process alive',
+      'a statement that runs keeps the process alive until it is answered',
+      'a backend that is ended: its FATAL is the cause, not the write that failed',
+      ...['query', 'batch', 'use'].map(
+        (verb) => `a connection that died while the process was frozen is replaced before it is used: ${verb}`,
+      ),
     ],
   },
   {

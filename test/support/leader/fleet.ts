@@ -56,7 +56,8 @@ export class Fleet implements AsyncDisposable {
   }
 
   signal(who: string, signal: NodeJS.Signals): void {
-    this.#processes.get(who)!.kill(signal)
+    // Not by child.kill(), which sends but one signal in Deno.
+    process.kill(this.#processes.get(who)!.pid!, signal)
   }
 
   async kill(who: string): Promise<void> {
@@ -64,7 +65,7 @@ export class Fleet implements AsyncDisposable {
     this.#processes.delete(who)
     if (child.exitCode !== null || child.signalCode !== null) return
     const exited = once(child, 'exit')
-    child.kill('SIGKILL')
+    process.kill(child.pid!, 'SIGKILL')
     await exited
   }
 
