@@ -108,7 +108,8 @@ const GAPS: readonly Gap[] = [
       'a statement that runs keeps the process alive until it is answered',
       'a backend that is ended: its FATAL is the cause, not the write that failed',
       ...['query', 'batch', 'use'].map(
-        (verb) => `a connection that died while the process was frozen is replaced before it is used: ${verb}`,
+        (verb) =>
+          `a connection that died while the process was frozen is replaced before it is used: ${verb}`,
       ),
     ],
   },
