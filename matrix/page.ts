@@ -5,6 +5,9 @@ import type { CellResult } from './results.js'
 import { markdownTable, reasonLines } from './table.js'
 
 const PAGE = pathOf('docs/testing.md')
+const README = pathOf('README.md')
+/** The end of a sentence in README.md, which names the versions. */
+const TESTED = /(?<=\[tested\]\(docs\/testing\.md#versions\) on )[^.]+(?=\.)/
 const PART = /(<!-- matrix: begin[^>]*-->\n)[^]*(<!-- matrix: end -->)/
 
 /** What stands on the page between the two marks. */
@@ -22,6 +25,7 @@ export function writePage(results: readonly CellResult[]): void {
     PAGE,
     page.replace(PART, (_, begin: string, end: string) => begin + pagePart(results) + end),
   )
+  writeFileSync(README, readFileSync(README, 'utf8').replace(TESTED, readmeVersions(results)))
 }
 
 /** The part of a page that {@link writePage} writes. */
@@ -31,7 +35,12 @@ export function readPart(page: string): string {
     .replace(/<!-- matrix: end -->$/, '')
 }
 
-/** The versions that README.md names: those on which nothing failed. "Node 20 and 24, PostgreSQL 14, 15 and 18, Bun". */
+/** The versions that a text of README.md names. */
+export function readTested(text: string): string | undefined {
+  return TESTED.exec(text)?.[0]
+}
+
+/** The versions that README.md has to name: those on which nothing failed. "Node 20 and 24, PostgreSQL 14, 15 and 18, Bun". */
 export function readmeVersions(results: readonly CellResult[]): string {
   const green = results.filter(({ failed }) => failed === 0).map(({ versions }) => versions)
   const runtimes = green.map(({ runtime }) => runtime)
