@@ -32,12 +32,13 @@ function open(options = {}): ManagedConnection {
 }
 
 /** Waits until a statement of the manager's is being carried out. */
+async function sleeps(): Promise<boolean> {
+  const sessions = await database.admin.activity()
+  return sessions.some(({ state, query }) => state === 'active' && query.includes('pg_sleep'))
+}
+
 async function running(): Promise<void> {
-  const active = async (): Promise<boolean> =>
-    (await database.admin.activity()).some(
-      ({ state, query }) => state === 'active' && query.includes('pg_sleep'),
-    )
-  await until(active, { what: 'the statement to run' })
+  await until(sleeps, { what: 'the statement to run' })
 }
 
 test('workers and the owner stand in one line, strictly in order of asking', async () => {
@@ -102,8 +103,9 @@ for (const verb of ['hold', 'autocommit', 'one-shot', 'stream'] as const) {
     // A one-shot is cancelled where nobody's is behind it in the pipeline already.
     const waiting = verb === 'one-shot' ? null : manager.query('SELECT 1 AS one')
     await puppet.end('terminate')
+    await until(async () => !(await sleeps()), { what: 'the statement to be cancelled' })
     const next = waiting ?? manager.query('SELECT 1 AS one')
-    assert.deepEqual((await within(next, 'the next', 5_000)).rows, [{ one: 1 }])
+    assert.deepEqual((await within(next, 'the next')).rows, [{ one: 1 }])
     assert.equal(manager.stats.connects, 1)
   })
 }
