@@ -10,6 +10,9 @@ import type { Logger } from '../options.js'
 type Level = keyof Logger
 type Line = readonly [level: Level, text: string]
 
+/** Reasons for a rollback that somebody has had an error for, and nobody has to look into. */
+const TOLD: ReadonlySet<string> = new Set(['error', 'aborted'])
+
 /** How each event is written; null where there is nothing to write. */
 const LINES: {
   readonly [K in keyof ManagedConnectionEvents]?: (...args: ManagedConnectionEvents[K]) => Line | null
@@ -22,8 +25,9 @@ const LINES: {
     'info',
     error === undefined ? 'the connection was closed' : `the connection was lost: ${error.message}`,
   ],
+  // Where the callback threw or was given up, its caller has been told; the others are mistakes in the program.
   rollback: ({ reason, label, statement, error }) => [
-    'warn',
+    error === undefined && TOLD.has(reason) ? 'debug' : 'warn',
     `rolled back for ${named(label)}(${reason})${opened(statement)}${because(error)}`,
   ],
   holdWarning: ({ heldMillis, label, statement, stack, returned }) => [

@@ -14,7 +14,7 @@ interface Story extends Error {
 /** Node adds up to nine lines to an uncaught error, and all of it is to be seen in fifteen. */
 const LINES = 6
 
-const HINT = 'To find out more, run `npx pg-managed-connection check`'
+const HINT = 'To find out more, run `npx pg-managed-connection check` with the same connection string'
 
 /** A bundle that is an ES module has no such name. */
 const FILE = typeof __filename === 'string' ? __filename : ''

@@ -8,6 +8,9 @@ type AcquireTimeoutFacts = Pick<
   'timeoutMillis' | 'label' | 'waiting' | 'heldMillis' | 'holderLabel' | 'holderStack' | 'statement'
 >
 
+const HOW_TO_SEE_WHO =
+  '; if this task holds it itself, it waits for itself: traceHolders: true and the option label show who holds it'
+
 /** The turn was not granted in time. */
 export class AcquireTimeoutError extends ManagedConnectionError {
   readonly code = 'ERR_ACQUIRE_TIMEOUT'
@@ -31,10 +34,11 @@ export class AcquireTimeoutError extends ManagedConnectionError {
     const { timeoutMillis, label, waiting, whyNobody, holderStack, cause } = facts
     const waited = timeoutMillis === 0 ? 'the connection was not free' : `timed out after ${timeoutMillis}ms`
     const who = whyNobody ?? describeHolder(facts)
-    super(`${named(label)}${waited} (waiting=${waiting}, ${who})${acquiredAt(holderStack)}`, {
-      cause,
-      retrySafe: true,
-    })
+    const where =
+      whyNobody === null && facts.holderLabel === null && holderStack === null
+        ? HOW_TO_SEE_WHO
+        : acquiredAt(holderStack)
+    super(`${named(label)}${waited} (waiting=${waiting}, ${who})${where}`, { cause, retrySafe: true })
     this.timeoutMillis = timeoutMillis
     this.label = label
     this.waiting = waiting
@@ -116,7 +120,10 @@ export class HoldTimeoutError extends ManagedConnectionError {
   }
 }
 
-/** A statement ran longer than its `timeoutMillis`. */
+/**
+ * A statement ran longer than its `timeoutMillis`. Its `cause` is what the server said of the cancelled statement; where
+ * there is none, nobody has confirmed that it was cancelled.
+ */
 export class StatementTimeoutError extends ManagedConnectionError {
   readonly code = 'ERR_STATEMENT_TIMEOUT'
   /** The limit that ran out, in milliseconds. */
@@ -125,11 +132,14 @@ export class StatementTimeoutError extends ManagedConnectionError {
   readonly statement: string
 
   constructor(facts: Outcome & { timeoutMillis: number; statement: string }) {
-    const { timeoutMillis, statement } = facts
-    super(
-      `the statement was cancelled after timeoutMillis=${timeoutMillis}: ${quoteStatement(statement)}`,
-      facts,
-    )
+    const { timeoutMillis, statement, cause } = facts
+    const limit = `timeoutMillis=${timeoutMillis}`
+    const story =
+      cause === undefined
+        ? `the statement did not end within ${limit}, and the server has not confirmed that it was cancelled, so it may ` +
+          'have been carried out'
+        : `the statement was cancelled after ${limit}`
+    super(`${story}: ${quoteStatement(statement)}`, facts)
     this.timeoutMillis = timeoutMillis
     this.statement = statement
   }

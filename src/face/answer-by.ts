@@ -7,8 +7,11 @@ export function callbackOf(config: unknown, values: unknown, callback: unknown):
   const given =
     typeof values === 'function' ? values : (callback ?? (config as { callback?: unknown } | null)?.callback)
   if (given === undefined) return undefined
-  if (typeof given !== 'function') throw new TypeError('callback is not a function')
-  return given as QueryCallback
+  if (typeof given === 'function') return given as QueryCallback
+  // As pg says it; whoever looks for options here has found them elsewhere in every other verb.
+  const hint =
+    typeof given === 'object' ? '; options stand in the first argument: { text, values, timeoutMillis }' : ''
+  throw new TypeError(`callback is not a function${hint}`)
 }
 
 /**
