@@ -41,7 +41,7 @@ const GAPS: readonly Gap[] = [
     tests: ['an idle connection does not keep the process alive, one with allowExitOnIdle: false does'],
   },
   {
-    on: ['bun'],
+    on: BOTH,
     why: 'runs the command with a home folder that is not there, and the runtime makes it, in the way of other tests',
     files: ['promises/check'],
   },
@@ -59,7 +59,7 @@ const GAPS: readonly Gap[] = [
     tests: ['an error says who asked, where the server or the connection is what failed'],
   },
   {
-    on: ['bun'],
+    on: BOTH,
     why: 'the runtime shows an uncaught error in its own way, with all of its fields',
     files: ['promises/errors-shown'],
   },
@@ -69,6 +69,30 @@ const GAPS: readonly Gap[] = [
     tests: ['query', 'batch'].map(
       (verb) => `a connection that died while the process was frozen is replaced before it is used: ${verb}`,
     ),
+  },
+  {
+    on: ['deno'],
+    why: 'the runtime has a TLS of its own: other messages, no log of keys, names always sent, wrong keys not told',
+    tests: [
+      'a client certificate logs in; without it, or with a stranger’s, nobody does',
+      'a key behind a password needs sslpassword, which no message shows',
+      'a key in DER is taken, of each kind that OpenSSL writes',
+      'the name is sent ahead unless sslsni=0, and never an address',
+      'sslkeylogfile receives the keys of the session',
+    ],
+  },
+  {
+    on: ['deno'],
+    why: 'lists of revoked certificates are refused, because the runtime would not look at them',
+    tests: [
+      'revoked certificates are refused, by file and by directory',
+      'the default files in ~/.postgresql are used when they are there',
+    ],
+  },
+  {
+    on: ['deno'],
+    why: 'the runtime lists the names of a certificate without quoting them',
+    tests: ['certificate with one name that pretends to be two'],
   },
   {
     on: ['deno'],
@@ -107,6 +131,11 @@ const GAPS: readonly Gap[] = [
       'with allowExitOnIdle: false an idle connection keeps the process alive',
       'a statement that runs keeps the process alive until it is answered',
       'a backend that is ended: its FATAL is the cause, not the write that failed',
+      'a process that dies of an error of the library prints no password',
+      'a statement that nobody waits for is an unhandled rejection, traced or not',
+      'a logger that throws disturbs nobody, and its error comes to light',
+      'NODE_DEBUG writes the same to stderr',
+      'where nobody listens it is a warning of the process',
       ...['query', 'batch', 'use'].map(
         (verb) =>
           `a connection that died while the process was frozen is replaced before it is used: ${verb}`,
