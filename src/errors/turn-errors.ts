@@ -120,6 +120,16 @@ export class HoldTimeoutError extends ManagedConnectionError {
   }
 }
 
+function storyOf({ timeoutMillis, sent, cause }: Outcome & { timeoutMillis: number; sent: boolean }): string {
+  const limit = `timeoutMillis=${timeoutMillis}`
+  if (!sent) return `the statement was withdrawn after ${limit}, before it was sent`
+  if (cause !== undefined) return `the statement was cancelled after ${limit}`
+  return (
+    `the statement did not end within ${limit}, and the server has not confirmed that it was cancelled, so it may have ` +
+    'been carried out'
+  )
+}
+
 /**
  * A statement ran longer than its `timeoutMillis`. Its `cause` is what the server said of the cancelled statement; where
  * there is none, nobody has confirmed that it was cancelled.
@@ -131,15 +141,10 @@ export class StatementTimeoutError extends ManagedConnectionError {
   /** The text of the statement. */
   readonly statement: string
 
-  constructor(facts: Outcome & { timeoutMillis: number; statement: string }) {
-    const { timeoutMillis, statement, cause } = facts
-    const limit = `timeoutMillis=${timeoutMillis}`
-    const story =
-      cause === undefined
-        ? `the statement did not end within ${limit}, and the server has not confirmed that it was cancelled, so it may ` +
-          'have been carried out'
-        : `the statement was cancelled after ${limit}`
-    super(`${story}: ${quoteStatement(statement)}`, facts)
+  /** @param facts `sent`: whether it had been sent when the limit ran out */
+  constructor(facts: Outcome & { timeoutMillis: number; statement: string; sent: boolean }) {
+    const { timeoutMillis, statement } = facts
+    super(`${storyOf(facts)}: ${quoteStatement(statement)}`, facts)
     this.timeoutMillis = timeoutMillis
     this.statement = statement
   }

@@ -62,9 +62,10 @@ export class StatementGuard {
 
   #timedOut(cause: unknown): StatementTimeoutError {
     const timeoutMillis = this.#timeoutMillis
-    const { text: statement, owner } = this.#request
-    const retrySafe = cause !== undefined && owner.mayRetry(this.#request)
-    return new StatementTimeoutError({ timeoutMillis, statement, retrySafe, cause })
+    const { text: statement, owner, sent } = this.#request
+    const isUndone = cause !== undefined || !sent
+    const retrySafe = isUndone && owner.mayRetry(this.#request)
+    return new StatementTimeoutError({ timeoutMillis, statement, sent, retrySafe, cause })
   }
 
   #fire(reason: (cause?: unknown) => unknown): void {

@@ -308,6 +308,23 @@ test('an error that is the server’s own wins over the deadline, too', async ()
   await within(asked, 'the answer')
 })
 
+test('a statement whose limit ends before it is sent is withdrawn, and says so', async () => {
+  await using wire = await openConnected(database)
+  const { manager, recording } = wire
+  await manager.use(async (connection) => {
+    const long = connection.query({ text: 'SELECT pg_sleep(0.4)', timeoutMillis: 5_000 })
+    const error = await caught(
+      connection.query({ text: 'SELECT 2', timeoutMillis: 50 }),
+      StatementTimeoutError,
+    )
+    assert.match(error.message, /was withdrawn after timeoutMillis=50, before it was sent: SELECT 2$/)
+    assert.equal(error.retrySafe, true)
+    await long
+    await connection.rollback()
+  })
+  assert.ok(!JSON.stringify(recording.sent()).includes('SELECT 2'))
+})
+
 for (const how of ['timeoutMillis', 'signal'] as const) {
   test(`a deaf server: the caller is rejected on time by its ${how}, and the manager works again afterwards`, async () => {
     await using wire = await openProxied(database, {
@@ -320,7 +337,14 @@ for (const how of ['timeoutMillis', 'signal'] as const) {
     const limits = how === 'signal' ? { signal: AbortSignal.timeout(200) } : { timeoutMillis: 200 }
     const shot = await rejection(manager.query({ text: 'SELECT 1', ...limits }))
     if (how === 'signal') assert.equal((shot.error as Error).name, 'TimeoutError')
-    else assertTimedOut(shot.error, 200)
+    else {
+      assertTimedOut(shot.error, 200)
+      assert.match(
+        shot.error.message,
+        /has not confirmed that it was cancelled, so it may have been carried out: SELECT 1$/,
+      )
+      assert.equal(shot.error.retrySafe, false)
+    }
     assert.ok(shot.millis < 200 + LATE_MILLIS, `${shot.millis} ms`)
     const next = manager.query('SELECT 1 AS one')
     await sleep(700)

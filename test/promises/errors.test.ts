@@ -60,7 +60,13 @@ const EXAMPLES: readonly [code: string, error: ManagedConnectionError][] = [
   ],
   [
     'ERR_STATEMENT_TIMEOUT',
-    new library.StatementTimeoutError({ timeoutMillis: 5, statement: 'SELECT 1', retrySafe: true, cause }),
+    new library.StatementTimeoutError({
+      timeoutMillis: 5,
+      statement: 'SELECT 1',
+      sent: true,
+      retrySafe: true,
+      cause,
+    }),
   ],
   ['ERR_CONNECT', new ConnectError('nothing there', { errors: [cause] })],
   ['ERR_CONNECTION_LOST', new ConnectionLostError({ commitOutcome: 'none', retrySafe: true, cause })],

@@ -21,6 +21,8 @@ test('connecting, closing, losing, forced rollbacks and late holders are logged,
   await manager.query('SELECT 1')
   await manager.close()
   await assert.rejects(manager.use((connection) => connection.query('SELECT 1'), { label: 'forgetful' }))
+  const failing = manager.transaction((connection) => connection.query('SELECT 1 / 0'), { label: 'told' })
+  await assert.rejects(failing)
   await manager.use(() => sleep(60), { label: 'late' })
   await database.admin.terminate(manager.stats.processID!)
   await until(() => manager.closed, { what: 'the loss' })
@@ -30,6 +32,7 @@ test('connecting, closing, losing, forced rollbacks and late holders are logged,
     'info pg-managed-connection: the connection was closed',
     'debug pg-managed-connection: connected again to server process # in #ms',
     'warn pg-managed-connection: rolled back for "forgetful" (uncommitted); opened by: SELECT #',
+    'debug pg-managed-connection: rolled back for "told" (error); opened by: SELECT # / #',
     'warn pg-managed-connection: "late" has held the connection for #ms; acquired at: …',
     'warn pg-managed-connection: "late" returned the connection after #ms',
     'info pg-managed-connection: the connection was lost: terminating connection due to administrator command',

@@ -395,6 +395,8 @@ test('a callback that is none is refused at once, and nothing runs', async () =>
   await using manager = new ManagedConnection(database.conninfo)
   const asked = (): unknown => manager.query('INSERT INTO t VALUES (1)', 'no function' as never, 5 as never)
   assert.throws(asked, TypeError)
+  const withOptions = (): unknown => manager.query('SELECT 1', [], { timeoutMillis: 5 } as never)
+  assert.throws(withOptions, /options stand in the first argument: \{ text, values, timeoutMillis \}/)
   await manager.query('SELECT 1')
   assert.deepEqual(await admin.ids(), [])
 })
