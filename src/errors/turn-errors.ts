@@ -120,7 +120,11 @@ export class HoldTimeoutError extends ManagedConnectionError {
   }
 }
 
-function storyOf({ timeoutMillis, sent, cause }: Outcome & { timeoutMillis: number; sent: boolean }): string {
+function storyOf({
+  timeoutMillis,
+  sent = true,
+  cause,
+}: Outcome & { timeoutMillis: number; sent?: boolean }): string {
   const limit = `timeoutMillis=${timeoutMillis}`
   if (!sent) return `the statement was withdrawn after ${limit}, before it was sent`
   if (cause !== undefined) return `the statement was cancelled after ${limit}`
@@ -141,8 +145,8 @@ export class StatementTimeoutError extends ManagedConnectionError {
   /** The text of the statement. */
   readonly statement: string
 
-  /** @param facts `sent`: whether it had been sent when the limit ran out */
-  constructor(facts: Outcome & { timeoutMillis: number; statement: string; sent: boolean }) {
+  /** @param facts `sent`: whether it had been sent when the limit ran out; default: true */
+  constructor(facts: Outcome & { timeoutMillis: number; statement: string; sent?: boolean }) {
     const { timeoutMillis, statement } = facts
     super(`${storyOf(facts)}: ${quoteStatement(statement)}`, facts)
     this.timeoutMillis = timeoutMillis
