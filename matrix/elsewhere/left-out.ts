@@ -63,6 +63,26 @@ const GAPS: readonly Gap[] = [
   },
   {
     on: ['bun'],
+    why: 'the runtime knows no NODE_DEBUG',
+    tests: ['NODE_DEBUG writes the same to stderr'],
+  },
+  {
+    on: ['bun'],
+    why: 'the runtime shows the lines of the program around an uncaught error, whatever stands in them',
+    tests: ['a process that dies of an error of the library prints no password'],
+  },
+  {
+    on: ['bun'],
+    why: 'the messages of its TLS are other ones',
+    tests: ['a client certificate logs in; without it, or with a stranger’s, nobody does'],
+  },
+  {
+    on: ['bun'],
+    why: 'strings may be longer there than any row',
+    tests: ['a row longer than any string is left out, and nothing before or behind it, wherever it is cut'],
+  },
+  {
+    on: ['bun'],
     why: 'the engine remembers no callers behind an await',
     tests: ['an error says who asked, where the server or the connection is what failed'],
   },
