@@ -28,7 +28,7 @@ const LINES: {
   // Where the callback threw or was given up, its caller has been told; the others are mistakes in the program.
   rollback: ({ reason, label, statement, error }) => [
     error === undefined && TOLD.has(reason) ? 'debug' : 'warn',
-    `rolled back for ${named(label)}(${reason})${opened(statement)}${because(error)}`,
+    `rolled back${label === null ? '' : ` for ${JSON.stringify(label)}`} (${reason})${opened(statement)}${because(error)}`,
   ],
   holdWarning: ({ heldMillis, label, statement, stack, returned }) => [
     'warn',
