@@ -15,7 +15,7 @@ import { TemporaryFolder } from '../support/temporary-folder.js'
 
 const run = promisify(execFile)
 const { test, database } = await openSuite()
-const options = { resources: false, timeout: 120_000 }
+const options = { resources: false, timeout: 300_000 }
 
 const PROGRAMS = pathOf('test/packages/projects/programs')
 const PRINTED = { sum: 10, left: 'UncommittedTransactionError', failed: '42601', two: 2 }
