@@ -42,7 +42,7 @@ test: build-tests $(installed_tracer) $(installed_projects) ## run all tests, on
 	@node build/test/run.js $(FLAGS) $(TESTS)
 
 # Types are for `make lint` and `make test`: here only what has changed is compiled, file by file.
-one: $(installed) $(if $(filter dd-trace% faces%,$(TEST)),$(installed_tracer)) $(if $(filter projects% packages%,$(TEST)),$(installed_projects)) ## run a test file or folder soon after a change, make one TEST=use; with WATCH=1 after each change
+one: $(installed) $(installed_tracer) $(installed_projects) ## run a test file or folder soon after a change, make one TEST=use; with WATCH=1 after each change
 	@test -n '$(TEST)' || { echo 'which test? make one TEST=use'; exit 2; }
 	@node scripts/transpile.js && node scripts/timeline-page.js && node scripts/es-wrappers.js && node scripts/prune.js dist src && node scripts/prune.js build .
 ifeq ($(WATCH),)

@@ -7,6 +7,7 @@
  */
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { REPOSITORY } from '../site/places.js'
 
 const at = (path) => fileURLToPath(new URL(`../${path}`, import.meta.url))
 const README = at('README.md')
@@ -16,14 +17,12 @@ const ORIGINAL = at('build/README.original.md')
 const LINK = /(!?)(\[(?:[^\][]|\[[^\]]*\])*\])\((?![a-z]+:|#)([^()\s]+)\)/g
 
 function pack() {
-  const { repository } = JSON.parse(readFileSync(at('package.json'), 'utf8'))
-  const home = repository.url.replace(/^git\+|\.git$/g, '')
-  const raw = home.replace('//github.com/', '//raw.githubusercontent.com/')
+  const raw = REPOSITORY.replace('//github.com/', '//raw.githubusercontent.com/')
   const text = readFileSync(README, 'utf8')
   mkdirSync(at('build'), { recursive: true })
   writeFileSync(ORIGINAL, text)
   const moved = text.replace(LINK, (_, image, label, path) =>
-    image === '' ? `${label}(${home}/blob/main/${path})` : `!${label}(${raw}/main/${path})`,
+    image === '' ? `${label}(${REPOSITORY}/blob/main/${path})` : `!${label}(${raw}/main/${path})`,
   )
   writeFileSync(README, moved)
 }

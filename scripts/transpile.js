@@ -63,16 +63,15 @@ async function loadCompiler() {
     ...compilerOptions
   } = ts.readConfigFile(config, ts.sys.readFile).config.compilerOptions
   Object.assign(compilerOptions, {
-    moduleResolution: 'bundler',
     esModuleInterop: true,
     declaration: false,
     declarationMap: false,
   })
   // NodeNext would look for what kind of module each is; here those of one folder are of one kind.
-  const optionsFor = (module) =>
-    ts.convertCompilerOptionsFromJson({ ...compilerOptions, module }, root).options
-  const library = optionsFor('commonjs')
-  const programs = optionsFor('esnext')
+  const optionsFor = (module, moduleResolution) =>
+    ts.convertCompilerOptionsFromJson({ ...compilerOptions, module, moduleResolution }, root).options
+  const library = optionsFor('commonjs', 'node10')
+  const programs = optionsFor('esnext', 'bundler')
   const host = {
     getCanonicalFileName: (name) => name,
     getCurrentDirectory: () => root,

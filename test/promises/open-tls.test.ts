@@ -285,8 +285,17 @@ test('revoked certificates are refused, by file and by directory', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'crl-'))
   const login = { host: 'db.test', sslmode: 'verify-ca', sslrootcert: roots.right }
   try {
-    await expect('verified', { ...login, sslcrl: await authority.revoke() })
+    const clean = await authority.revoke()
+    await expect('verified', { ...login, sslcrl: clean })
+    const lists = join(folder, 'clean')
+    await mkdir(lists)
+    await copyFile(clean, join(lists, await authority.revocationHash(clean)))
     const list = await authority.revoke(identity)
+    // The list in ~/.postgresql counts where none is named, and only there.
+    await mkdir(join(folder, '.postgresql'))
+    await copyFile(list, join(folder, '.postgresql/root.crl'))
+    await expect(/certificate revoked/i, login, { HOME: folder })
+    await expect('verified', { ...login, sslcrldir: lists }, { HOME: folder })
     await expect(/certificate revoked/i, { ...login, sslcrl: list })
     await expect(/holds no certificate revocation list/, { ...login, sslcrldir: folder })
     await copyFile(list, join(folder, await authority.revocationHash(list)))
