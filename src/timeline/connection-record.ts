@@ -86,6 +86,11 @@ export class ConnectionRecord {
     return this.#present
   }
 
+  /** A new one is being opened: the one before is over, though its end is told a moment later. */
+  opening(): void {
+    if (this.#present !== null) this.#present.end ??= this.#paper.now()
+  }
+
   /** An opening is over, well or not. */
   opened(context: ConnectContext): void {
     if ('error' in context) return
@@ -98,7 +103,7 @@ export class ConnectionRecord {
     const item = this.#present
     this.#present = null
     if (item !== null) {
-      item.end = this.#paper.now()
+      item.end ??= this.#paper.now()
       this.#paper.keep(item)
     }
     if (error === undefined) return

@@ -135,6 +135,7 @@ export class Recorder {
   }
 
   #beginOpening(context: ConnectContext): void {
+    this.#connection.opening()
     this.#begin(context, { kind: 'opening', title: context.reconnecting ? 'opening again' : 'opening' })
   }
 

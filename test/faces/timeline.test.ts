@@ -183,6 +183,36 @@ test('a statement that was sent again on the next connection is marked as replay
   assert.deepEqual([statement!.title, statement!.mark, statement!.failed], ['SELECT 7 AS n', 'replay', null])
 })
 
+test('a connection is over when the next one is being opened, though its loss is told a moment later', async () => {
+  await using wire = await openConnected(database)
+  const { manager, proxy, recording } = wire
+  using timeline = record(manager)
+  const { start } = tracingChannel('pg-managed-connection:connect')
+  // So that the moment is one that is seen.
+  const dawdle = (): void => {
+    const end = performance.now() + 3
+    while (performance.now() < end);
+  }
+  start.subscribe(dawdle)
+  try {
+    proxy.pause('toClient')
+    await database.admin.terminate(manager.stats.processID!)
+    const replayed = manager.transaction((connection) => connection.query('SELECT 7'))
+    await until(() => recording.sent().length > 0, { what: 'it to be sent' })
+    proxy.resume()
+    await within(replayed, 'the replay')
+  } finally {
+    start.unsubscribe(dawdle)
+  }
+  const lasting = itemsOf(timeline).filter(({ kind }) => kind === 'connection' || kind === 'opening')
+  const [before, opening] = lasting
+  assert.deepEqual(
+    lasting.map(({ title }) => title),
+    ['open', 'opening again', 'open'],
+  )
+  assert.ok(before!.end! <= opening!.start, `${before!.end} is later than ${opening!.start}`)
+})
+
 test('a holder that keeps the connection is told of, and when it has returned it', async () => {
   await using manager = await connected({ holdWarningMillis: 20 })
   using timeline = record(manager)

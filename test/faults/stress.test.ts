@@ -54,7 +54,7 @@ class Round {
   readonly shared = new AbortController()
   #asked = 0
   #lastServed = 0
-  #holder: { token: string; connection: Connection } | null = null
+  #holder: { token: string; connection: Connection; signal: AbortSignal | undefined } | null = null
   readonly codes = new Map<string, number>()
   /** What each task is at, for the report when one of them never ends. */
   readonly doing = new Map<string, string>()
@@ -86,15 +86,19 @@ class Round {
     return ++this.#asked
   }
 
-  /** A holder begins: nobody else may hold, and nobody who asked later may have been before it. */
-  enter(ask: number, token: string, connection: Connection): void {
+  /**
+   * A holder begins: nobody else may hold, and nobody who asked later may have been before it.
+   * @param signal ends its turn
+   */
+  enter(ask: number, token: string, connection: Connection, signal?: AbortSignal): void {
     const before = this.#holder
-    // One whose time was up goes on working, but its handle is dead.
-    const takenBack = (this.options.maxHoldMillis ?? 0) > 0 && before?.connection.status === 'unknown'
+    // One whose time was up, or whose signal aborted, goes on working, but its handle is dead.
+    const mayBeTakenBack = (this.options.maxHoldMillis ?? 0) > 0 || before?.signal?.aborted === true
+    const takenBack = mayBeTakenBack && before?.connection.status === 'unknown'
     if (before !== null && !takenBack) this.wrong.push(`two holders at once: ${before.token} and ${token}`)
     if (ask < this.#lastServed) this.wrong.push(`${token} was served after one who had asked later`)
     this.#lastServed = Math.max(this.#lastServed, ask)
-    this.#holder = { token, connection }
+    this.#holder = { token, connection, signal }
   }
 
   leave(token: string): void {
@@ -348,15 +352,15 @@ async function hold(round: Round, token: string, kind: 'use' | 'transaction'): P
   const autocommit = kind === 'use' && random.chance(0.2)
   const holder = new Holder(round, token, autocommit)
   const ask = round.ask()
+  const options = { ...waitOptions(round), ...(random.chance(0.05) ? { close: true } : {}) }
   const work = async (connection: Connection): Promise<void> => {
-    round.enter(ask, token, connection)
+    round.enter(ask, token, connection, options.signal)
     try {
       await holder.run(connection, kind === 'use')
     } finally {
       round.leave(token)
     }
   }
-  const options = { ...waitOptions(round), ...(random.chance(0.05) ? { close: true } : {}) }
   const asked =
     kind === 'use' ? manager.use(work, { ...options, autocommit }) : manager.transaction(work, options)
   const [outcome] = await Promise.allSettled([asked])
