@@ -100,6 +100,8 @@ export interface NoticeEvent {
 export interface ManagedConnectionEvents {
   /** A server connection was opened and set up. */
   connect: [event: ConnectEvent]
+  /** It could not be opened; who waited for it has been told as well, or will be in a moment. */
+  connectError: [error: Error]
   /** It is gone, with the error if it was lost; session state such as advisory locks is gone with it. */
   disconnect: [error?: Error]
   /** A holder was given its turn, after so many milliseconds. */
@@ -113,7 +115,7 @@ export interface ManagedConnectionEvents {
   /** The library rolled back. */
   rollback: [event: RollbackEvent]
   holdWarning: [event: HoldWarningEvent]
-  /** `end()` has waited for others for a second. Where nobody listens, it is a warning of the process. */
+  /** `end()` has waited for others for a second. Where nobody listens or logs, it is a warning of the process. */
   endWaiting: [event: EndWaitingEvent]
   /** With `verifyCommit`: it was found out, or not, what became of a COMMIT whose answer was lost. */
   commitVerified: [event: CommitVerifiedEvent]

@@ -6,7 +6,7 @@
  * not used for a while) → `ready` again, or `due` (to be replaced) → `closing` → `none`. A loss leads to `none` from
  * everywhere.
  */
-import { BackendKeeper, type KeeperOwner } from '../backend/backend-keeper.js'
+import { AbandonedOpeningError, BackendKeeper, type KeeperOwner } from '../backend/backend-keeper.js'
 import { isAsWanted, lookAtSocket, validate, wantsWritable } from '../backend/checks.js'
 import { runCallback } from '../lease/holder-context.js'
 import { clock, now } from '../util/clock.js'
@@ -152,7 +152,11 @@ export class BackendLife implements KeeperOwner {
   // ---- what happens to it
 
   traceOpening(open: () => Promise<Backend>): Promise<Backend> {
-    return this.#dispatcher.traceOpening(this.keeper.openings > 0, open)
+    const opening = this.#dispatcher.traceOpening(this.keeper.openings > 0, open)
+    opening.catch((error: Error) => {
+      if (!(error instanceof AbandonedOpeningError)) this.#dispatcher.events.tell('connectError', error)
+    })
+    return opening
   }
 
   onOpened({ processID }: Backend, openedMillis: number): void {

@@ -298,16 +298,16 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
     const watched = this.ending.begun
       ? undefined
       : timerFor(END_WAITING_MILLIS, () => tellEndWaiting(this, END_WAITING_MILLIS))
-    const ended = this.ending.begin(timeoutMillis, () => this.#abandonAll(), finish)
+    const ended = this.ending.begin(timeoutMillis, () => this.#abandonAll(timeoutMillis), finish)
     clock.queueMicrotask(() => this.advance())
     this.ending.onOver(() => watched?.stop())
     return ended
   }
 
-  async #abandonAll(): Promise<void> {
+  async #abandonAll(timeoutMillis: number): Promise<void> {
     this.queue.rejectAll(() => new ManagerEndedError())
     this.life.keeper.abortOpening()
-    await this.backend?.abandon(new ManagerEndedError())
+    await this.backend?.abandon(new Error(`end() has closed it, having waited ${timeoutMillis}ms`))
   }
 }
 

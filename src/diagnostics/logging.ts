@@ -21,6 +21,7 @@ const LINES: {
     'debug',
     `connected${reconnected ? ' again' : ''} to server process ${processID} in ${Math.round(openedMillis)}ms`,
   ],
+  connectError: (error) => ['warn', `the connection could not be opened: ${error.message}`],
   disconnect: (error) => [
     'info',
     error === undefined ? 'the connection was closed' : `the connection was lost: ${error.message}`,
@@ -69,6 +70,8 @@ export function logged(events: EventSink, logger: Logger | undefined): EventSink
   if (logger === undefined && !debug.enabled) return events
   return {
     ...events,
+    // What is in the log need not be a warning of the process, too.
+    listens: (event) => (event === 'endWaiting' && logger !== undefined) || events.listens(event),
     tell: (event, ...args) => {
       const line = LINES[event]?.(...args)
       if (line != null) write(line, logger)

@@ -125,7 +125,7 @@ function storyOf({
   sent = true,
   cause,
 }: Outcome & { timeoutMillis: number; sent?: boolean }): string {
-  const limit = `timeoutMillis=${timeoutMillis}`
+  const limit = `${timeoutMillis}ms (its timeoutMillis, or the manager's statementTimeoutMillis)`
   if (!sent) return `the statement was withdrawn after ${limit}, before it was sent`
   if (cause !== undefined) return `the statement was cancelled after ${limit}`
   return (

@@ -232,13 +232,28 @@ test(
     ]) {
       assert.ok(existsSync(join(folder.path, 'package/dist', path)), path)
     }
-    const links = readLinks(await readFile(join(folder.path, 'package/README.md'), 'utf8'))
+    const packed = (path: string): Promise<string> => readFile(join(folder.path, 'package', path), 'utf8')
+    const links = readLinks(await packed('README.md'))
     assert.ok(links.length > 30)
-    assert.deepEqual(
-      links.filter((link) => !link.startsWith('https://') && !link.startsWith('#')),
-      [],
-    )
-    const { stdout } = await run('git', ['status', '--short', '--', 'README.md'], { cwd: clone })
+    assert.deepEqual(links.filter(isRelative), [])
+    for (const page of await readdir(join(folder.path, 'package/docs'))) {
+      const relative = readLinks(await packed(`docs/${page}`)).filter(isRelative)
+      const paths = relative.map((link) => join('package/docs', link.replace(/#.*/, '')))
+      assert.deepEqual(
+        paths.filter((path) => !existsSync(join(folder.path, path))),
+        [],
+        page,
+      )
+    }
+    // npm warns of a package with a script that it would run where it is installed from git.
+    assert.ok(!('scripts' in (JSON.parse(await packed('package.json')) as object)))
+    const { stdout } = await run('git', ['status', '--short', '--', 'README.md', 'docs', 'package.json'], {
+      cwd: clone,
+    })
     assert.equal(stdout, '')
   },
 )
+
+function isRelative(link: string): boolean {
+  return !link.startsWith('https://') && !link.startsWith('#')
+}

@@ -152,6 +152,7 @@ test(
     gate.open()
     const error = errorOf(await holder)
     assert.ok(error instanceof ConnectionLostError, String(error))
+    assert.match(error.message, /end\(\) has closed it, having waited 50ms$/)
   },
 )
 

@@ -176,21 +176,32 @@ test('end() tells within a second whom it waits for', { needs: ['own thread'] },
   assert.ok(heldMillis! >= 990 && millis === 1_000)
 })
 
-test('where nobody listens it is a warning of the process', { needs: ['own thread'] }, async () => {
+/** What a process writes, whose `end()` waits for a holder that takes its time. */
+async function endSlowly(options: string): Promise<{ stdout: string; stderr: string }> {
   const program = `
     import { ManagedConnection } from 'pg-managed-connection'
-    const manager = new ManagedConnection(process.argv[1])
+    const manager = new ManagedConnection(process.argv[1], ${options})
     const connection = await manager.acquire({ label: 'forgotten' })
     const ended = manager.end()
     await new Promise((resolve) => setTimeout(resolve, 1_200))
     await connection.release()
     await ended`
   const args = ['--input-type=module', '-e', program, database.conninfo]
-  const { stderr } = await promisify(execFile)(process.execPath, args)
-  assert.match(
-    stderr,
-    /ManagedConnectionWarning: end\(\) has waited for 1000ms: "forgotten" has held the connection for \d+ms; 0 wait in line/,
-  )
+  return promisify(execFile)(process.execPath, args)
+}
+
+const END_WAITING =
+  /end\(\) has waited for 1000ms: "forgotten" has held the connection for \d+ms; 0 wait in line/
+
+test('where nobody listens it is a warning of the process', { needs: ['own thread'] }, async () => {
+  const { stderr } = await endSlowly('{}')
+  assert.match(stderr, new RegExp(`ManagedConnectionWarning: ${END_WAITING.source}`))
+})
+
+test('a logger is told of it instead', { needs: ['own thread'] }, async () => {
+  const { stdout, stderr } = await endSlowly('{ logger: { ...console, warn: console.log } }')
+  assert.match(stdout, END_WAITING)
+  assert.equal(stderr, '')
 })
 
 test('an end that waits for nobody says nothing', { needs: ['own thread'] }, async () => {

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { ManagedConnection, type Logger } from 'pg-managed-connection'
+import { ConnectError, ManagedConnection, type Logger } from 'pg-managed-connection'
 import { openSuite } from '../support/suite.js'
 import { until } from '../support/wait.js'
 
@@ -37,6 +37,39 @@ test('connecting, closing, losing, forced rollbacks and late holders are logged,
     'warn pg-managed-connection: "late" returned the connection after #ms',
     'info pg-managed-connection: the connection was lost: terminating connection due to administrator command',
   ])
+})
+
+test('an opening that fails is told of and logged once, however many wait for it, and without a password', async () => {
+  const { logger, lines } = collect()
+  const conninfo = 'postgresql://ada:open-sesame@127.0.0.1:1/bank'
+  await using manager = new ManagedConnection(conninfo, { logger })
+  const told: Error[] = []
+  manager.on('connectError', (error) => told.push(error))
+  const asked = [manager.query('SELECT 1'), manager.use(() => {}), manager.acquire()]
+  const answers = await Promise.allSettled(asked)
+  assert.deepEqual(
+    answers.map(({ status }) => status),
+    ['rejected', 'rejected', 'rejected'],
+  )
+  assert.ok(told.length === 1 && told[0] instanceof ConnectError)
+  assert.deepEqual(lines, [
+    `warn pg-managed-connection: the connection could not be opened: ${told[0].message}`,
+  ])
+  assert.match(told[0].message, /port 1 failed: Connection refused/)
+  assert.doesNotMatch(lines[0]!, /sesame/)
+})
+
+test('an opening that nobody waits for any more is told to nobody', async () => {
+  const { logger, lines } = collect()
+  await using manager = new ManagedConnection(database.conninfo, { logger })
+  const signal = AbortSignal.abort()
+  await assert.rejects(manager.query({ text: 'SELECT 1', signal }))
+  const abort = new AbortController()
+  const asked = manager.query({ text: 'SELECT 1', signal: abort.signal })
+  abort.abort()
+  await assert.rejects(asked)
+  await manager.end()
+  assert.deepEqual(lines, [])
 })
 
 test('a log holds no values, and no password', async () => {
