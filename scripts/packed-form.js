@@ -5,9 +5,18 @@
  * package that has one for installing from git.
  *
  *     node scripts/packed-form.js take
+ *     node scripts/packed-form.js take-manifest
  *     node scripts/packed-form.js leave
  */
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs'
 import { dirname, join, posix } from 'node:path'
 import { ROOT, REPOSITORY } from '../site/places.js'
 
@@ -15,11 +24,12 @@ const RAW = REPOSITORY.replace('//github.com/', '//raw.githubusercontent.com/')
 const PAGES = readdirSync(join(ROOT, 'docs')).filter((name) => name.endsWith('.md'))
 
 /** Paths that differ, each with what makes the other form of its text. */
-const FORMS = [
+const DOCUMENTS = [
   ['README.md', (text) => withAbsoluteLinks(text, '.', () => false)],
   ...PAGES.map((name) => [`docs/${name}`, (text) => withAbsoluteLinks(text, 'docs', isPacked)]),
-  ['package.json', withoutScripts],
 ]
+/** npm looks for its script `prepare` after `prepack` has run, so that this one is taken later. */
+const MANIFEST = ['package.json', withoutScripts]
 
 /** An image shows what is in the file, so it needs the file itself and not the page about it. */
 const LINK = /(!?)(\[(?:[^\][]|\[[^\]]*\])*\])\((?![a-z]+:|#)([^()\s]+)\)/g
@@ -44,18 +54,31 @@ function withoutScripts(text) {
 
 const originalOf = (path) => join(ROOT, 'build/originals', path)
 
-function take() {
-  for (const [path, form] of FORMS) {
+function keepOriginals() {
+  for (const [path] of [...DOCUMENTS, MANIFEST]) {
     mkdirSync(dirname(originalOf(path)), { recursive: true })
     copyFileSync(join(ROOT, path), originalOf(path))
-    writeFileSync(join(ROOT, path), form(readFileSync(join(ROOT, path), 'utf8')))
   }
 }
 
-function leave() {
-  for (const [path] of FORMS) renameSync(originalOf(path), join(ROOT, path))
+function take([path, form]) {
+  writeFileSync(join(ROOT, path), form(readFileSync(originalOf(path), 'utf8')))
 }
 
-if (process.argv[2] === 'take') take()
-else if (process.argv[2] === 'leave') leave()
-else throw new Error('usage: packed-form.js take|leave')
+function leave() {
+  for (const [path] of [...DOCUMENTS, MANIFEST]) renameSync(originalOf(path), join(ROOT, path))
+}
+
+const WAYS = {
+  take: () => {
+    keepOriginals()
+    DOCUMENTS.forEach(take)
+  },
+  // Where npm installs from git, nothing was taken before.
+  'take-manifest': () => existsSync(originalOf('package.json')) && take(MANIFEST),
+  leave,
+}
+
+const way = WAYS[process.argv[2]]
+if (way === undefined) throw new Error(`usage: packed-form.js ${Object.keys(WAYS).join('|')}`)
+way()
