@@ -6,7 +6,7 @@
  */
 import { timerFor } from '../util/timer.js'
 import { become, type Transitions } from '../util/transitions.js'
-import { Deferred } from './deferred.js'
+import { Deferred } from '../util/deferred.js'
 
 type State = 'none' | 'draining' | 'abandoned' | 'over'
 

@@ -78,9 +78,15 @@ function directly(option: Check['option']): Check {
 
 type Answer = { readonly row: object | undefined } | { readonly error: Error }
 
+/** What is known of a backend. */
+class Known {
+  readonly answers = new Map<string, Answer>()
+  /** The terms whose checks it has passed: its answers stay the same. */
+  readonly passed = new Set<string>()
+}
+
 export class CommitChecks {
-  /** What each backend has answered. */
-  readonly #answers = new WeakMap<Backend, Map<string, Answer>>()
+  readonly #known = new WeakMap<Backend, Known>()
   readonly #maybePooled: boolean
   readonly #limitMillis: number
 
@@ -91,10 +97,15 @@ export class CommitChecks {
 
   /** What has to be asked, or is wrong, before a transaction with these terms may begin; null where it may. */
   next(backend: Backend, terms: CommitTerms): Request | Error | null {
+    const known = this.#known.get(backend) ?? new Known()
+    this.#known.set(backend, known)
+    const kind = kindOf(terms)
+    if (known.passed.has(kind)) return null
     for (const check of this.#checksFor(terms)) {
-      const found = this.#find(backend, check)
+      const found = this.#find(backend, check, known.answers)
       if (found !== null) return found
     }
+    known.passed.add(kind)
     return null
   }
 
@@ -108,9 +119,7 @@ export class CommitChecks {
     if (typeof verify === 'object') yield receipts(verify.table)
   }
 
-  #find(backend: Backend, check: Check): Request | Error | null {
-    const answers = this.#answers.get(backend) ?? new Map<string, Answer>()
-    this.#answers.set(backend, answers)
+  #find(backend: Backend, check: Check, answers: Map<string, Answer>): Request | Error | null {
     const answer = answers.get(check.key)
     if (answer === undefined) {
       return createRequest(check, this.#limitMillis, (told) => answers.set(check.key, told))
@@ -136,13 +145,18 @@ export class CommitChecks {
   }
 
   #row(backend: Backend, key: string): object | undefined {
-    return (this.#answers.get(backend)!.get(key) as { row: object | undefined }).row
+    return (this.#known.get(backend)!.answers.get(key) as { row: object | undefined }).row
   }
 
   /** It was a standby, which may be promoted: what it has said is asked for anew. */
   forget(backend: Backend): void {
-    this.#answers.delete(backend)
+    this.#known.delete(backend)
   }
+}
+
+/** What differs between the checks of one and of another. */
+function kindOf({ group, verify }: CommitTerms): string {
+  return `${group} ${typeof verify === 'object' ? `table ${verify.table}` : verify}`
 }
 
 function createRequest(

@@ -10,7 +10,8 @@ import { ConnectionLostError } from '../errors.js'
 import { ControlRequest } from '../pipeline/control-request.js'
 import { TRAITS, type Request } from '../pipeline/request.js'
 import { SEND_COMMITTING, type RequestOwner } from '../pipeline/request-owner.js'
-import { now } from '../util/clock.js'
+import { clock, now } from '../util/clock.js'
+import { Deferred } from '../util/deferred.js'
 import { timerFor, type Timer } from '../util/timer.js'
 import { memberOf } from '../util/thrown.js'
 import type { Backend } from '../backend/backend.js'
@@ -40,6 +41,12 @@ export const GROUPED: readonly string[] = ['SET LOCAL synchronous_commit TO off'
 const LONGEST_WAIT_MILLIS = 20
 const LONGEST_WAIT_FLUSHES = 10
 
+/**
+ * How many members of a group are told in one turn of the event loop. What they ask for next is on its way before the
+ * others are told, so that the server does not stand still while this process wakes all of them.
+ */
+const TOLD_AT_ONCE = 3
+
 /** query_canceled */
 const CANCELLED = '57014'
 
@@ -52,12 +59,33 @@ class Group {
   since = now()
   /** Comes when its flush is late. */
   timer: Timer | undefined
-  resolve!: () => void
-  reject!: (error: Error) => void
-  readonly promise = new Promise<void>((resolve, reject) => {
-    this.resolve = resolve
-    this.reject = reject
-  })
+  /** In the order of their COMMITs. */
+  readonly #members: Deferred[] = []
+  /** How many of them have been told. */
+  #told = 0
+
+  /** Resolves once the COMMIT of a new member is durable. */
+  join(): Promise<void> {
+    const member = new Deferred()
+    this.#members.push(member)
+    return member.promise
+  }
+
+  /** Takes over the members of a group that failed. */
+  adopt(group: Group): void {
+    for (const member of group.#members) this.#members.push(member)
+  }
+
+  readonly resolve = (): void => {
+    const members = this.#members
+    const end = Math.min(this.#told + TOLD_AT_ONCE, members.length)
+    while (this.#told < end) members[this.#told++]!.resolve()
+    if (end < members.length) clock.setImmediate(this.resolve)
+  }
+
+  reject(error: Error): void {
+    for (const member of this.#members) member.reject(error)
+  }
 }
 
 /** Who is served next, as far as flushes go. */
@@ -91,7 +119,7 @@ export class Flushes implements RequestOwner {
   /** A grouped COMMIT has been sent. Resolves once it is durable. */
   join(): Promise<void> {
     this.#waiting ??= this.#begin()
-    return this.#waiting.promise
+    return this.#waiting.join()
   }
 
   #begin(): Group {
@@ -166,7 +194,8 @@ export class Flushes implements RequestOwner {
 
   /** It goes with the next flush: one that somebody has cancelled, say. */
   #joinAgain(group: Group): void {
-    this.join().then(group.resolve, group.reject)
+    this.#waiting ??= this.#begin()
+    this.#waiting.adopt(group)
   }
 
   #giveUp(error: Error): void {

@@ -29,6 +29,25 @@ test('many commits share a few flushes, and all are stored', async () => {
   assert.ok(flushes >= 1 && flushes <= 32, `${flushes} flushes`)
 })
 
+test('who waited for a flush asks for the next turn before the last of them is told of it', async () => {
+  await using manager = new ManagedConnection(database.conninfo, { groupCommit: true })
+  const told: (number | 'again')[] = []
+  const pay = (id: number): Promise<unknown> =>
+    manager.transaction((connection) => connection.query(INSERT, [id]))
+  const tasks = Array.from({ length: 30 }, async (_, id) => {
+    await pay(id)
+    told.push(id)
+    if (id === 0) await manager.transaction(() => void told.push('again'))
+  })
+  await Promise.all(tasks)
+  const again = told.indexOf('again')
+  assert.ok(again > 0 && again < 29, told.join(' '))
+  assert.deepEqual(
+    told.filter((one) => one !== 'again'),
+    Array.from({ length: 30 }, (_, id) => id),
+  )
+})
+
 test('the transaction runs with synchronous_commit off, the session stays as it was', async () => {
   await using manager = new ManagedConnection(database.conninfo, { groupCommit: true })
   const show = 'SHOW synchronous_commit'
