@@ -36,6 +36,8 @@ export interface HoldWarningEvent {
   readonly statement: string | null
   /** False at first; true in a second event, when it has returned the connection after all. */
   readonly returned: boolean
+  /** True in place of that where the connection was taken back: by `maxHoldMillis`, or by a signal. */
+  readonly takenBack: boolean
 }
 
 /** What became of a COMMIT whose answer was lost. */
@@ -100,7 +102,10 @@ export interface NoticeEvent {
 export interface ManagedConnectionEvents {
   /** A server connection was opened and set up. */
   connect: [event: ConnectEvent]
-  /** It could not be opened; who waited for it has been told as well, or will be in a moment. */
+  /**
+   * An attempt to open it has failed: told of the first of each opening, which goes on trying where it may. Who waits
+   * for it is told in the end.
+   */
   connectError: [error: Error]
   /** It is gone, with the error if it was lost; session state such as advisory locks is gone with it. */
   disconnect: [error?: Error]

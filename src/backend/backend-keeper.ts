@@ -66,11 +66,21 @@ export class BackendKeeper {
   patientUntil = 0
   /** When the last attempt to open one began, on the clock of `now()`. */
   #attemptedAt = 0
+  readonly #onFailing: (error: ConnectError) => void
+  /** Why the last attempt of the opening that is under way has failed; null where none has. */
+  attemptError: ConnectError | null = null
 
-  constructor(plan: () => Promise<ConnectPlan>, options: ResolvedOptions, owner: KeeperOwner) {
+  /** @param onFailing is told of the first attempt that fails, once for each opening; it may go on trying */
+  constructor(
+    plan: () => Promise<ConnectPlan>,
+    options: ResolvedOptions,
+    owner: KeeperOwner,
+    onFailing: (error: ConnectError) => void,
+  ) {
     this.#plan = plan
     this.#options = options
     this.#owner = owner
+    this.#onFailing = onFailing
   }
 
   get backend(): Backend | null {
@@ -96,6 +106,7 @@ export class BackendKeeper {
     if (state.kind === 'open') return Promise.resolve(state.backend)
     if (state.kind === 'opening') return state.promise
     const abort = new AbortController()
+    this.attemptError = null
     // As it is now: an abort in the same tick would make this opening wait for itself.
     const before = Promise.all([this.#closing, this.#before])
     // Sockets and what they call outlive whoever asks first, and whoever has made the manager.
@@ -171,10 +182,13 @@ export class BackendKeeper {
         return await this.#openOnce(signal, reopenUntil > 0 ? until() : Infinity)
       } catch (error) {
         signal.throwIfAborted()
-        if (error instanceof OwnFailure) throw toConnectError(error.cause)
+        const isOwn = error instanceof OwnFailure
+        const failure = toConnectError(isOwn ? error.cause : error)
+        this.attemptError = failure
+        if (attempt === 0) this.#onFailing(failure)
         const wait = backoffMillis(REOPEN_BACKOFF, attempt, Math.random())
         const late = now() + wait >= until()
-        if (late || !isTransientOpenError(error)) throw toConnectError(error)
+        if (late || isOwn || !isTransientOpenError(error)) throw failure
         await pause(wait, signal)
       }
     }

@@ -97,7 +97,7 @@ async function checkSettled(client: Client): Promise<void> {
 }
 
 /** What the one who asked for the connection is told of a failure to set it up. */
-export function toConnectError(error: unknown): Error {
+export function toConnectError(error: unknown): ConnectError {
   if (error instanceof ConnectError) return error
   const reason = error instanceof Error ? error : new Error(String(error))
   return new ConnectError(`the connection could not be set up: ${reason.message}`, { errors: [reason] })

@@ -6,7 +6,7 @@
  * not used for a while) → `ready` again, or `due` (to be replaced) → `closing` → `none`. A loss leads to `none` from
  * everywhere.
  */
-import { AbandonedOpeningError, BackendKeeper, type KeeperOwner } from '../backend/backend-keeper.js'
+import { BackendKeeper, type KeeperOwner } from '../backend/backend-keeper.js'
 import { isAsWanted, lookAtSocket, validate, wantsWritable } from '../backend/checks.js'
 import { runCallback } from '../lease/holder-context.js'
 import { clock, now } from '../util/clock.js'
@@ -52,7 +52,9 @@ export class BackendLife implements KeeperOwner {
   constructor(plan: () => Promise<ConnectPlan>, dispatcher: Dispatcher) {
     this.#dispatcher = dispatcher
     this.deadlines = dispatcher.deadlines
-    this.keeper = new BackendKeeper(async () => this.#planFor(await plan()), dispatcher.options, this)
+    const { options, events } = dispatcher
+    const planFor = async (): Promise<ConnectPlan> => this.#planFor(await plan())
+    this.keeper = new BackendKeeper(planFor, options, this, (error) => events.tell('connectError', error))
     this.connecting = new Connecting(() => dispatcher.advance())
     this.#idleness = new Idleness(
       dispatcher.options,
@@ -152,11 +154,7 @@ export class BackendLife implements KeeperOwner {
   // ---- what happens to it
 
   traceOpening(open: () => Promise<Backend>): Promise<Backend> {
-    const opening = this.#dispatcher.traceOpening(this.keeper.openings > 0, open)
-    opening.catch((error: Error) => {
-      if (!(error instanceof AbandonedOpeningError)) this.#dispatcher.events.tell('connectError', error)
-    })
-    return opening
+    return this.#dispatcher.traceOpening(this.keeper.openings > 0, open)
   }
 
   onOpened({ processID }: Backend, openedMillis: number): void {

@@ -31,7 +31,7 @@ export class Connecting {
     this.#count++
     keeper.patientUntil = Math.max(keeper.patientUntil, now() + timeoutMillis)
     try {
-      await inTime(life.open(), timeoutMillis, signal)
+      await inTime(life.open(), { timeoutMillis, signal }, () => keeper.attemptError)
     } finally {
       if (--this.#count === 0) {
         keeper.patientUntil = 0
@@ -44,12 +44,11 @@ export class Connecting {
 /** The attempt goes on, if others wait for it. */
 function inTime(
   opening: Promise<void>,
-  timeoutMillis: number,
-  signal: AbortSignal | undefined,
+  { timeoutMillis, signal }: Wait,
+  attemptError: () => ConnectError | null,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
-    const late = (): void =>
-      reject(new ConnectError(`the connection was not open after ${timeoutMillis}ms`, { errors: [] }))
+    const late = (): void => reject(lateError(timeoutMillis, attemptError()))
     const timer = timeoutMillis > 0 ? timerFor(timeoutMillis + GRACE_MILLIS, late) : undefined
     const ignoreAbort = signal && onAbort(signal, () => reject(reasonOf(signal) as Error))
     const over = (): void => {
@@ -58,4 +57,11 @@ function inTime(
     }
     opening.finally(over).then(resolve, reject)
   })
+}
+
+function lateError(timeoutMillis: number, attempt: ConnectError | null): ConnectError {
+  const story = `the connection was not open after ${timeoutMillis}ms`
+  return attempt === null
+    ? new ConnectError(story, { errors: [] })
+    : new ConnectError(`${story}: ${attempt.message}`, { errors: attempt.errors, cause: attempt.cause })
 }

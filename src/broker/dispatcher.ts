@@ -8,7 +8,8 @@
  */
 import { AbandonedOpeningError } from '../backend/backend-keeper.js'
 import { ResetRequest } from '../backend/reset.js'
-import { AcquireTimeoutError, ConnectError, ManagerEndedError, TooManyWaitingError } from '../errors.js'
+import { ConnectError, ManagerEndedError, TooManyWaitingError, type AcquireTimeoutError } from '../errors.js'
+import { acquireTimeout } from './acquire-timeout.js'
 import { Commits, type CommitsOwner } from '../commit/commits.js'
 import { traceOpening } from '../diagnostics/opening.js'
 import { watchHold } from '../lease/hold-watch.js'
@@ -129,25 +130,7 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
 
   timedOut(timeoutMillis: number, label: string | null): AcquireTimeoutError {
     this.counters.timeouts++
-    const lease = this.holder
-    const heldMillis = lease === null ? null : Math.round(now() - lease.grantedAt)
-    return new AcquireTimeoutError({
-      timeoutMillis,
-      label,
-      waiting: this.queue.length,
-      heldMillis,
-      whyNobody: heldMillis === null ? this.#whyNobody() : null,
-      holderLabel: lease?.label ?? null,
-      holderStack: lease?.stack ?? null,
-      statement: lease === null ? null : this.statement,
-    })
-  }
-
-  #whyNobody(): string {
-    if (this.life.keeper.opening) return 'still connecting'
-    return this.life.state === 'checking'
-      ? 'still checking the connection'
-      : 'held by queries that are not answered yet'
+    return acquireTimeout(this, timeoutMillis, label)
   }
 
   // ---- granting
@@ -305,7 +288,8 @@ export class Dispatcher implements LeaseOwner, CommitsOwner {
   }
 
   async #abandonAll(timeoutMillis: number): Promise<void> {
-    this.queue.rejectAll(() => new ManagerEndedError())
+    const cause = new Error(`its turn had not come when ${timeoutMillis}ms were over`)
+    this.queue.rejectAll(() => new ManagerEndedError({ cause }))
     this.life.keeper.abortOpening()
     await this.backend?.abandon(new Error(`end() has closed it, having waited ${timeoutMillis}ms`))
   }

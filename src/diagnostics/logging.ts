@@ -4,7 +4,7 @@ import { named } from '../util/describe-holder.js'
 import { clock } from '../util/clock.js'
 import { quoteStatement } from '../util/quote-statement.js'
 import type { EventSink } from '../api/ports.js'
-import type { ManagedConnectionEvents } from '../events.js'
+import type { HoldWarningEvent, ManagedConnectionEvents } from '../events.js'
 import type { Logger } from '../options.js'
 
 type Level = keyof Logger
@@ -18,7 +18,7 @@ const LINES: {
   readonly [K in keyof ManagedConnectionEvents]?: (...args: ManagedConnectionEvents[K]) => Line | null
 } = {
   connect: ({ processID, reconnected, openedMillis }) => [
-    'debug',
+    reconnected ? 'info' : 'debug',
     `connected${reconnected ? ' again' : ''} to server process ${processID} in ${Math.round(openedMillis)}ms`,
   ],
   connectError: (error) => ['warn', `the connection could not be opened: ${error.message}`],
@@ -31,12 +31,7 @@ const LINES: {
     error === undefined && TOLD.has(reason) ? 'debug' : 'warn',
     `rolled back${label === null ? '' : ` for ${JSON.stringify(label)}`} (${reason})${opened(statement)}${because(error)}`,
   ],
-  holdWarning: ({ heldMillis, label, statement, stack, returned }) => [
-    'warn',
-    returned
-      ? `${who(label)}returned the connection after ${heldMillis}ms`
-      : `${who(label)}has held the connection for ${heldMillis}ms${running(statement)}${at(stack)}`,
-  ],
+  holdWarning: (event) => ['warn', describeHold(event)],
   endWaiting: ({ millis, label, heldMillis, waiting, statement, stack }) => [
     'warn',
     `end() has waited for ${millis}ms: ` +
@@ -49,7 +44,21 @@ const LINES: {
   ],
 }
 
+function describeHold({
+  heldMillis,
+  label,
+  statement,
+  stack,
+  returned,
+  takenBack,
+}: HoldWarningEvent): string {
+  if (returned) return `${who(label)}returned the connection after ${heldMillis}ms`
+  if (takenBack) return `the connection was taken back from ${whom(label)} after ${heldMillis}ms${at(stack)}`
+  return `${who(label)}has held the connection for ${heldMillis}ms${running(statement)}${at(stack)}`
+}
+
 const who = (label: string | null): string => (label === null ? 'somebody ' : named(label))
+const whom = (label: string | null): string => (label === null ? 'somebody' : JSON.stringify(label))
 const opened = (statement: string | null): string =>
   statement === null ? '' : `; opened by: ${quoteStatement(statement)}`
 const running = (statement: string | null): string =>

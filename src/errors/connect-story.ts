@@ -76,8 +76,19 @@ function fold(error: Story, name: 'errors' | 'cause', enumerable: boolean): void
   })
 }
 
+/** Ends the stack with the command that tells more: it knows the strings of other programs. */
+export function pointToCheck(error: Error): void {
+  const { stack } = error
+  if (typeof stack !== 'string') return
+  Object.defineProperty(error, 'stack', {
+    value: `${stack}\n  ${HINT}`,
+    configurable: true,
+    writable: true,
+  })
+}
+
 /** The question of libpq's that follows a refused connection is answered by the advice. */
-function onOneLine(message: string): string {
+export function onOneLine(message: string): string {
   return message.replace(/\n\tIs the server running [^?]*\?/g, '').replace(/\s*\n\s*/g, '; ')
 }
 

@@ -1,6 +1,6 @@
 /** What goes wrong with the connection itself, and with what it was asked for. */
 import { ManagedConnectionError, nameErrors, type Outcome } from './base.js'
-import { foldAway, tellBriefly } from './connect-story.js'
+import { foldAway, pointToCheck, tellBriefly } from './connect-story.js'
 
 /** No server connection could be opened. Shown in a few lines; `errors` and `cause` have the details. */
 export class ConnectError extends ManagedConnectionError {
@@ -90,12 +90,16 @@ export class SubscriptionOverflowError extends ManagedConnectionError {
   }
 }
 
-/** A connection string or one of its parts is wrong. The wording is libpq's; secrets are masked. */
+/**
+ * A connection string or one of its parts is wrong. The wording is libpq's; secrets are masked. Its `stack`, which is what
+ * is printed of it, ends in the command that tells more.
+ */
 export class ConninfoError extends ManagedConnectionError {
   readonly code = 'ERR_CONNINFO'
 
   constructor(message: string, { cause }: { cause?: unknown } = {}) {
     super(message, { cause, retrySafe: true })
+    pointToCheck(this)
   }
 }
 

@@ -8,8 +8,8 @@ type AcquireTimeoutFacts = Pick<
   'timeoutMillis' | 'label' | 'waiting' | 'heldMillis' | 'holderLabel' | 'holderStack' | 'statement'
 >
 
-const HOW_TO_SEE_WHO =
-  '; if this task holds it itself, it waits for itself: traceHolders: true and the option label show who holds it'
+const MAY_BE_ITSELF = '; if this task holds it itself, it waits for itself'
+const HOW_TO_SEE_WHO = `${MAY_BE_ITSELF}: traceHolders: true and the option label show who holds it`
 
 /** The turn was not granted in time. */
 export class AcquireTimeoutError extends ManagedConnectionError {
@@ -34,11 +34,10 @@ export class AcquireTimeoutError extends ManagedConnectionError {
     const { timeoutMillis, label, waiting, whyNobody, holderStack, cause } = facts
     const waited = timeoutMillis === 0 ? 'the connection was not free' : `timed out after ${timeoutMillis}ms`
     const who = whyNobody ?? describeHolder(facts)
-    const where =
-      whyNobody === null && facts.holderLabel === null && holderStack === null
-        ? HOW_TO_SEE_WHO
-        : acquiredAt(holderStack)
-    super(`${named(label)}${waited} (waiting=${waiting}, ${who})${where}`, { cause, retrySafe: true })
+    const isShown = facts.holderLabel !== null || holderStack !== null
+    const hint = whyNobody !== null ? '' : isShown ? MAY_BE_ITSELF : HOW_TO_SEE_WHO
+    const story = `${named(label)}${waited} (waiting=${waiting}, ${who})${hint}${acquiredAt(holderStack)}`
+    super(story, { cause, retrySafe: true })
     this.timeoutMillis = timeoutMillis
     this.label = label
     this.waiting = waiting
@@ -67,16 +66,25 @@ export class ReentrantAcquireError extends ManagedConnectionError {
   /** The member that was called. */
   readonly member: string
 
-  constructor({ member, inside }: { member: string; inside: 'callback' | 'onConnect' }) {
+  /** @param facts `detachable`: whether the member has the option `detached`; default: true */
+  constructor(facts: { member: string; inside: 'callback' | 'onConnect'; detachable?: boolean }) {
+    const { member, inside } = facts
     super(
       inside === 'onConnect'
         ? `${member}() was called from onConnect, which would wait for itself; use the client that onConnect is given`
         : `${member}() was called inside a callback that holds the connection, which would wait for itself; ` +
-            'use the connection that the callback was given, or pass { detached: true } for work that it does not await',
+            whatToDo(facts),
       { retrySafe: true },
     )
     this.member = member
   }
+}
+
+function whatToDo({ member, detachable = true }: { member: string; detachable?: boolean }): string {
+  if (!detachable) return 'call it outside of that callback'
+  return member === 'end' || member === 'close'
+    ? 'call it behind that callback, or pass { detached: true } and do not await it in there'
+    : 'use the connection that the callback was given, or pass { detached: true } for work that it does not await'
 }
 
 /** The handle was released: it can reach the server no more. */

@@ -73,7 +73,8 @@ export async function lead(
   checkOptions('lead', options)
   const { signal, retryMillis = RETRY_MILLIS } = options
   const scope = enclosingScope(rootOf(manager))
-  if (scope !== undefined) throw new ReentrantAcquireError({ member: 'lead', inside: scope.kind })
+  if (scope !== undefined)
+    throw new ReentrantAcquireError({ member: 'lead', inside: scope.kind, detachable: false })
   for (;;) {
     const leadership = await broker.lead(name, retryMillis, signal)
     if (await leadOnce(name, leadership, work, signal)) return

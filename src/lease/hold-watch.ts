@@ -17,13 +17,14 @@ export function watchHold(
   const { label, stack, owner } = lease
   const { deadlines } = owner
   let warned = false
-  const tell = (returned: boolean): void => {
+  const tell = (statement: string | null, how: { returned: boolean; takenBack: boolean }): void => {
     warned = true
-    const { statement } = returned ? { statement: null } : owner
-    warn({ heldMillis: Math.round(now() - lease.grantedAt), label, stack, statement, returned })
+    warn({ heldMillis: Math.round(now() - lease.grantedAt), label, stack, statement, ...how })
   }
-  const warning = deadline(() => tell(false))
+  const warning = deadline(() => tell(owner.statement, { returned: false, takenBack: false }))
   const end = deadline(() => {
+    // Its end is told, also where nobody was warned.
+    warned = true
     const error = new HoldTimeoutError({
       maxHoldMillis,
       label,
@@ -37,6 +38,7 @@ export function watchHold(
   return () => {
     deadlines.remove(warning)
     deadlines.remove(end)
-    if (warned) tell(true)
+    const takenBack = lease.revocation !== null
+    if (warned) tell(null, { returned: !takenBack, takenBack })
   }
 }

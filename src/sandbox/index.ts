@@ -76,7 +76,7 @@ function passOnEvents(manager: SafeEmitter, events: EventSink): () => void {
 
 function refuseInside(manager: object, member: string): void {
   if (enclosingScope(rootOf(manager)) !== undefined)
-    throw new ReentrantAcquireError({ member, inside: 'callback' })
+    throw new ReentrantAcquireError({ member, inside: 'callback', detachable: false })
 }
 
 /**

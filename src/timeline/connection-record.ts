@@ -63,10 +63,11 @@ export class ConnectionRecord {
         const facts: Facts = { reason, 'opened by': statement === null ? null : shown(statement) }
         this.#tell(`rolled back: ${reason}`, markOfRollback(reason), facts, label, error)
       },
-      holdWarning: ({ heldMillis, label, statement, returned }) => {
+      holdWarning: ({ heldMillis, label, statement, returned, takenBack }) => {
         const facts: Facts = { 'held for': `${Math.round(heldMillis)} ms`, returned }
         if (statement !== null) facts['running'] = shown(statement)
-        this.#tell(returned ? 'returned after all' : 'held for long', 'long', facts, label)
+        const title = takenBack ? 'taken back' : returned ? 'returned after all' : 'held for long'
+        this.#tell(title, 'long', facts, label)
       },
       commitVerified: ({ outcome, millis }) => {
         this.#tell(`commit verified: ${outcome}`, 'verified', { outcome, took: `${Math.round(millis)} ms` })

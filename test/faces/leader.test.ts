@@ -449,10 +449,11 @@ test('inside of a callback that holds the connection it is refused, and in a san
   await using manager = open()
   await manager.use(async () => {
     for (const asked of [manager, manager.with({ label: 'of the same connection' })]) {
-      await caught(
+      const error = await caught(
         lead(asked, NAME, () => {}),
         ReentrantAcquireError,
       )
+      assert.match(error.message, /call it outside of that callback$/)
     }
   })
   await using sandbox = await openSandbox(manager)

@@ -6,7 +6,7 @@ import { createServer } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { text as readText } from 'node:stream/consumers'
 import type { ManagedConnection } from 'pg-managed-connection'
-import { ConnectError } from 'pg-managed-connection'
+import { AcquireTimeoutError, ConnectError } from 'pg-managed-connection'
 import { openConnected, openProxied, type Proxied } from '../support/proxied.js'
 import { startServer } from '../support/postgres.js'
 import { leakTest, openSuite } from '../support/suite.js'
@@ -742,4 +742,27 @@ test('an opening that is given up for a momentâ€™s lack of listeners is nobodyâ€
   await proxy.accept()
   await using _subscription = await within(second, 'the second')
   assert.deepEqual(errors, [])
+})
+
+test('while it tries to connect again, everybody is told why that has failed so far', async () => {
+  await using wire = await openConnected(database, { acquireTimeoutMillis: 150 })
+  const { manager, proxy } = wire
+  const told: Error[] = []
+  manager.on('connectError', (error) => told.push(error))
+  proxy.refuse()
+  await cutSeen(wire)
+  const asked = await Promise.allSettled([manager.query('SELECT 1'), manager.use(() => {})])
+  for (const outcome of asked) {
+    const error = reasonOf(outcome)
+    assert.ok(error instanceof AcquireTimeoutError, String(error))
+    assert.match(error.message, /still connecting; so far: .*Connection refused/)
+    assert.ok(error.cause instanceof ConnectError)
+  }
+  assert.equal(told.length, 1, 'by the first attempt, and once')
+  const error = reasonOf((await Promise.allSettled([manager.connect({ timeoutMillis: 100 })]))[0])
+  assert.ok(error instanceof ConnectError)
+  assert.match(error.message, /Connection refused/)
+  assert.equal(error.errors.length, 1)
+  await proxy.accept()
+  await manager.connect({ timeoutMillis: 10_000 })
 })

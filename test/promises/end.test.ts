@@ -146,7 +146,11 @@ test(
     ]
     await until(() => manager.status === 'intrans', { what: 'the holder' })
     await within(manager.end({ timeoutMillis: 50 }), 'the end', 5_000)
-    for (const waiter of await Promise.all(waiters)) assert.ok(errorOf(waiter) instanceof ManagerEndedError)
+    for (const waiter of await Promise.all(waiters)) {
+      const error = errorOf(waiter)
+      assert.ok(error instanceof ManagerEndedError)
+      assert.match(error.message, /its turn had not come when 50ms were over$/)
+    }
     assert.equal(manager.closed, true)
     await until(async () => (await database.admin.backends()).length === 0, { what: 'the backend to go' })
     gate.open()

@@ -105,3 +105,10 @@ test('what a minifier calls the class is not shown', () => {
   nameErrors({ Renamed: minified })
   assert.match(inspect(new minified('x')), /^Renamed: x\n/)
 })
+
+test('a wrong connection string is shown with the command that knows the strings of other programs', async () => {
+  const complaint = await complaintOf(UNCAUGHT, `postgres://ada:${SECRET}@localhost/bank?schema=public`)
+  assert.match(complaint, /ConninfoError: invalid URI query parameter: "schema"\n/)
+  assert.match(complaint, HINT)
+  assert.doesNotMatch(complaint, new RegExp(SECRET))
+})

@@ -60,6 +60,32 @@ test('a holder that keeps the connection too long is told of with its stack, and
   for (const { stack } of events) assert.match(stack ?? '', /hold\.test/)
 })
 
+for (const [holdWarningMillis, expected] of [
+  [0, ['taken back']],
+  [40, ['held', 'taken back']],
+] as const) {
+  test(`what maxHoldMillis takes back is told as that, with nothing open and holdWarningMillis: ${holdWarningMillis}`, async () => {
+    const lines: string[] = []
+    const write = (line: string): void => void lines.push(line)
+    const logger = { debug: () => {}, info: () => {}, warn: write }
+    await using manager = openManager(database.conninfo, { maxHoldMillis: 120, holdWarningMillis, logger })
+    const events: HoldWarningEvent[] = []
+    manager.on('holdWarning', (event) => events.push(event))
+    const never = createGate()
+    const error = await reason(manager.use(() => never.opened, { label: 'never' }))
+    assert.ok(error instanceof HoldTimeoutError)
+    await manager.query('SELECT 1')
+    never.open()
+    assert.deepEqual(
+      events.map(({ returned, takenBack }) => (returned ? 'returned' : takenBack ? 'taken back' : 'held')),
+      expected,
+    )
+    assert.ok(events.every(({ label, heldMillis }) => label === 'never' && heldMillis > 35))
+    assert.match(lines.at(-1)!, /the connection was taken back from "never" after \d+ms/)
+    assert.equal(lines.length, expected.length)
+  })
+}
+
 test('the frames of the program are its own wherever its code lies, in one file with this package, too', async () => {
   await using manager = openManager(database.conninfo, { traceHolders: true })
   await manager.query('SELECT 1')

@@ -30,7 +30,7 @@ test('connecting, closing, losing, forced rollbacks and late holders are logged,
   assert.deepEqual(shown, [
     'debug pg-managed-connection: connected to server process # in #ms',
     'info pg-managed-connection: the connection was closed',
-    'debug pg-managed-connection: connected again to server process # in #ms',
+    'info pg-managed-connection: connected again to server process # in #ms',
     'warn pg-managed-connection: rolled back for "forgetful" (uncommitted); opened by: SELECT #',
     'debug pg-managed-connection: rolled back for "told" (error); opened by: SELECT # / #',
     'warn pg-managed-connection: "late" has held the connection for #ms; acquired at: …',

@@ -31,6 +31,8 @@ for (const how of ['use', 'transaction'] as const) {
         assert.equal(error.member, member)
         assert.equal(error.retrySafe, true)
         assert.match(error.message, new RegExp(`${member}\\(\\).*detached`))
+        const isOfAll = member === 'end' || member === 'close'
+        assert.equal(/use the connection that the callback was given/.test(error.message), !isOfAll)
       })
       await manager.query('SELECT 1')
     })
