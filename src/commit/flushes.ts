@@ -10,10 +10,11 @@ import { ConnectionLostError } from '../errors.js'
 import { ControlRequest } from '../pipeline/control-request.js'
 import { TRAITS, type Request } from '../pipeline/request.js'
 import { SEND_COMMITTING, type RequestOwner } from '../pipeline/request-owner.js'
-import { clock, now } from '../util/clock.js'
+import { now } from '../util/clock.js'
 import { Deferred } from '../util/deferred.js'
 import { timerFor, type Timer } from '../util/timer.js'
 import { memberOf } from '../util/thrown.js'
+import { Announcer } from './announcer.js'
 import type { Backend } from '../backend/backend.js'
 import type { ReadyStatus } from '../api/statement.js'
 
@@ -41,12 +42,6 @@ export const GROUPED: readonly string[] = ['SET LOCAL synchronous_commit TO off'
 const LONGEST_WAIT_MILLIS = 20
 const LONGEST_WAIT_FLUSHES = 10
 
-/**
- * How many members of a group are told in one turn of the event loop. What they ask for next is on its way before the
- * others are told, so that the server does not stand still while this process wakes all of them.
- */
-const TOLD_AT_ONCE = 3
-
 /** query_canceled */
 const CANCELLED = '57014'
 
@@ -60,31 +55,22 @@ class Group {
   /** Comes when its flush is late. */
   timer: Timer | undefined
   /** In the order of their COMMITs. */
-  readonly #members: Deferred[] = []
-  /** How many of them have been told. */
-  #told = 0
+  readonly members: Deferred[] = []
 
   /** Resolves once the COMMIT of a new member is durable. */
   join(): Promise<void> {
     const member = new Deferred()
-    this.#members.push(member)
+    this.members.push(member)
     return member.promise
   }
 
   /** Takes over the members of a group that failed. */
-  adopt(group: Group): void {
-    for (const member of group.#members) this.#members.push(member)
-  }
-
-  readonly resolve = (): void => {
-    const members = this.#members
-    const end = Math.min(this.#told + TOLD_AT_ONCE, members.length)
-    while (this.#told < end) members[this.#told++]!.resolve()
-    if (end < members.length) clock.setImmediate(this.resolve)
+  adopt({ members }: Group): void {
+    for (const member of members) this.members.push(member)
   }
 
   reject(error: Error): void {
-    for (const member of this.#members) member.reject(error)
+    for (const member of this.members) member.reject(error)
   }
 }
 
@@ -98,6 +84,7 @@ export class Flushes implements RequestOwner {
   /** What the next flush makes durable; null where no COMMIT waits for one. */
   #waiting: Group | null = null
   readonly #sent = new Map<Request, Group>()
+  readonly #announcer = new Announcer()
   /** The last one was sent on it. */
   #backend: Backend | null = null
   /** How long the last one took, in milliseconds. */
@@ -189,7 +176,7 @@ export class Flushes implements RequestOwner {
     }
     this.count++
     this.#lastMillis = now() - group.since
-    group.resolve()
+    this.#announcer.announce(group.members)
   }
 
   /** It goes with the next flush: one that somebody has cancelled, say. */

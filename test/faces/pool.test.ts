@@ -711,7 +711,7 @@ test('a nested connect() waits for itself, and its error names the holder', asyn
     assert.ok(error instanceof AcquireTimeoutError)
     assert.match(
       error.message,
-      /timed out after 500ms \(waiting=0, held for \d+ms\); acquired at:\n.*pool\.test/s,
+      /timed out after 500ms \(waiting=0, held for \d+ms\); if this task holds it itself, it waits for itself; acquired at:\n.*pool\.test/s,
     )
     return true
   })
