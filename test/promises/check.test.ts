@@ -66,6 +66,8 @@ const strict = await startServer({
 })
 /** Without TLS, trusting everybody. */
 const bare = await startServer({ hba: REPLICATION_HBA })
+// Before any test, which would take the process that this starts for its own.
+const withoutPgBouncer = await whyNoPgBouncer()
 after(async () => {
   for (const one of [strict, bare, authority, stranger]) await one[Symbol.asyncDispose]()
   await rm(folder, { recursive: true })
@@ -582,7 +584,6 @@ test('a line break at the end of a URI that is understood all the same', async (
   assert.match(found.warnings.join('\n'), /line break in the connection string/)
 })
 
-const withoutPgBouncer = await whyNoPgBouncer()
 test('a pooler in between is named, with what it means', { skip: withoutPgBouncer }, async () => {
   await using bouncer = await startPgBouncer(bare, 'transaction')
   const conninfo = list({ host: bouncer.host, port: bouncer.port, user: 'postgres', dbname: 'postgres' })
