@@ -745,7 +745,7 @@ test('an opening that is given up for a momentâ€™s lack of listeners is nobodyâ€
 })
 
 test('while it tries to connect again, everybody is told why that has failed so far', async () => {
-  await using wire = await openConnected(database, { acquireTimeoutMillis: 150 })
+  await using wire = await openConnected(database, { acquireTimeoutMillis: 600 })
   const { manager, proxy } = wire
   const told: Error[] = []
   manager.on('connectError', (error) => told.push(error))
@@ -759,7 +759,7 @@ test('while it tries to connect again, everybody is told why that has failed so 
     assert.ok(error.cause instanceof ConnectError)
   }
   assert.equal(told.length, 1, 'by the first attempt, and once')
-  const error = reasonOf((await Promise.allSettled([manager.connect({ timeoutMillis: 100 })]))[0])
+  const error = reasonOf((await Promise.allSettled([manager.connect({ timeoutMillis: 600 })]))[0])
   assert.ok(error instanceof ConnectError)
   assert.match(error.message, /Connection refused/)
   assert.equal(error.errors.length, 1)
