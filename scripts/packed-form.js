@@ -8,15 +8,7 @@
  *     node scripts/packed-form.js take-manifest
  *     node scripts/packed-form.js leave
  */
-import {
-  copyFileSync,
-  existsSync,
-  mkdirSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  writeFileSync,
-} from 'node:fs'
+import { copyFileSync, mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join, posix } from 'node:path'
 import { ROOT, REPOSITORY } from '../site/places.js'
 
@@ -30,6 +22,7 @@ const DOCUMENTS = [
 ]
 /** npm looks for its script `prepare` after `prepack` has run, so that this one is taken later. */
 const MANIFEST = ['package.json', withoutScripts]
+const PACKING = ['pack', 'publish']
 
 /** An image shows what is in the file, so it needs the file itself and not the page about it. */
 const LINK = /(!?)(\[(?:[^\][]|\[[^\]]*\])*\])\((?![a-z]+:|#)([^()\s]+)\)/g
@@ -74,8 +67,8 @@ const WAYS = {
     keepOriginals()
     DOCUMENTS.forEach(take)
   },
-  // Where npm installs from git, nothing was taken before.
-  'take-manifest': () => existsSync(originalOf('package.json')) && take(MANIFEST),
+  // The same script runs where npm installs, in this folder or from git: package.json stays as it is then.
+  'take-manifest': () => PACKING.includes(process.env.npm_command) && take(MANIFEST),
   leave,
 }
 

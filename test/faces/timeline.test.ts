@@ -7,7 +7,7 @@ import { ConnectionLostError, ManagedConnection, UncommittedTransactionError } f
 import { record } from 'pg-managed-connection/timeline'
 import { share } from 'pg-managed-connection/worker'
 import { caught, reason } from '../support/caught.js'
-import { openConnected } from '../support/proxied.js'
+import { openConnected, type Proxied } from '../support/proxied.js'
 import { openSuite } from '../support/suite.js'
 import { assertNested, itemsOf, readPage, storyOf, threadsOf } from '../support/timeline/pages.js'
 import { until, within } from '../support/wait.js'
@@ -169,24 +169,27 @@ test('a connection that is lost, and the one after it, are recorded with their p
   assertNested(timeline)
 })
 
-test('a statement that was sent again on the next connection is marked as replayed', async () => {
-  await using wire = await openConnected(database)
-  const { manager, proxy, recording } = wire
-  using timeline = record(manager)
+/** Has a statement sent to a server process that has gone, so that it is sent again on the next connection. */
+async function sendTwice({ manager, proxy, recording }: Proxied, text: string): Promise<void> {
   proxy.pause('toClient')
   await database.admin.terminate(manager.stats.processID!)
-  const replayed = manager.transaction((connection) => connection.query('SELECT 7 AS n'))
+  const replayed = manager.transaction((connection) => connection.query(text))
   await until(() => recording.sent().length > 0, { what: 'it to be sent' })
   proxy.resume()
   await within(replayed, 'the replay')
+}
+
+test('a statement that was sent again on the next connection is marked as replayed', async () => {
+  await using wire = await openConnected(database)
+  using timeline = record(wire.manager)
+  await sendTwice(wire, 'SELECT 7 AS n')
   const [statement] = itemsOf(timeline).filter(({ kind }) => kind === 'statement')
   assert.deepEqual([statement!.title, statement!.mark, statement!.failed], ['SELECT 7 AS n', 'replay', null])
 })
 
 test('a connection is over when the next one is being opened, though its loss is told a moment later', async () => {
   await using wire = await openConnected(database)
-  const { manager, proxy, recording } = wire
-  using timeline = record(manager)
+  using timeline = record(wire.manager)
   const { start } = tracingChannel('pg-managed-connection:connect')
   // So that the moment is one that is seen.
   const dawdle = (): void => {
@@ -195,12 +198,7 @@ test('a connection is over when the next one is being opened, though its loss is
   }
   start.subscribe(dawdle)
   try {
-    proxy.pause('toClient')
-    await database.admin.terminate(manager.stats.processID!)
-    const replayed = manager.transaction((connection) => connection.query('SELECT 7'))
-    await until(() => recording.sent().length > 0, { what: 'it to be sent' })
-    proxy.resume()
-    await within(replayed, 'the replay')
+    await sendTwice(wire, 'SELECT 7')
   } finally {
     start.unsubscribe(dawdle)
   }
@@ -211,6 +209,18 @@ test('a connection is over when the next one is being opened, though its loss is
     ['open', 'opening again', 'open'],
   )
   assert.ok(before!.end! <= opening!.start, `${before!.end} is later than ${opening!.start}`)
+})
+
+test('a connection that was taken back from its holder is told as that', async () => {
+  await using manager = await connected({ maxHoldMillis: 30 })
+  using timeline = record(manager)
+  await reason(manager.use(() => sleep(200), { label: 'keeper' }))
+  await until(() => itemsOf(timeline).some(({ mark }) => mark === 'long'), { what: 'it to be told' })
+  const told = itemsOf(timeline).filter(({ mark }) => mark === 'long')
+  assert.deepEqual(
+    told.map(({ kind, title, label }) => [kind, title, label]),
+    [['event', 'taken back', 'keeper']],
+  )
 })
 
 test('a holder that keeps the connection is told of, and when it has returned it', async () => {
