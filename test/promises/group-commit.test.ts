@@ -48,6 +48,29 @@ test('who waited for a flush asks for the next turn before the last of them is t
   )
 })
 
+test('a process that is busy with other things does not keep them from being told', async () => {
+  await using manager = new ManagedConnection(database.conninfo, { groupCommit: true })
+  let turns = 0
+  const toldIn: number[] = []
+  let isBusy = false
+  const work = (): void => {
+    if (!isBusy) return
+    turns++
+    for (const end = performance.now() + 20; performance.now() < end;);
+    setImmediate(work)
+  }
+  const tasks = Array.from({ length: 30 }, async (_, id) => {
+    await manager.transaction((connection) => connection.query(INSERT, [id]))
+    if (!isBusy) {
+      isBusy = true
+      work()
+    }
+    toldIn.push(turns)
+  })
+  await Promise.all(tasks).finally(() => (isBusy = false))
+  assert.ok(toldIn.at(-1)! - toldIn[0]! <= 3, `told in these turns: ${toldIn.join(' ')}`)
+})
+
 test('the transaction runs with synchronous_commit off, the session stays as it was', async () => {
   await using manager = new ManagedConnection(database.conninfo, { groupCommit: true })
   const show = 'SHOW synchronous_commit'
