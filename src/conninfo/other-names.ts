@@ -51,7 +51,8 @@ export function explainStrayOption(name: string): string | undefined {
   return explainPoolOption(name)
 }
 
-function explainPoolOption(name: string): string | undefined {
+/** The same of an option of a pool; undefined where it is none. */
+export function explainPoolOption(name: string): string | undefined {
   const instead = POOL_OPTIONS.get(name)
   if (instead === undefined) return undefined
   return `; it is an option of a pool, and here is one connection: leave it out${instead}`

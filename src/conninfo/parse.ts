@@ -73,7 +73,8 @@ export function* readPairs(text: string): Generator<Pair, void, undefined> {
     const start = match.index
     if (written === undefined) {
       if (name === '') return
-      const shown = quoteName(name, text.slice(0, start))
+      // A word that is no keyword may be anything: a password that was given alone, for example.
+      const shown = isKeyword(name) ? quoteName(name, text.slice(0, start)) : MASK
       throw new ConninfoError(`missing "=" after "${shown}" in connection info string`)
     }
     if (closing === '') throw new ConninfoError('unterminated quoted string in connection info string')

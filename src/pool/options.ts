@@ -1,8 +1,16 @@
 /** The options of `asPool`, validated once; and those that pg's pool has, as it names them. */
 import type { ConnectionFacts } from '../api/manager.js'
 import type { PoolOptions } from 'pg'
+import { explainPoolOption } from '../conninfo/other-names.js'
+import {
+  checkBoolean,
+  checkMillis,
+  defaultsOf,
+  OPTION_NAMES,
+  readGiven,
+  type OptionTable,
+} from '../options.js'
 import type { ManagedConnection, Manager } from '../index.js'
-import { checkBoolean, checkMillis, defaultsOf, readGiven, type OptionTable } from '../options.js'
 
 /** Options of `asPool`. */
 export interface PoolFaceOptions {
@@ -38,7 +46,11 @@ const OPTIONS: OptionTable<ResolvedPoolOptions> = {
 
 /** Checks `options` and fills in the defaults. Throws a TypeError or RangeError that names the option. */
 export function resolvePoolOptions(options: PoolFaceOptions): ResolvedPoolOptions {
-  return { ...defaultsOf(OPTIONS), ...readGiven(options, OPTIONS) }
+  return { ...defaultsOf(OPTIONS), ...readGiven(options, OPTIONS, explainStray) }
+}
+
+function explainStray(name: string): string | undefined {
+  return OPTION_NAMES.has(name) ? '; it is an option of the manager: give it there' : explainPoolOption(name)
 }
 
 /**

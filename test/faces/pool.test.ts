@@ -80,11 +80,16 @@ test('its class is called a pool, which some libraries ask for', async () => {
 
 test('a wrong option and what is no manager are refused by name', () => {
   const manager = new ManagedConnection(database.conninfo)
-  // @ts-expect-error: the types say so, too
-  assert.throws(() => asPool(manager, { endsManager: true }), /unknown option "endsManager"/)
-  // @ts-expect-error: the types say so, too
-  assert.throws(() => asPool(manager, { strict: 'yes' }), /strict must be a boolean/)
-  assert.throws(() => asPool(manager, { endTimeoutMillis: -1 }), RangeError)
+  for (const [options, message] of [
+    [{ endsManager: true }, /unknown option "endsManager"; did you mean "endManager"/],
+    [{ max: 10 }, /"max"; it is an option of a pool, and here is one connection/],
+    [{ maxHoldMillis: 10 }, /"maxHoldMillis"; it is an option of the manager/],
+    [{ strict: 'yes' as unknown as boolean }, /strict must be a boolean/],
+    [{ endTimeoutMillis: -1 }, /endTimeoutMillis must be/],
+  ] as const) {
+    // The types refuse most of these, too.
+    assert.throws(() => asPool(manager, options as PoolFaceOptions), message)
+  }
   // @ts-expect-error: the types say so, too
   assert.throws(() => asPool({}), /takes a manager/)
 })

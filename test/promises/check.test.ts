@@ -528,7 +528,7 @@ for (const [code, advice, letter, body] of [
 }
 
 for (const [conninfo, message, advice] of [
-  ['shop', /^missing "=" after "shop"/, /dbname=NAME/],
+  ['shop', /^missing "=" after "\*\*\*"/, /dbname=NAME/],
   ['database=shop', /^invalid connection option "database"/, /^Did you mean dbname\?/],
   ['postgres://h?SSL-Mode=require', /^invalid URI query parameter/, /^Did you mean sslmode\?/],
   ['nonsense=1', /^invalid connection option/, /^The names are libpq’s/],

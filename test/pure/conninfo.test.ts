@@ -48,6 +48,8 @@ test('both forms of a connection string are read', () => {
 
 for (const [conninfo, message] of [
   ['host', 'missing "=" after "host" in connection info string'],
+  ['hunter2', 'missing "=" after "***" in connection info string'],
+  ['user=app hunter2', 'missing "=" after "***" in connection info string'],
   ["host='a", 'unterminated quoted string in connection info string'],
   ['nonsense=1', 'invalid connection option "nonsense"'],
   ['postgres://h?nonsense=1', 'invalid URI query parameter: "nonsense"'],
