@@ -33,7 +33,7 @@ export interface Entry {
   /** Whether it is this library, too, though not the first of its row. */
   readonly ours?: true
   /** The ratio that we want to see, at least. */
-  readonly target?: number
+  readonly target?: number | undefined
   /** Instead of the row's. */
   readonly tasks?: number
 }

@@ -5,8 +5,8 @@ import { conditions, count, describe, ratio } from './format.js'
 const WIDTH = 900
 const MARGIN = 24
 /** Where the bars begin, and how long the longest is. */
-const BARS_AT = 250
-const LONGEST = 330
+const BARS_AT = 270
+const LONGEST = 310
 const BAR_HEIGHT = 14
 const LINE = 20
 const GROUP_GAP = 16
