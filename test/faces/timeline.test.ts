@@ -134,8 +134,11 @@ test('what was aborted, and what the server cancelled, is marked as cancelled', 
   await reason(aborted)
   // It may be rejected before the one who cancels it hears of that.
   const cancelled = reason(manager.query('SELECT pg_sleep(6)'))
-  await until(() => manager.stats.statement?.includes('(6)'), { what: 'it to run' })
-  await database.admin.query('SELECT pg_cancel_backend($1)', [manager.stats.processID])
+  const { admin } = database
+  const runs = async (): Promise<boolean> =>
+    (await admin.activity()).some(({ state, query }) => state === 'active' && query.includes('(6)'))
+  await until(runs, { what: 'it to run' })
+  await admin.cancel(manager.stats.processID!)
   await cancelled
   assert.deepEqual(storyOf(timeline), ['connection', 'statement: cancel', 'statement: cancel'])
 })

@@ -156,8 +156,8 @@ export class PostgresServer implements Login, AsyncDisposable {
   async initialise({ conf = [], hba = TRUST_ALL, files = {} }: ServerOptions): Promise<void> {
     const flags = ['--no-sync', '--no-instructions', '--auth=trust', '--encoding=UTF8', '--no-locale']
     const initdb = await this.#spawn('initdb', ['-D', this.dataFolder, '-U', SUPERUSER, ...flags])
-    const [code] = await once(initdb, 'exit')
-    if (code !== 0) throw new Error(`initdb failed:\n${await this.log()}`)
+    await exitOf(initdb)
+    if (initdb.exitCode !== 0) throw new Error(`initdb failed:\n${await this.log()}`)
     const listening = [`unix_socket_directories = '${this.host}'`, "listen_addresses = '127.0.0.1'"]
     await this.configure([...FAST, ...listening, `port = ${this.port}`, ...conf])
     for (const [name, text] of Object.entries({ 'pg_hba.conf': hba, ...files }))
@@ -200,11 +200,12 @@ export class PostgresServer implements Login, AsyncDisposable {
     const postmaster = this.#postmaster
     if (postmaster === null) return
     postmaster.ref()
-    const gone = once(postmaster, 'exit')
+    const gone = exitOf(postmaster)
     postmaster.kill(STOP_SIGNALS[mode])
     const timer = setTimeout(() => postmaster.kill('SIGKILL'), STOP_MILLIS)
     await gone
     clearTimeout(timer)
+    this.#postmaster = null
     // After a SIGKILL it is still there, and the guard would take a stranger's process for the server.
     await rm(join(this.dataFolder, 'postmaster.pid'), { force: true })
   }
@@ -246,7 +247,7 @@ export class PostgresServer implements Login, AsyncDisposable {
   async #untilReady(postmaster: ChildProcess): Promise<void> {
     const deadline = performance.now() + START_MILLIS
     while (!(await this.#isReady(postmaster))) {
-      if (postmaster.exitCode !== null || postmaster.signalCode !== null || performance.now() > deadline) {
+      if (hasEnded(postmaster) || performance.now() > deadline) {
         await this.stop('immediate')
         throw new Error(`the server did not start:\n${await this.log()}`)
       }
@@ -260,4 +261,13 @@ export class PostgresServer implements Login, AsyncDisposable {
     const lines = lock.split('\n').map((line) => line.trim())
     return lines[0] === String(postmaster.pid) && lines[7] === 'ready'
   }
+}
+
+function hasEnded({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode !== null || signalCode !== null
+}
+
+/** Resolves when it has ended, which may have been before somebody could listen. */
+async function exitOf(child: ChildProcess): Promise<void> {
+  if (!hasEnded(child)) await once(child, 'exit')
 }
