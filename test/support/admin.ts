@@ -25,23 +25,32 @@ export interface Activity {
 export class Admin implements AsyncDisposable {
   readonly #conninfo: string
   #connecting: Promise<HoldingClient> | null = null
-  #busy = 0
+  #last: Promise<unknown> = Promise.resolve()
 
   constructor(login: Login, database: string) {
     this.#conninfo = toConninfo(login, database)
   }
 
-  /** Runs a statement, each in a transaction of its own. */
-  async query<R extends pg.QueryResultRow = pg.QueryResultRow>(
+  /** Runs a statement, each in a transaction of its own, one behind the other. */
+  query<R extends pg.QueryResultRow = pg.QueryResultRow>(
     text: string,
     values: readonly unknown[] = [],
   ): Promise<pg.QueryResult<R>> {
+    const answer = this.#last.then(() => this.#ask<R>(text, values))
+    this.#last = answer.catch(() => {})
+    return answer
+  }
+
+  async #ask<R extends pg.QueryResultRow>(
+    text: string,
+    values: readonly unknown[],
+  ): Promise<pg.QueryResult<R>> {
     const client = await this.#client()
-    if (this.#busy++ === 0) client.ref()
+    client.ref()
     try {
       return await client.query<R>(text, [...values])
     } finally {
-      if (--this.#busy === 0) client.unref()
+      client.unref()
     }
   }
 
