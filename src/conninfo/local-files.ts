@@ -35,10 +35,22 @@ export function userFiles(env: NodeJS.ProcessEnv) {
 /** The name of the operating system's user, who is the database user by default. */
 export function localUser(): string {
   try {
-    return userInfo().username
+    // Bun takes it from the environment, which may say anything, or nothing.
+    const found = process.versions['bun'] === undefined ? undefined : nameInPasswd()
+    return found ?? userInfo().username
   } catch (cause) {
     throw new ConninfoError('could not look up local user; give the "user" parameter', { cause })
   }
+}
+
+/** The name of the process's user among those of this machine. */
+function nameInPasswd(): string | undefined {
+  if (!existsSync('/etc/passwd')) return undefined
+  const users = readFileSync('/etc/passwd', 'utf8')
+    .split('\n')
+    .map((line) => line.split(':'))
+  const id = String(process.geteuid?.())
+  return users.find((fields) => fields[2] === id)?.[0]
 }
 
 /** The directory where a local server has its socket for this port, else `localhost`. */

@@ -1,4 +1,4 @@
-import { userInfo } from 'node:os'
+import { localUser } from '../../conninfo/local-files.js'
 import { isFailure, on, originOf, when, type FailedAttempt, type Rules } from './rule.js'
 
 const code = (pattern: RegExp) => on('refused', { code: pattern })
@@ -111,7 +111,7 @@ function quote(name: string): string {
 
 function localName(): string {
   try {
-    return userInfo().username
+    return localUser()
   } catch {
     return '?'
   }
