@@ -137,6 +137,8 @@ async function passOnBehind(answered: Promise<unknown>, lease: BaseLease, close:
     () => null,
     (error: unknown) => ({ error }),
   )
+  // It was taken back before COMMIT was sent, and `revoke` tidies up: its transaction is open still.
+  throwIfRevoked(lease)
   await passOn(lease, { left: failure === null ? 'returned' : 'threw', error: failure?.error, close })
 }
 

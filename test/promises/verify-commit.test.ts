@@ -1,5 +1,6 @@
 /** `verifyCommit`: what became of a COMMIT that was not answered is found out on the next connection. */
 import assert from 'node:assert/strict'
+import pg from 'pg'
 import {
   ConnectionLostError,
   createReceiptTable,
@@ -406,4 +407,30 @@ test('by a receipt: a session that has become read only leaves none', async () =
   await manager.query('SET default_transaction_read_only = on')
   const { rows } = await manager.transaction((connection) => connection.query('SELECT 1 AS one'))
   assert.deepEqual(rows, [{ one: 1 }])
+})
+
+test('taken back before COMMIT was sent, its transaction is over before the next turn', async () => {
+  await using manager = new ManagedConnection(database.conninfo, {
+    pipeline: false,
+    closeOn: 'database-error',
+    maxHoldMillis: 200,
+    verifyCommit: { table: 'held_receipts' },
+  })
+  await createReceiptTable(manager, 'held_receipts')
+  await database.admin.query('CREATE TABLE taken_back (id int)')
+  const insert = (id: number): Promise<unknown> =>
+    manager.transaction((connection) => connection.query('INSERT INTO taken_back VALUES ($1)', [id]))
+  await insert(1)
+  const blocker = new pg.Client({ connectionString: database.conninfo })
+  await blocker.connect()
+  // The receipt waits for the lock, and COMMIT behind it.
+  await blocker.query('BEGIN; LOCK TABLE held_receipts')
+  const taken = outcome(insert(2))
+  const next = outcome(insert(3))
+  assert.equal(((await taken) as PromiseRejectedResult).reason.code, 'ERR_HOLD_TIMEOUT')
+  await blocker.query('ROLLBACK')
+  await blocker.end()
+  assert.equal((await next).status, 'fulfilled')
+  const rows = await database.admin.rows('SELECT id FROM taken_back ORDER BY id')
+  assert.deepEqual(rows, [{ id: 1 }, { id: 3 }])
 })
